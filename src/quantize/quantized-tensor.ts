@@ -1,0 +1,20 @@
+/**
+ * A quantized [rows, cols] = [out, in] weight as plain data. A weight is
+ * `(codes[r, c] - zeroPoint[r, g]) * scales[r, g]` with `g = floor(c / groupSize)`.
+ */
+export interface QuantizedTensor {
+  rows: number;
+  cols: number;
+  /** Storage width of a code. Ternary weights use 2 bits with codes -1, 0, 1. */
+  bits: 2 | 3 | 4 | 8;
+  /** Row-major signed codes, [rows, cols]; symmetric grids use -(2^(bits-1)-1) … 2^(bits-1)-1. */
+  codes: Int8Array;
+  /** Weights per scale along a row; equals `cols` for one scale per output channel. */
+  groupSize: number;
+  /** [rows, ceil(cols / groupSize)], all finite and positive (1 where every code of the group is 0). */
+  scales: Float32Array;
+  /** [rows, ceil(cols / groupSize)], or null for a symmetric grid. */
+  zeroPoints: Int8Array | null;
+  /** Name of the rounding method that made it, e.g. `rtn`, `clip`, `gptq`, `ternary`. */
+  method: string;
+}

@@ -1,0 +1,32 @@
+/** Widths of a quantization scheme (see the table of schemes in the README). */
+export interface Scheme {
+  name: SchemeName;
+  weight: { bits: 2 | 3 | 4 | 8; ternary: boolean };
+  /** Bits of dynamically quantized activations, per token; null leaves them in float. */
+  activationBits: 3 | 4 | 8 | null;
+}
+
+export const schemeNames = [
+  'w4a4',
+  'w3a4',
+  'w3a3',
+  'w2a4',
+  'w4a8',
+  'w4a16',
+  'w8a8',
+  'ternary',
+  'ternary-a8',
+  'ternary-a4',
+] as const;
+
+export type SchemeName = (typeof schemeNames)[number];
+
+/** The widths behind a scheme name. */
+export function schemeOf(name: SchemeName): Scheme {
+  const [, weight, activation] = /^(?:w(\d)|ternary-?)a?(\d*)$/.exec(name) ?? [];
+  return {
+    name,
+    weight: weight === undefined ? { bits: 2, ternary: true } : { bits: Number(weight) as 2 | 3 | 4 | 8, ternary: false },
+    activationBits: !activation || activation === '16' ? null : (Number(activation) as 3 | 4 | 8),
+  };
+}

@@ -1,0 +1,46 @@
+/**
+ * A dense row-major float32 matrix. Weights are held as [out, in]: one row per output channel, so that
+ * quantization groups run along a row.
+ */
+export interface Matrix {
+  rows: number;
+  cols: number;
+  data: Float32Array;
+}
+
+export function matrix(rows: number, cols: number, data = new Float32Array(rows * cols)): Matrix {
+  return { rows, cols, data };
+}
+
+export function transpose({ rows, cols, data }: Matrix): Matrix {
+  const result = matrix(cols, rows);
+  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) result.data[c * rows + r] = data[r * cols + c]!;
+  return result;
+}
+
+/** Multiplies row r by factor[r], in place. */
+export function scaleRows({ rows, cols, data }: Matrix, factor: ArrayLike<number>): void {
+  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) data[r * cols + c]! *= factor[r]!;
+}
+
+/** Multiplies column c by factor[c], in place. */
+export function scaleColumns({ rows, cols, data }: Matrix, factor: ArrayLike<number>): void {
+  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) data[r * cols + c]! *= factor[c]!;
+}
+
+/** Largest magnitude in each column. */
+export function columnAbsMax({ rows, cols, data }: Matrix): Float32Array {
+  const result = new Float32Array(cols);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < cols; c++) result[c] = Math.max(result[c]!, Math.abs(data[r * cols + c]!));
+  }
+  return result;
+}
+
+/** The rows of `top` followed by the rows of `bottom`. */
+export function stackRows(top: Matrix, bottom: Matrix): Matrix {
+  const data = new Float32Array(top.data.length + bottom.data.length);
+  data.set(top.data);
+  data.set(bottom.data, top.data.length);
+  return matrix(top.rows + bottom.rows, top.cols, data);
+}
