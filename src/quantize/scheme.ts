@@ -26,7 +26,10 @@ export function schemeOf(name: SchemeName): Scheme {
   const [, weight, activation] = /^(?:w(\d)|ternary-?)a?(\d*)$/.exec(name) ?? [];
   return {
     name,
-    weight: weight === undefined ? { bits: 2, ternary: true } : { bits: Number(weight) as 2 | 3 | 4 | 8, ternary: false },
+    weight:
+      weight === undefined
+        ? { bits: 2, ternary: true }
+        : { bits: Number(weight) as 2 | 3 | 4 | 8, ternary: false },
     activationBits: !activation || activation === '16' ? null : (Number(activation) as 3 | 4 | 8),
   };
 }

@@ -14,7 +14,8 @@ export function matrix(rows: number, cols: number, data = new Float32Array(rows 
 
 export function transpose({ rows, cols, data }: Matrix): Matrix {
   const result = matrix(cols, rows);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) result.data[c * rows + r] = data[r * cols + c]!;
+  for (let r = 0; r < rows; r++)
+    for (let c = 0; c < cols; c++) result.data[c * rows + r] = data[r * cols + c]!;
   return result;
 }
 

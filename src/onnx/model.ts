@@ -1,0 +1,23 @@
+import type { Graph } from './graph.ts';
+import type { FunctionProto, ModelProto, StringEntry } from './messages.ts';
+
+/** A model in memory: one graph, and what stands around it in the file. */
+export interface Model {
+  /** The file it was read from; external data is found beside it. */
+  path: string;
+  /** Size of the file, without external data. */
+  byteLength: number;
+  graph: Graph;
+  irVersion: number;
+  /** Operator set version per domain ('' for ai.onnx). */
+  opsets: Map<string, number>;
+  metadata: StringEntry[];
+  functions: FunctionProto[];
+  /** Producer, doc string, training info and unknown fields, as in the file. */
+  proto: Omit<ModelProto, 'graph' | 'irVersion' | 'opsetImport' | 'metadataProps' | 'functions'>;
+}
+
+/** The version of the standard operator set a model uses; 0 when it imports none. */
+export function opsetOf(model: Model): number {
+  return model.opsets.get('') ?? 0;
+}

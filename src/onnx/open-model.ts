@@ -1,0 +1,71 @@
+import { statSync } from 'node:fs';
+import { Fault } from '../fault.ts';
+import type { ByteSource } from '../tensor/source.ts';
+import { fileSource, memorySource } from '../tensor/source.ts';
+import { buildGraph } from './build-graph.ts';
+import type { ModelProto } from './messages.ts';
+import type { Model } from './model.ts';
+import { decodeMessage } from './schema.ts';
+import { readSkeleton } from './skeleton.ts';
+
+/**
+ * Opens an ONNX model. Only headers are read: weights stay in their files until someone reads them.
+ * @throws Fault FILE_MISSING, ONNX_TRUNCATED, ONNX_MALFORMED, ONNX_INVALID, TENSOR_*, EXTERNAL_DATA
+ */
+export function openModel(path: string): Model {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat?.isFile()) {
+    throw new Fault({
+      code: 'FILE_MISSING',
+      what: 'there is no such model file',
+      where: path,
+      remedy: 'check the path',
+    });
+  }
+  return decodeModel(fileSource(path, 0, stat.size), path);
+}
+
+/** Decodes a model from bytes; `path` serves for messages and to find external data. */
+export function decodeModel(bytes: ByteSource | Uint8Array, path: string): Model {
+  const file = bytes instanceof Uint8Array ? memorySource(bytes) : bytes;
+  const proto = decodeProto(readSkeleton(file, path), path);
+  if (!proto.graph) {
+    throw new Fault({
+      code: 'ONNX_MALFORMED',
+      what: 'this is not an ONNX model',
+      where: path,
+      why: 'it holds no graph',
+      remedy: 'give the path of an .onnx file',
+    });
+  }
+  const { graph, irVersion, opsetImport = [], metadataProps = [], functions = [], ...rest } = proto;
+  return {
+    path,
+    byteLength: file.byteLength,
+    graph: buildGraph(graph, null, { path, file }),
+    irVersion: Number(irVersion ?? 0),
+    opsets: new Map(
+      opsetImport.map(({ domain = '', version }) => [domain === 'ai.onnx' ? '' : domain, Number(version)]),
+    ),
+    metadata: metadataProps,
+    functions,
+    proto: rest,
+  };
+}
+
+function decodeProto(skeleton: Uint8Array, path: string): ModelProto {
+  try {
+    return { ...decodeMessage<ModelProto>('ModelProto', skeleton) };
+  } catch (cause) {
+    throw new Fault(
+      {
+        code: 'ONNX_MALFORMED',
+        what: 'this is not an ONNX model',
+        where: path,
+        why: cause instanceof Error ? cause.message : String(cause),
+        remedy: 'give the path of an .onnx file',
+      },
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,191 @@
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { basename } from 'node:path';
+import type { ByteSource } from '../tensor/source.ts';
+import type { Graph } from './graph.ts';
+import type {
+  AttributeProto,
+  GraphProto,
+  ModelProto,
+  NodeProto,
+  TensorProto,
+  ValueInfoProto,
+} from './messages.ts';
+import type { Model } from './model.ts';
+import type { Node } from './node.ts';
+import { encodeMessage } from './schema.ts';
+import type { Tensor } from './tensor.ts';
+import { headerOf, isTyped, wholeTensor } from './tensor.ts';
+import type { Value } from './value.ts';
+
+/** Where the weights of a saved model go. */
+export interface SaveOptions {
+  /** File beside the model for tensors of at least 1 KiB; null keeps every tensor inside the model file. */
+  externalData?: string | null;
+}
+
+const externalThreshold = 1024;
+/** Start of each tensor in an external file: page-aligned, so that it can be memory-mapped. */
+const alignment = 4096;
+
+/**
+ * Writes a model, streaming its weights one at a time. The caller owns atomicity: write to a temporary name
+ * and rename (see `output.ts`). The same model gives the same bytes.
+ */
+export function saveModel(model: Model, path: string, { externalData = null }: SaveOptions = {}): void {
+  const file = openSync(path, 'w');
+  const side = externalData === null ? null : openSync(externalData, 'w');
+  try {
+    const placed = side === null ? null : writeExternal(model.graph, side, basename(externalData!));
+    for (const part of messageParts(model, placed)) writePart(file, part);
+  } finally {
+    closeSync(file);
+    if (side !== null) closeSync(side);
+  }
+}
+
+/** The bytes of a model with all weights inside, for sessions that are created from memory. */
+export function encodeModel(model: Model): Uint8Array {
+  const parts = [...messageParts(model, null)].map((part) =>
+    part instanceof Uint8Array ? part : part.read(),
+  );
+  return Buffer.concat(parts);
+}
+
+type Part = Uint8Array | ByteSource;
+type Placed = Map<Tensor, TensorProto>;
+
+/** ModelProto as a sequence of byte runs and sources. Initializers are the only large fields, so they stream. */
+function* messageParts(model: Model, placed: Placed | null): Generator<Part> {
+  const { graph } = model;
+  const head = encodeMessage('ModelProto', modelHead(model));
+  const body = encodeMessage('GraphProto', graphProto(graph));
+  const tensors = [...graph.constants].map((value) => tensorParts(value.tensor!, placed));
+  const graphBytes = body.length + tensors.reduce((sum, parts) => sum + fieldLength(lengthOf(parts)), 0);
+  yield head;
+  yield fieldHeader(7, graphBytes);
+  yield body;
+  for (const parts of tensors) {
+    yield fieldHeader(5, lengthOf(parts));
+    yield* parts;
+  }
+}
+
+function modelHead(model: Model): ModelProto {
+  return {
+    ...model.proto,
+    irVersion: model.irVersion,
+    opsetImport: [...model.opsets].map(([domain, version]) => ({ domain, version })),
+    metadataProps: model.metadata,
+    functions: model.functions,
+  };
+}
+
+/** A graph as a message; of the outermost graph without its initializers, which are streamed. */
+function graphProto(graph: Graph): GraphProto {
+  const nodes = graph.sortedNodes();
+  const inner = graph.parent
+    ? { initializer: [...graph.constants].map(({ tensor }) => wholeTensor(tensor!)) }
+    : {};
+  return {
+    ...graph.proto,
+    ...inner,
+    name: graph.name,
+    node: nodes.map(nodeProto),
+    input: graph.inputs.map(valueInfo),
+    output: graph.outputs.map(valueInfo),
+    valueInfo: innerValues(graph, nodes)
+      .filter((value) => value.info)
+      .map(valueInfo),
+  };
+}
+
+/** Constants and intermediate values: what may be declared under `value_info`. */
+function innerValues(graph: Graph, nodes: readonly Node[]): Value[] {
+  const declared = new Set([...graph.inputs, ...graph.outputs]);
+  const made = nodes.flatMap((node) => node.outputs).filter((value): value is Value => value !== null);
+  return [...graph.constants, ...made].filter((value) => !declared.has(value));
+}
+
+function valueInfo({ name, info }: Value): ValueInfoProto {
+  return { ...info, name };
+}
+
+function nodeProto(node: Node): NodeProto {
+  return {
+    ...node.proto,
+    input: node.inputs.map((value) => value?.name ?? ''),
+    output: node.outputs.map((value) => value?.name ?? ''),
+    attribute: [...node.attributes.values()].map((attribute) => attributeProto(node, attribute)),
+  };
+}
+
+function attributeProto(node: Node, attribute: AttributeProto): AttributeProto {
+  const tensor = node.tensors.get(attribute.name);
+  if (tensor) return { ...attribute, t: wholeTensor(tensor) };
+  const graphs = node.subgraphs.get(attribute.name)?.map(graphProto);
+  if (!graphs) return attribute;
+  return attribute.g ? { ...attribute, g: graphs[0]! } : { ...attribute, graphs };
+}
+
+/** Header and payload of one tensor. Encodings this project does not make (typed fields) are written as they were. */
+function tensorParts(tensor: Tensor, placed: Placed | null): Part[] {
+  const external = placed?.get(tensor);
+  if (external) return [encodeMessage('TensorProto', external)];
+  if (isTyped(tensor)) return [encodeMessage('TensorProto', tensor.proto)];
+  return [
+    encodeMessage('TensorProto', headerOf(tensor)),
+    fieldHeader(9, tensor.source.byteLength),
+    tensor.source,
+  ];
+}
+
+function writeExternal(graph: Graph, file: number, location: string): Placed {
+  const placed: Placed = new Map();
+  let offset = 0;
+  for (const { tensor } of graph.constants) {
+    if (!tensor || isTyped(tensor) || tensor.source.byteLength < externalThreshold) continue;
+    const padding = (alignment - (offset % alignment)) % alignment;
+    writePart(file, new Uint8Array(padding));
+    offset += padding;
+    writePart(file, tensor.source);
+    placed.set(tensor, {
+      ...headerOf(tensor),
+      dataLocation: 1,
+      externalData: [
+        { key: 'location', value: location },
+        { key: 'offset', value: String(offset) },
+        { key: 'length', value: String(tensor.source.byteLength) },
+      ],
+    });
+    offset += tensor.source.byteLength;
+  }
+  return placed;
+}
+
+const chunk = 1 << 24;
+
+function writePart(file: number, part: Part): void {
+  if (part instanceof Uint8Array) {
+    for (let done = 0; done < part.length;) done += writeSync(file, part, done, part.length - done);
+    return;
+  }
+  for (let at = 0; at < part.byteLength; at += chunk) {
+    writePart(file, part.read(at, Math.min(chunk, part.byteLength - at)));
+  }
+}
+
+function lengthOf(parts: readonly Part[]): number {
+  return parts.reduce((sum, part) => sum + part.byteLength, 0);
+}
+
+function fieldLength(length: number): number {
+  return fieldHeader(1, length).length + length;
+}
+
+/** Tag and length of a length-delimited field (numbers below 16 take one tag byte). */
+function fieldHeader(field: number, length: number): Uint8Array {
+  const bytes = [field * 8 + 2];
+  let rest = length;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
+  return Uint8Array.from([...bytes, rest]);
+}

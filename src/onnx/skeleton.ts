@@ -1,0 +1,163 @@
+import { Fault } from '../fault.ts';
+import type { ByteSource } from '../tensor/source.ts';
+
+/**
+ * Reads a model file without its weights. The result is the same protobuf message in which every large
+ * `TensorProto.raw_data` is replaced by the private fields `payloadOffset` and `payloadLength` (its place in
+ * the file). Memory therefore follows the size of the graph, not of the weights.
+ * @throws Fault ONNX_TRUNCATED or ONNX_MALFORMED
+ */
+export function readSkeleton(file: ByteSource, path: string): Uint8Array {
+  const reader = new WindowReader(file, path);
+  return concat(copyMessage(reader, file.byteLength, 'model', 0));
+}
+
+/** Payloads up to this size stay in the skeleton: they are constants a graph reader looks at. */
+const inlineLimit = 1024;
+const maxDepth = 200;
+
+type Kind = 'model' | 'function' | 'graph' | 'node' | 'attribute' | 'sparse' | 'tensor';
+
+/** Which fields of a message lead to tensors. */
+const inner: Record<Kind, Record<number, Kind>> = {
+  model: { 7: 'graph', 25: 'function' },
+  function: { 7: 'node' },
+  graph: { 1: 'node', 5: 'tensor', 15: 'sparse' },
+  node: { 5: 'attribute' },
+  attribute: { 5: 'tensor', 6: 'graph', 10: 'tensor', 11: 'graph', 22: 'sparse', 23: 'sparse' },
+  sparse: { 1: 'tensor', 2: 'tensor' },
+  tensor: {},
+};
+const rawDataField = 9;
+const payloadOffsetField = 536870910;
+const payloadLengthField = 536870911;
+
+function copyMessage(reader: WindowReader, end: number, kind: Kind, depth: number): Uint8Array[] {
+  if (depth > maxDepth) throw malformed(reader, `messages are nested deeper than ${maxDepth}`);
+  const parts: Uint8Array[] = [];
+  while (reader.position < end) {
+    const start = reader.position;
+    const tag = reader.varint(end);
+    const field = Math.floor(tag / 8);
+    const wireType = tag % 8;
+    if (field === 0) throw malformed(reader, 'a field has number 0');
+    if (wireType !== 2) {
+      reader.skip(wireType, end);
+      if (field < payloadOffsetField) parts.push(reader.bytes(start, reader.position));
+      continue;
+    }
+    const length = reader.varint(end);
+    const bodyStart = reader.position;
+    const bodyEnd = bodyStart + length;
+    if (bodyEnd > end) throw truncated(reader, bodyEnd);
+    const innerKind = inner[kind][field];
+    if (kind === 'tensor' && field === rawDataField && length > inlineLimit) {
+      parts.push(doubleField(payloadOffsetField, bodyStart), doubleField(payloadLengthField, length));
+    } else if (innerKind && length > inlineLimit) {
+      const body = copyMessage(reader, bodyEnd, innerKind, depth + 1);
+      parts.push(varint(tag), varint(totalLength(body)), ...body);
+    } else {
+      parts.push(reader.bytes(start, bodyEnd));
+    }
+    reader.position = bodyEnd;
+  }
+  return parts;
+}
+
+/** Reads a source through a window that moves forward, so that skipped payloads are never loaded. */
+class WindowReader {
+  position = 0;
+  readonly path: string;
+  private readonly file: ByteSource;
+  private window: Uint8Array = new Uint8Array(0);
+  private windowStart = 0;
+
+  constructor(file: ByteSource, path: string) {
+    this.file = file;
+    this.path = path;
+  }
+
+  bytes(start: number, end: number): Uint8Array {
+    this.load(start, end);
+    return this.window.subarray(start - this.windowStart, end - this.windowStart);
+  }
+
+  varint(end: number): number {
+    let value = 0;
+    for (let shift = 1, count = 0; count < 10; count++, shift *= 128) {
+      if (this.position >= end) throw truncated(this, this.position + 1);
+      this.load(this.position, this.position + 1);
+      const byte = this.window[this.position - this.windowStart]!;
+      this.position += 1;
+      value += (byte & 127) * shift;
+      if (byte < 128) return value;
+    }
+    throw malformed(this, 'a varint is longer than ten bytes');
+  }
+
+  skip(wireType: number, end: number): void {
+    if (wireType === 0) this.varint(end);
+    else if (wireType === 1) this.position += 8;
+    else if (wireType === 5) this.position += 4;
+    else throw malformed(this, `wire type ${wireType} does not occur in ONNX`);
+    if (this.position > end) throw truncated(this, this.position);
+  }
+
+  private load(start: number, end: number): void {
+    if (start >= this.windowStart && end <= this.windowStart + this.window.length) return;
+    const length = Math.min(Math.max(end - start, 1 << 16), this.file.byteLength - start);
+    if (start + length < end) throw truncated(this, end);
+    this.window = this.file.read(start, length);
+    this.windowStart = start;
+  }
+}
+
+function varint(value: number): Uint8Array {
+  const bytes: number[] = [];
+  let rest = value;
+  while (rest >= 128) {
+    bytes.push((rest % 128) + 128);
+    rest = Math.floor(rest / 128);
+  }
+  return Uint8Array.from([...bytes, rest]);
+}
+
+function doubleField(field: number, value: number): Uint8Array {
+  const body = new Uint8Array(8);
+  new DataView(body.buffer).setFloat64(0, value, true);
+  return concat([varint(field * 8 + 1), body]);
+}
+
+function totalLength(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, part) => sum + part.length, 0);
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const result = new Uint8Array(totalLength(parts));
+  let at = 0;
+  for (const part of parts) {
+    result.set(part, at);
+    at += part.length;
+  }
+  return result;
+}
+
+function truncated(reader: WindowReader, needed: number): Fault {
+  return new Fault({
+    code: 'ONNX_TRUNCATED',
+    what: 'the ONNX file ends in the middle of a message',
+    where: `${reader.path}, byte ${reader.position}`,
+    why: `a field claims to reach byte ${needed}`,
+    remedy: 'the file was cut short or is no ONNX model: export or download it again',
+  });
+}
+
+function malformed(reader: WindowReader, why: string): Fault {
+  return new Fault({
+    code: 'ONNX_MALFORMED',
+    what: 'this is not an ONNX model',
+    where: `${reader.path}, byte ${reader.position}`,
+    why,
+    remedy: 'give the path of an .onnx file',
+  });
+}

@@ -1,0 +1,81 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import { Fault } from '../fault.ts';
+import type { DataType } from './dtype.ts';
+import { byteLengthOf, countOf } from './dtype.ts';
+
+/** A range of bytes that is read on demand. Nothing else in the project moves weights. */
+export interface ByteSource {
+  readonly byteLength: number;
+  /** Reads `length` bytes from `offset`; the whole range by default. May return a view: do not write to it. */
+  read(offset?: number, length?: number): Uint8Array;
+}
+
+/** A tensor whose bytes, in ONNX raw (little-endian, packed) form, are read on demand. */
+export interface TensorSource extends ByteSource {
+  readonly dtype: DataType;
+  readonly shape: readonly number[];
+}
+
+export function memorySource(bytes: Uint8Array): ByteSource {
+  return {
+    byteLength: bytes.byteLength,
+    read: (offset = 0, length = bytes.byteLength - offset) => bytes.subarray(offset, offset + length),
+  };
+}
+
+/** Bytes `start … start + byteLength` of a file. The file is opened for each read, so that no handle is held. */
+export function fileSource(path: string, start: number, byteLength: number): ByteSource {
+  return {
+    byteLength,
+    read(offset = 0, length = byteLength - offset) {
+      const bytes = new Uint8Array(length);
+      const handle = openSync(path, 'r');
+      try {
+        for (let done = 0; done < length;) {
+          const count = readSync(handle, bytes, done, length - done, start + offset + done);
+          if (count === 0)
+            throw new Fault({
+              code: 'FILE_SHORT',
+              what: 'the file ended while reading a tensor',
+              where: path,
+            });
+          done += count;
+        }
+      } finally {
+        closeSync(handle);
+      }
+      return bytes;
+    },
+  };
+}
+
+/** The part `start … start + byteLength` of another source. */
+export function sliceSource(source: ByteSource, start: number, byteLength: number): ByteSource {
+  return {
+    byteLength,
+    read: (offset = 0, length = byteLength - offset) => source.read(start + offset, length),
+  };
+}
+
+/**
+ * Gives bytes an element type and a shape.
+ * @throws Fault TENSOR_SIZE when the byte count does not fit the shape.
+ */
+export function tensorSource(
+  dtype: DataType,
+  shape: readonly number[],
+  bytes: ByteSource | Uint8Array,
+  name = '',
+): TensorSource {
+  const source = bytes instanceof Uint8Array ? memorySource(bytes) : bytes;
+  const expected = byteLengthOf(dtype, countOf(shape));
+  if (source.byteLength !== expected) {
+    throw new Fault({
+      code: 'TENSOR_SIZE',
+      what: `a ${dtype} tensor of shape [${shape.join(', ')}] needs ${expected} bytes and has ${source.byteLength}`,
+      where: name && `tensor ${name}`,
+      remedy: 'the file is damaged or was cut short: export or download it again',
+    });
+  }
+  return { dtype, shape, byteLength: source.byteLength, read: source.read };
+}

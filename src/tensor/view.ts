@@ -1,0 +1,74 @@
+import { Fault } from '../fault.ts';
+import { byteLengthOf } from './dtype.ts';
+import { bfloatToFloat, halfToFloat } from './half.ts';
+import type { Matrix } from './matrix.ts';
+import { matrix } from './matrix.ts';
+import type { TensorSource } from './source.ts';
+
+/**
+ * A [rows, cols] window on a stored tensor, as element offset and strides. One record covers every way a linear
+ * weight is stored: transposed, a slice of a 3-D stack, a half of a fused gate/up tensor, or its even rows.
+ */
+export interface MatrixView {
+  source: TensorSource;
+  rows: number;
+  cols: number;
+  /** In elements. */
+  offset: number;
+  rowStride: number;
+  colStride: number;
+}
+
+/** A vector is a view of one row. */
+export function vectorView(source: TensorSource, length: number, offset = 0, stride = 1): MatrixView {
+  return { source, rows: 1, cols: length, offset, rowStride: length * stride, colStride: stride };
+}
+
+/**
+ * Reads a view as float32. Only the bytes between its first and its last element are read.
+ * @throws Fault TENSOR_NOT_FLOAT for an element type that holds no plain numbers
+ */
+export function readMatrix(view: MatrixView): Matrix {
+  const { rows, cols, rowStride, colStride } = view;
+  const span = (rows - 1) * rowStride + (cols - 1) * colStride + 1;
+  const values = readFloats(view.source, view.offset, rows * cols === 0 ? 0 : span);
+  if (colStride === 1 && rowStride === cols) return matrix(rows, cols, values);
+  const result = matrix(rows, cols);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < cols; c++) result.data[r * cols + c] = values[r * rowStride + c * colStride]!;
+  }
+  return result;
+}
+
+/** Reads a one-row view as float32. */
+export function readVector(view: MatrixView): Float32Array {
+  return readMatrix(view).data;
+}
+
+/** Elements `start … start + count` of a tensor as float32; whole bytes only (no sub-byte types). */
+export function readFloats(source: TensorSource, start = 0, count?: number): Float32Array {
+  const { dtype } = source;
+  const width = byteLengthOf(dtype, 1);
+  const length = count ?? source.byteLength / width - start;
+  const bytes = source.read(start * width, length * width).slice();
+  switch (dtype) {
+    case 'float32':
+      return new Float32Array(bytes.buffer);
+    case 'float64':
+      return Float32Array.from(new Float64Array(bytes.buffer));
+    case 'float16':
+      return Float32Array.from(new Uint16Array(bytes.buffer), halfToFloat);
+    case 'bfloat16':
+      return Float32Array.from(new Uint16Array(bytes.buffer), bfloatToFloat);
+    case 'int8':
+      return Float32Array.from(new Int8Array(bytes.buffer));
+    case 'uint8':
+      return Float32Array.from(bytes);
+    case 'int32':
+      return Float32Array.from(new Int32Array(bytes.buffer));
+    case 'int64':
+      return Float32Array.from(new BigInt64Array(bytes.buffer), Number);
+    default:
+      throw new Fault({ code: 'TENSOR_NOT_FLOAT', what: `a ${dtype} tensor cannot be read as float32` });
+  }
+}
