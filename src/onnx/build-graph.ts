@@ -44,7 +44,7 @@ export function buildGraph(
   }
   graph.nodes = node.map((each) => declareNode(each, graph, define));
   const scopes = [scope, ...outer];
-  graph.nodes.forEach((each, index) => connectNode(each, node[index]!, graph, scopes, origin));
+  graph.nodes.forEach((each, index) => connectNode(each, node[index], graph, scopes, origin));
   graph.outputs = output.map((info) => {
     const value = lookUp(info.name, graph, scopes);
     value.info ??= info;
@@ -99,7 +99,7 @@ function lookUp(name: string, graph: Graph, scopes: readonly Scope[]): Value {
   const value = new Value(name);
   graph.claimName(name);
   graph.undefinedValues.push(value);
-  scopes[0]!.set(name, value);
+  scopes[0].set(name, value);
   return value;
 }
 

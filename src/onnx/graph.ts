@@ -35,11 +35,14 @@ export class Graph {
 
   /** Marks a name as taken. False if this graph or one around it has it already (branches of an If may agree). */
   claimName(name: string): boolean {
-    for (let scope: Graph | null = this; scope; scope = scope.parent)
-      if (scope.ownNames.has(name)) return false;
+    if (this.isNameVisible(name)) return false;
     this.ownNames.add(name);
     this.allNames.add(name);
     return true;
+  }
+
+  private isNameVisible(name: string): boolean {
+    return this.ownNames.has(name) || (this.parent?.isNameVisible(name) ?? false);
   }
 
   /** `hint`, or `hint_2`, `hint_3`, … if that occurs anywhere in the model; the name is then taken. */
@@ -85,7 +88,9 @@ export class Graph {
    * Lets every reader of `from` read `to` instead. A graph output keeps its name: `to` takes it over.
    */
   replaceAllUses(from: Value, to: Value): void {
-    for (const { node, index } of [...from.uses]) node.setInput(index, to);
+    if (from === to) return;
+    // The list of uses shrinks with each step.
+    for (let use = from.uses.at(-1); use; use = from.uses.at(-1)) use.node.setInput(use.index, to);
     if (!this.outputs.includes(from)) return;
     this.outputs = this.outputs.map((value) => (value === from ? to : value));
     [from.name, to.name] = [to.name, from.name];

@@ -55,7 +55,7 @@ export function decodeModel(bytes: ByteSource | Uint8Array, path: string): Model
 
 function decodeProto(skeleton: Uint8Array, path: string): ModelProto {
   try {
-    return { ...decodeMessage<ModelProto>('ModelProto', skeleton) };
+    return { ...(decodeMessage('ModelProto', skeleton) as ModelProto) };
   } catch (cause) {
     throw new Fault(
       {

@@ -124,7 +124,7 @@ function attributeProto(node: Node, attribute: AttributeProto): AttributeProto {
   if (tensor) return { ...attribute, t: wholeTensor(tensor) };
   const graphs = node.subgraphs.get(attribute.name)?.map(graphProto);
   if (!graphs) return attribute;
-  return attribute.g ? { ...attribute, g: graphs[0]! } : { ...attribute, graphs };
+  return attribute.g ? { ...attribute, g: graphs[0] } : { ...attribute, graphs };
 }
 
 /** Header and payload of one tensor. Encodings this project does not make (typed fields) are written as they were. */

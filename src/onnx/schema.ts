@@ -132,7 +132,7 @@ function buildRoot(): protobuf.Root {
         new protobuf.Field(
           fieldName,
           Number(id),
-          kind!,
+          kind,
           repetition ? 'repeated' : 'optional',
           undefined,
           options,
@@ -158,10 +158,10 @@ export function encodeMessage(type: MessageName, message: object): Uint8Array {
 }
 
 /** Decodes a message and keeps unknown fields. Byte fields are views of `bytes`. */
-export function decodeMessage<T>(type: MessageName, bytes: Uint8Array): T {
+export function decodeMessage(type: MessageName, bytes: Uint8Array): object {
   const reader = protobuf.Reader.create(bytes);
   reader.discardUnknown = false;
-  return root.lookupType(type).decode(reader) as T;
+  return root.lookupType(type).decode(reader);
 }
 
 export type MessageName = 'ModelProto' | 'GraphProto' | 'TensorProto';

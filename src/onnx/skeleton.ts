@@ -87,7 +87,7 @@ class WindowReader {
     for (let shift = 1, count = 0; count < 10; count++, shift *= 128) {
       if (this.position >= end) throw truncated(this, this.position + 1);
       this.load(this.position, this.position + 1);
-      const byte = this.window[this.position - this.windowStart]!;
+      const byte = this.window[this.position - this.windowStart];
       this.position += 1;
       value += (byte & 127) * shift;
       if (byte < 128) return value;

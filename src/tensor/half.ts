@@ -14,7 +14,7 @@ export function halfToFloat(bits: number): number {
 /** A number to IEEE half-precision bits, rounding half to even. */
 export function floatToHalf(value: number): number {
   f32[0] = value;
-  const bits = u32[0]!;
+  const bits = u32[0];
   const sign = (bits >>> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return sign | 0x7e00;
@@ -27,13 +27,13 @@ export function floatToHalf(value: number): number {
 /** bfloat16 bits to a number. */
 export function bfloatToFloat(bits: number): number {
   u32[0] = bits << 16;
-  return f32[0]!;
+  return f32[0];
 }
 
 /** A number to bfloat16 bits, rounding half to even. */
 export function floatToBfloat(value: number): number {
   f32[0] = value;
-  const bits = u32[0]!;
+  const bits = u32[0];
   if ((bits & 0x7fffffff) > 0x7f800000) return ((bits >>> 16) & 0x8000) | 0x7fc0;
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }

@@ -21,19 +21,19 @@ export function transpose({ rows, cols, data }: Matrix): Matrix {
 
 /** Multiplies row r by factor[r], in place. */
 export function scaleRows({ rows, cols, data }: Matrix, factor: ArrayLike<number>): void {
-  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) data[r * cols + c]! *= factor[r]!;
+  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) data[r * cols + c] *= factor[r];
 }
 
 /** Multiplies column c by factor[c], in place. */
 export function scaleColumns({ rows, cols, data }: Matrix, factor: ArrayLike<number>): void {
-  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) data[r * cols + c]! *= factor[c]!;
+  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) data[r * cols + c] *= factor[c];
 }
 
 /** Largest magnitude in each column. */
 export function columnAbsMax({ rows, cols, data }: Matrix): Float32Array {
   const result = new Float32Array(cols);
   for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < cols; c++) result[c] = Math.max(result[c]!, Math.abs(data[r * cols + c]!));
+    for (let c = 0; c < cols; c++) result[c] = Math.max(result[c], Math.abs(data[r * cols + c]));
   }
   return result;
 }

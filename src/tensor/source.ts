@@ -77,5 +77,10 @@ export function tensorSource(
       remedy: 'the file is damaged or was cut short: export or download it again',
     });
   }
-  return { dtype, shape, byteLength: source.byteLength, read: source.read };
+  return {
+    dtype,
+    shape,
+    byteLength: source.byteLength,
+    read: (offset, length) => source.read(offset, length),
+  };
 }

@@ -46,11 +46,11 @@ export function readVector(view: MatrixView): Float32Array {
 }
 
 /** Elements `start … start + count` of a tensor as float32; whole bytes only (no sub-byte types). */
-export function readFloats(source: TensorSource, start = 0, count?: number): Float32Array {
+export function readFloats(source: TensorSource, start = 0, count?: number): Float32Array<ArrayBuffer> {
   const { dtype } = source;
   const width = byteLengthOf(dtype, 1);
   const length = count ?? source.byteLength / width - start;
-  const bytes = source.read(start * width, length * width).slice();
+  const bytes = new Uint8Array(source.read(start * width, length * width));
   switch (dtype) {
     case 'float32':
       return new Float32Array(bytes.buffer);
