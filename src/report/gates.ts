@@ -90,8 +90,8 @@ function readList(list: unknown[], path: string[], where: string[]): Reading[] {
 }
 
 function nameOf(element: unknown, index: number): string {
-  const { id, role } = isObject(element) ? element : {};
-  return String(id ?? role ?? index);
+  const name = isObject(element) ? (element.id ?? element.role) : undefined;
+  return typeof name === 'string' ? name : String(index);
 }
 
 function unseenNote(name: string, { layers }: Report): string {
