@@ -1,0 +1,105 @@
+import { Fault } from '../fault.ts';
+import { floatToHalf, halfToFloat } from '../tensor/half.ts';
+
+/** The array class that holds each element type; float16 is held as its bits, bool as 0 and 1. */
+const classes = {
+  float16: Uint16Array,
+  float32: Float32Array,
+  float64: Float64Array,
+  int8: Int8Array,
+  int16: Int16Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  uint8: Uint8Array,
+  uint16: Uint16Array,
+  uint32: Uint32Array,
+  uint64: BigUint64Array,
+  bool: Uint8Array,
+} as const;
+
+/** Element types that data may have. */
+export type NumericType = keyof typeof classes;
+
+export type NumericData = InstanceType<(typeof classes)[NumericType]>;
+
+/** A dense row-major array of numbers. */
+export interface NumericArray {
+  dtype: NumericType;
+  shape: number[];
+  data: NumericData;
+}
+
+export function isNumericType(dtype: string): dtype is NumericType {
+  return Object.hasOwn(classes, dtype);
+}
+
+/** Zeros. */
+export function allocate(dtype: NumericType, count: number): NumericData {
+  return new classes[dtype](count);
+}
+
+/** An array over little-endian bytes, which are copied. */
+export function fromBytes(dtype: NumericType, bytes: Uint8Array): NumericData {
+  return new classes[dtype](bytes.slice().buffer);
+}
+
+export function bytesPerElement(dtype: NumericType): number {
+  return classes[dtype].BYTES_PER_ELEMENT;
+}
+
+/** Copies `source` into `target` (of the same type) from element `offset` on. */
+export function copyInto(target: NumericData, source: NumericData, offset: number): void {
+  bytesOf(target).set(bytesOf(source), offset * target.BYTES_PER_ELEMENT);
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: NumericData): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+/** `count` values of a function of the index; the caller knows that they fit. */
+export function generate(dtype: NumericType, count: number, valueOf: (index: number) => number): NumericData {
+  const data = allocate(dtype, count);
+  for (let i = 0; i < count; i++) write(data, dtype, i, valueOf(i));
+  return data;
+}
+
+/**
+ * The same numbers as another element type. Between floating-point types values are rounded; an integer or
+ * bool must be represented exactly, and no finite value may overflow.
+ * @throws Fault DATA_INPUT_TYPE naming the first value that does not fit.
+ */
+export function convertArray(array: NumericArray, dtype: NumericType, where: string): NumericData {
+  if (array.dtype === dtype) return array.data;
+  const target = allocate(dtype, array.data.length);
+  for (let i = 0; i < target.length; i++) {
+    const value = valueAt(array, i);
+    if (!write(target, dtype, i, value)) throw unfit(value, dtype, where);
+  }
+  return target;
+}
+
+/** One element as a number or, for 64-bit integers, a bigint. */
+export function valueAt({ dtype, data }: Omit<NumericArray, 'shape'>, index: number): number | bigint {
+  const value = data[index];
+  return dtype === 'float16' ? halfToFloat(Number(value)) : value;
+}
+
+/** Stores a value; false when `dtype` cannot hold it. */
+function write(data: NumericData, dtype: NumericType, index: number, value: number | bigint): boolean {
+  if (data instanceof BigInt64Array || data instanceof BigUint64Array) {
+    if (typeof value === 'number' && !Number.isInteger(value)) return false;
+    data[index] = BigInt(value);
+  } else data[index] = dtype === 'float16' ? floatToHalf(Number(value)) : Number(value);
+  const stored = Number(valueAt({ dtype, data }, index));
+  if (dtype.startsWith('float')) return Number.isFinite(stored) || !Number.isFinite(Number(value));
+  return stored === Number(value) && (dtype !== 'bool' || stored <= 1);
+}
+
+function unfit(value: number | bigint, dtype: NumericType, where: string): Fault {
+  return new Fault({
+    code: 'DATA_INPUT_TYPE',
+    what: `the value ${value} does not fit the model's input type ${dtype}`,
+    where,
+    remedy: `give values that ${dtype} can hold`,
+  });
+}

@@ -1,0 +1,19 @@
+import type { NumericArray } from './numeric-array.ts';
+
+/** One example: what the model is fed, without the batch dimension, and how it is judged. */
+export interface DataRecord {
+  /** Where it was read, as `file:line` or `file[row]`; Faults name it. */
+  source: string;
+  /** The task it belongs to, for metrics per task. */
+  task: string | null;
+  /** One array per model input; a text is `input_ids` of type int32 and shape [tokens]. */
+  inputs: Record<string, NumericArray>;
+  /**
+   * For a prompt with an answer: position of the first answer token in `input_ids`, at least 1; every token
+   * from there on is the answer, and is right when it is the arg-max of the logits one position before it.
+   */
+  answerStart: number | null;
+}
+
+/** The model input that holds token ids. */
+export const tokenInput = 'input_ids';

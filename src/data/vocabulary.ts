@@ -1,0 +1,24 @@
+import { Fault } from '../fault.ts';
+import { valueAt } from './numeric-array.ts';
+import { tokenInput, type DataRecord } from './record.ts';
+
+/**
+ * Checks that the model has an embedding for every token: ids are 0 to `size` - 1.
+ * @throws Fault DATA_VOCABULARY naming the record and the token.
+ */
+export function checkVocabulary(records: readonly DataRecord[], size: number): void {
+  for (const { inputs, source } of records) {
+    const ids = inputs[tokenInput];
+    if (!ids) continue;
+    for (let i = 0; i < ids.data.length; i++) {
+      const id = Number(valueAt(ids, i));
+      if (id >= 0 && id < size) continue;
+      throw new Fault({
+        code: 'DATA_VOCABULARY',
+        what: `token ${id} at position ${i} is outside the model's vocabulary of ${size}`,
+        where: source,
+        remedy: 'set tokenizer to the one the model was trained with',
+      });
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import { Fault } from '../fault.ts';
+import { roundHalfToEven } from '../tensor/half.ts';
+import type { Matrix } from '../tensor/matrix.ts';
+import type { QuantizedTensor } from './quantized-tensor.ts';
+
+/** Width of a weight code in bits. */
+export type Bits = QuantizedTensor['bits'];
+
+/** Largest code of a symmetric grid: 1 for 2 bits (the ternary grid), 7 for 4 bits. */
+export function maxCodeOf(bits: number): number {
+  return 2 ** (bits - 1) - 1;
+}
+
+/** The code nearest to `value` on the symmetric grid with step `scale`, ties to even. */
+export function roundToGrid(value: number, scale: number, maxCode: number): number {
+  return Math.max(-maxCode, Math.min(maxCode, roundHalfToEven(value / scale)));
+}
+
+/** Number of groups in a row of `cols` weights; the last group may be shorter. */
+export function groupCountOf(cols: number, groupSize: number): number {
+  return Math.ceil(cols / groupSize);
+}
+
+/** Throws `WEIGHT_NOT_FINITE`, naming the first NaN or infinity. */
+export function requireFinite({ rows, cols, data }: Matrix): void {
+  const at = data.findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return;
+  throw new Fault({
+    code: 'WEIGHT_NOT_FINITE',
+    what: `a weight to be quantized is ${data[at]}`,
+    where: `row ${Math.floor(at / cols)}, column ${at % cols} of a ${rows}x${cols} weight`,
+    remedy: 'keep this tensor in float, or repair the model',
+  });
+}

@@ -1,0 +1,53 @@
+import { groupCountOf } from './grid.ts';
+import type { Matrix } from '../tensor/matrix.ts';
+
+/**
+ * Chooses the step of one quantization group: the scale whose symmetric grid of codes up to `maxCode` holds the
+ * `weights` best. `importance` weighs their squared errors (the Hessian diagonal), null weighs all alike.
+ * Always finite and positive; 1 for a group of zeros.
+ */
+export type ScaleFit = (
+  weights: Float32Array,
+  importance: ArrayLike<number> | null,
+  maxCode: number,
+) => number;
+
+/** The smallest step that clips nothing: max|w| / maxCode. */
+export const absMaxScale: ScaleFit = (weights, _importance, maxCode) => {
+  let largest = 0;
+  for (const weight of weights) largest = Math.max(largest, Math.abs(weight));
+  return safeScale(largest / maxCode);
+};
+
+/** A scale as float32 keeps it: 1 where there is nothing to represent, never a denormal or an infinity. */
+export function safeScale(scale: number): number {
+  const smallest = 2 ** -126;
+  return scale > 0 ? Math.fround(Math.min(Math.max(scale, smallest), 3.4e38)) : 1;
+}
+
+/** One scale per row and group, [rows, ceil(cols / groupSize)]; `importance` has one entry per column. */
+export function fitScales(
+  { rows, cols, data }: Matrix,
+  {
+    groupSize,
+    maxCode,
+    fit,
+    importance,
+  }: {
+    groupSize: number;
+    maxCode: number;
+    fit: ScaleFit;
+    importance: Float32Array | Float64Array | null;
+  },
+): Float32Array {
+  const groups = groupCountOf(cols, groupSize);
+  const scales = new Float32Array(rows * groups);
+  for (let r = 0; r < rows; r++) {
+    for (let g = 0; g < groups; g++) {
+      const [from, to] = [g * groupSize, Math.min((g + 1) * groupSize, cols)];
+      const group = data.subarray(r * cols + from, r * cols + to);
+      scales[r * groups + g] = fit(group, importance?.subarray(from, to) ?? null, maxCode);
+    }
+  }
+  return scales;
+}

@@ -1,0 +1,161 @@
+import { z } from 'zod';
+
+/**
+ * The one definition of a report: its TypeScript types (`report.ts`), what `diff` accepts and the published
+ * JSON schema all come from here. Keys are only ever added.
+ */
+
+/** A measured figure. JSON has no NaN, so `null` in a file reads as NaN: not measurable. NaN passes no gate. */
+const figure = z
+  .number()
+  .nullable()
+  .transform((value) => value ?? Number.NaN);
+
+const count = z.number().int().nonnegative();
+const counts = z.array(count);
+const figures = z.array(figure);
+
+const modelFacts = z.object({
+  path: z.string(),
+  bytes: count,
+  parameters: count,
+  sha256: z.string().exactOptional(),
+});
+
+const outputMetrics = z.object({
+  sqnrDb: figure,
+  kl: figure.describe('Mean KL divergence of the output distributions, reference to quantized, in nats'),
+  top1Agreement: figure,
+  perplexity: z.object({ reference: figure, quantized: figure }).nullable(),
+});
+
+const routerMetrics = z
+  .object({
+    mse: figure,
+    kl: figure.describe('KL divergence of the full softmax, reference to quantized, in nats'),
+    topKAgreement: figure.describe('Mean over tokens of |selected by both| / k'),
+    exactSet: figure.describe('Share of tokens whose whole set of experts agrees'),
+    top1Agreement: figure,
+    weightL1: figure,
+    marginFlipRate: figure.describe(
+      'Share of tokens whose logit error exceeds half the margin to the next expert',
+    ),
+  })
+  .describe('How alike two routers choose, over the same tokens');
+
+const expertReport = z.object({
+  id: z.string(),
+  tokens: count,
+  calibrationTokens: count.nullable(),
+  sqnrDb: z.number().nullable().describe('null: the expert saw no token'),
+});
+
+const layerReport = z.object({
+  id: z.string(),
+  router: z.object({ local: routerMetrics, cumulative: routerMetrics }),
+  sqnrDb: figure.exactOptional().describe('Output of the whole layer'),
+  experts: z.array(expertReport),
+});
+
+const censusRow = z.object({
+  role: z.enum(['expert', 'router', 'shared', 'attention', 'norm', 'embedding', 'head', 'other']),
+  quantizedBytes: count,
+  keptBytes: count,
+  refused: z.array(z.object({ tensor: z.string(), reason: z.string() })),
+});
+
+const gate = z.object({
+  name: z.string(),
+  limit: z.number(),
+  value: figure,
+  ok: z.boolean(),
+  bound: z.enum(['min', 'max']).exactOptional(),
+  where: z.string().exactOptional().describe('The layer, expert or task the value was found at'),
+  why: z.string().exactOptional().describe('What a reader must know about the value'),
+});
+
+const attributed = z.object({ kl: figure, perplexity: figure.exactOptional() });
+
+/** EAC-MoE's question: what does each cause alone cost, against the reference? */
+const attribution = z.object({
+  routing: attributed.describe('Reference experts, quantized routing'),
+  experts: attributed.describe('Quantized experts, reference routing'),
+  both: attributed,
+});
+
+const coverage = z.object({ covered: count, starved: count, unseen: count });
+
+const layerCalibration = z.object({
+  id: z.string(),
+  tokens: count,
+  floor: count.describe('Tokens an expert needs to count as covered'),
+  experts: z.object({ before: coverage, after: coverage }).describe('Before and after balancing'),
+  channels: z
+    .object({
+      top: z.array(z.object({ channel: count, before: figure, after: figure })),
+      median: z.object({ before: figure, after: figure }),
+    })
+    .exactOptional()
+    .describe('Largest absolute activation by channel, before and after smoothing: the worst and the median'),
+});
+
+const calibration = z.object({
+  tokens: count,
+  layers: z.array(layerCalibration),
+});
+
+const perModel = z.object({ reference: figures, quantized: figures });
+
+/**
+ * Per-record outcomes, so that `diff` can tell noise from change. Every array has one entry per record of the
+ * data, in its order; sums divided by their token counts give the figures of the report.
+ */
+const records = z.object({
+  tasks: z.array(z.string()).describe('Names that `task` counts through'),
+  task: z.array(count.nullable()),
+  exactMatch: perModel.describe('0 or 1; null without an answer'),
+  tokens: counts,
+  predicted: counts.describe('Tokens that enter the perplexity'),
+  nll: perModel.nullable().describe('Sums over the predicted tokens, in nats'),
+  kl: figures.describe('Sums over the tokens, in nats'),
+  topKAgreement: z
+    .array(z.object({ layer: z.string(), local: figures, cumulative: figures }))
+    .describe('Sums over the tokens, by layer'),
+});
+
+export const reportSchema = z.object({
+  reference: modelFacts,
+  quantized: modelFacts,
+  data: z.object({ records: count, tokens: count, sha256: z.string().exactOptional() }),
+  output: outputMetrics,
+  tasks: z
+    .record(z.string(), z.object({ records: count, reference: figure, quantized: figure }))
+    .describe('Exact match per task, 0 to 1'),
+  layers: z.array(layerReport),
+  census: z.array(censusRow),
+  size: z.object({
+    referenceBytes: count,
+    quantizedBytes: count,
+    expertBitsPerWeight: z.number().nullable(),
+  }),
+  execution: z.object({
+    target: z.string(),
+    weights: z.string(),
+    activations: z.string(),
+    executed: z.boolean(),
+    provider: z.string(),
+  }),
+  gates: z.array(gate),
+  attribution: attribution.exactOptional(),
+  calibration: calibration.exactOptional(),
+  recipe: z
+    .record(z.string(), z.unknown())
+    .exactOptional()
+    .describe('The settings that made the quantized model'),
+  records: records.exactOptional(),
+});
+
+/** The JSON schema (draft 2020-12) of `report.json`. */
+export function reportJsonSchema(): object {
+  return z.toJSONSchema(reportSchema, { io: 'input' });
+}

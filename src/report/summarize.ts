@@ -1,0 +1,156 @@
+import { countState, layerCoverage } from './coverage.ts';
+import { formatBytes, formatCount, formatDb, formatFigure, formatShare } from './format.ts';
+import { gateText, verdictText } from './gate-text.ts';
+import { findOutliers } from './outliers.ts';
+import { refusalsByReason } from './refusals.ts';
+import type { Report } from './report.ts';
+import { type Column, type Paint, plainPaint, terminalTable } from './terminal-table.ts';
+import { wrapText } from './wrap-text.ts';
+
+const width = 100;
+const outliersShown = 3;
+
+/** A report for the terminal: the verdict first, then the figures behind it, in at most 100 columns. */
+export function summarize(report: Report, paint: Paint = plainPaint): string {
+  const sections = [
+    verdictLines(report, paint),
+    factLines(report, paint),
+    section('Layers', layerLines(report, paint), paint),
+    section('Tasks, exact match', taskLines(report, paint), paint),
+    section('Size', sizeLines(report, paint), paint),
+  ];
+  return `${sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n')}\n`;
+}
+
+function section(title: string, lines: string[], paint: Paint): string[] {
+  return lines.length === 0 ? [] : [paint('strong', title), ...lines];
+}
+
+function verdictLines(report: Report, paint: Paint): string[] {
+  const failed = report.gates.some(({ ok }) => !ok);
+  const gates = report.gates.flatMap((gate) => {
+    const lines = hang(gate.ok ? '  ok      ' : '  FAILED  ', gateText(gate));
+    return gate.ok ? lines : lines.map((line) => paint('bad', line));
+  });
+  const outliers = findOutliers(report);
+  const shown = outliers.slice(0, outliersShown).flatMap(({ layer, expert, finding }) => {
+    const place = expert === undefined ? layer : `${layer} expert ${expert}`;
+    return hang('  look at ', `${place}: ${finding}`);
+  });
+  const more = outliers.length - outliersShown;
+  return [
+    paint(failed ? 'bad' : 'strong', verdictText(report)),
+    ...gates,
+    ...shown,
+    ...(more > 0 ? [`  and ${more} more layers or experts that stand out`] : []),
+  ];
+}
+
+function factLines(
+  { reference, quantized, data, execution, output, attribution }: Report,
+  paint: Paint,
+): string[] {
+  const { target, weights, activations, executed, provider } = execution;
+  const done = executed
+    ? `executed by ONNX Runtime (${provider}) in the ${target} form`
+    : `emulated, not executed: the ${target} form computes in float`;
+  const rows = [
+    ['model', `${quantized.path} against ${reference.path}`],
+    ['data', `${formatCount(data.records)} records, ${formatCount(data.tokens)} tokens`],
+    ['execution', `${done}; weights ${weights}, activations ${activations}`],
+    ['output', outputText(output)],
+    ...(attribution ? [['cause', attributionText(attribution)]] : []),
+  ];
+  return rows.flatMap(([name, text]) => {
+    const [first, ...rest] = hang(name.padEnd(11), text);
+    return [first.replace(name, paint('dim', name)), ...rest];
+  });
+}
+
+function outputText({ sqnrDb, kl, top1Agreement, perplexity }: Report['output']): string {
+  const figures = `SQNR ${formatDb(sqnrDb)} dB, KL ${formatFigure(kl)}, top-1 agreement ${formatShare(top1Agreement)}`;
+  if (!perplexity) return figures;
+  return `${figures}, perplexity ${formatFigure(perplexity.reference)} -> ${formatFigure(perplexity.quantized)}`;
+}
+
+function attributionText({ routing, experts, both }: NonNullable<Report['attribution']>): string {
+  const [r, e, b] = [routing, experts, both].map(({ kl }) => formatFigure(kl));
+  return `KL ${r} from changed routing alone, ${e} from quantized experts alone, ${b} from both`;
+}
+
+function layerLines(report: Report, paint: Paint): string[] {
+  const coverages = layerCoverage(report);
+  const columns: Column[] = [
+    { title: 'layer' },
+    ...['experts', 'tokens min', 'median', 'max', 'starved', 'unseen', 'top-k local', 'cumulative'].map(
+      right,
+    ),
+    right('worst dB'),
+  ];
+  const rows = report.layers.map(({ id, router, experts }, i) => {
+    const coverage = coverages[i];
+    const seen = experts.flatMap(({ sqnrDb }) => sqnrDb ?? []);
+    return [
+      id,
+      formatCount(experts.length),
+      ...[coverage.min, coverage.median, coverage.max].map((value) => formatCount(Math.round(value))),
+      coverage.floor === null ? '–' : formatCount(countState(coverage, 'starved')),
+      formatCount(countState(coverage, 'unseen')),
+      formatShare(router.local.topKAgreement),
+      formatShare(router.cumulative.topKAgreement),
+      formatDb(seen.length === 0 ? null : Math.min(...seen)),
+    ];
+  });
+  if (rows.length === 0) return [];
+  const source = paint(
+    'dim',
+    `tokens per expert in the ${coverages[0].source} data; worst dB: the expert with the lowest SQNR`,
+  );
+  return [...terminalTable(columns, rows, paint, width), source];
+}
+
+function taskLines({ tasks }: Report, paint: Paint): string[] {
+  const columns = [{ title: 'task' }, ...['records', 'reference', 'quantized', 'change'].map(right)];
+  const rows = Object.entries(tasks).map(([name, { records, reference, quantized }]) => [
+    name,
+    formatCount(records),
+    formatShare(reference),
+    formatShare(quantized),
+    (quantized - reference).toFixed(4),
+  ]);
+  return rows.length === 0 ? [] : terminalTable(columns, rows, paint, width);
+}
+
+function sizeLines({ size, census }: Report, paint: Paint): string[] {
+  const { referenceBytes, quantizedBytes, expertBitsPerWeight } = size;
+  const bits =
+    expertBitsPerWeight === null ? '' : `, experts ${formatFigure(expertBitsPerWeight)} bits a weight`;
+  const factor = (referenceBytes / quantizedBytes).toFixed(2);
+  const columns = [{ title: 'role' }, ...['quantized', 'kept', 'refused'].map(right)];
+  const rows = census.map(({ role, quantizedBytes: done, keptBytes, refused }) => [
+    role,
+    formatBytes(done),
+    formatBytes(keptBytes),
+    formatCount(refused.length),
+  ]);
+  return [
+    `${formatBytes(referenceBytes)} -> ${formatBytes(quantizedBytes)}, ${factor} times smaller${bits}`,
+    ...terminalTable(columns, rows, paint, width),
+    ...refusalsByReason(census).flatMap(({ role, reason, tensors }) =>
+      hang('  ', `${role}: ${formatCount(tensors.length)} refused, ${reason} (${tensors[0]})`),
+    ),
+  ];
+}
+
+function right(title: string): Column {
+  return { title, align: 'right' };
+}
+
+/** A paragraph under a hanging label. */
+function hang(label: string, text: string): string[] {
+  const indent = ' '.repeat(label.length);
+  return wrapText(text, width - label.length).map((line, i) => (i === 0 ? label : indent) + line);
+}

@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { findOutliers } from '../../src/report/outliers.ts';
+import { buildReport } from './helpers/build-report.ts';
+
+test('a sound model has none', () => {
+  expect(findOutliers(buildReport())).toEqual([]);
+  expect(findOutliers(buildReport({ error: 0 }))).toEqual([]);
+});
+
+test('one bad expert is named', () => {
+  const report = buildReport();
+  report.layers[2].experts[7].sqnrDb = 3;
+  expect(findOutliers(report)).toMatchObject([{ layer: 'L2', expert: '7' }]);
+});
+
+test('a router that chooses differently on the same input is named, without an expert', () => {
+  const report = buildReport();
+  report.layers[1].router.local.topKAgreement = 0.7;
+  const [outlier, ...others] = findOutliers(report);
+  expect(others).toEqual([]);
+  expect(outlier).toMatchObject({ layer: 'L1', finding: expect.stringContaining('agreement 0.7000') });
+  expect(outlier.expert).toBeUndefined();
+});
+
+test('a layer whose experts are all bad is one finding, and the worst comes first', () => {
+  const report = buildReport();
+  report.layers[0].experts = report.layers[0].experts.map((expert) => ({ ...expert, sqnrDb: 5 }));
+  report.layers[2].experts[7].sqnrDb = -20;
+  expect(findOutliers(report).map(({ layer, expert }) => [layer, expert])).toEqual([
+    ['L2', '7'],
+    ['L0', undefined],
+  ]);
+});
+
+test('one layer alone or experts without tokens accuse nobody', () => {
+  expect(findOutliers(buildReport({ layers: 1 }))).toEqual([]);
+  const report = buildReport();
+  report.layers[0].experts = report.layers[0].experts.map((expert) => ({
+    ...expert,
+    tokens: 0,
+    sqnrDb: null,
+  }));
+  expect(findOutliers(report)).toEqual([]);
+});
