@@ -1,0 +1,41 @@
+import { Fault } from '../fault.ts';
+import type { Activation } from '../moe/moe-layer.ts';
+import type { Builder } from '../onnx/build.ts';
+import type { Value } from '../onnx/value.ts';
+
+/** From the results of the first linears ([n, intermediate] each) to the input of `down`. */
+export function emitActivation(b: Builder, activation: Activation, gate: Value | null, up: Value): Value {
+  if (!gate) return nonlinearity(b, activation, up);
+  const { limit, upOffset } = activation;
+  const bounded = limit === null ? gate : b.op('Min', [gate, scalar(b, limit)], {}, { name: 'gate' });
+  const clipped = limit === null ? up : b.op('Clip', [up, scalar(b, -limit), scalar(b, limit)], {}, { name: 'up' });
+  const shifted = upOffset === 0 ? clipped : b.op('Add', [clipped, scalar(b, upOffset)], {}, { name: 'up' });
+  return b.op('Mul', [nonlinearity(b, activation, bounded), shifted], {}, { name: 'hidden' });
+}
+
+function nonlinearity(b: Builder, { name, alpha }: Activation, x: Value): Value {
+  switch (name) {
+    case 'silu': {
+      const scaled = alpha === 1 ? x : b.op('Mul', [x, scalar(b, alpha)]);
+      return b.op('Mul', [x, b.op('Sigmoid', [scaled])], {}, { name: 'silu' });
+    }
+    case 'gelu':
+      return b.op('Gelu', [x]);
+    case 'gelu-tanh':
+      return b.op('Gelu', [x], { approximate: 'tanh' });
+    case 'relu':
+      return b.op('Relu', [x]);
+    case 'relu2': {
+      const positive = b.op('Relu', [x]);
+      return b.op('Mul', [positive, positive], {}, { name: 'relu2' });
+    }
+    case 'identity':
+      return x;
+    case 'unknown':
+      throw new Fault({ code: 'ACTIVATION_UNKNOWN', what: 'the activation function of the experts is unknown' });
+  }
+}
+
+function scalar(b: Builder, value: number): Value {
+  return b.constant('scalar', 'float32', [], [value]);
+}

@@ -1,0 +1,62 @@
+import type { Boundary, MoeLayer } from '../moe/moe-layer.ts';
+import type { Builder } from '../onnx/build.ts';
+import { builder } from '../onnx/build.ts';
+import type { Model } from '../onnx/model.ts';
+import type { Value } from '../onnx/value.ts';
+import { codeOf } from '../tensor/dtype.ts';
+import type { ExpertEmitter } from './expert-emitter.ts';
+import type { RoutedTokens } from './route-tokens.ts';
+import { boundaryOf, routeTokens } from './route-tokens.ts';
+
+/**
+ * Writes a located layer anew in canonical form: routing as it was; per expert gather its tokens, compute,
+ * weigh, scatter-add. The old nodes are left without readers; `removeDeadCode` takes them away.
+ * Between the layers of a model and between source forms only weights and names differ.
+ * @throws Fault MOE_NOT_QUANTIZABLE when the layer has no boundary
+ */
+export function emitLayer(model: Model, layer: MoeLayer, emitter: ExpertEmitter): void {
+  const boundary = boundaryOf(layer.boundary, layer.id, layer.reason);
+  const b = builder(model.graph, `moeq/${layer.id}`);
+  const tokens = tokenRows(b, boundary.input, layer.hidden);
+  const prepared = emitter.prepare(b, tokens);
+  const route = routeTokens(b, boundary.routing, layer.router.experts);
+  let sum = zerosLike(b, tokens);
+  for (const expert of layer.experts) {
+    const inner = builder(model.graph, `moeq/${expert.id}`);
+    const routed = route(inner, expert);
+    const rows = prepared.map((value) => inner.op('Gather', [value, routed.rows], {}, { name: 'rows' }));
+    const result = weighted(inner, boundary, routed, (inputWeight) => emitter.expert(inner, expert, rows, inputWeight));
+    const at = inner.op('Unsqueeze', [routed.rows, inner.ints([1])], {}, { name: 'at' });
+    sum = inner.op('ScatterND', [sum, at, result], { reduction: 'add' }, { name: 'sum' });
+  }
+  replaceOutput(b, boundary, sum);
+}
+
+/** Any leading dimensions flattened, in float32: [T, hidden]. */
+function tokenRows(b: Builder, input: Value, hidden: number): Value {
+  const rows = b.op('Reshape', [input, b.ints([-1, hidden])], {}, { name: 'tokens' });
+  return input.dtype === 'float16' || input.dtype === 'bfloat16' ? b.op('Cast', [rows], { to: 1 }) : rows;
+}
+
+function zerosLike(b: Builder, tokens: Value): Value {
+  return b.op('ConstantOfShape', [b.op('Shape', [tokens])], {}, { name: 'zeros' });
+}
+
+function weighted(
+  b: Builder,
+  { routing }: Boundary,
+  { weights }: RoutedTokens,
+  expert: (inputWeight: Value | null) => Value,
+): Value {
+  if (routing.appliesTo === 'input') return expert(weights);
+  return b.op('Mul', [expert(null), weights], {}, { name: 'weighted' });
+}
+
+/** Gives the readers of the old output the new sum, in the old element type and shape. */
+function replaceOutput(b: Builder, { input, output }: Boundary, sum: Value): void {
+  const dtype = output.dtype ?? input.dtype ?? 'float32';
+  const typed = dtype === 'float32' ? sum : b.op('Cast', [sum], { to: codeOf(dtype) });
+  const isFlat = output.shape?.length === 2;
+  const shaped = isFlat ? typed : b.op('Reshape', [typed, b.op('Shape', [input])], {}, { name: 'output' });
+  b.graph.replaceAllUses(output, shaped);
+}

@@ -1,0 +1,17 @@
+import type { Builder } from '../onnx/build.ts';
+import type { Value } from '../onnx/value.ts';
+import type { Expert } from '../moe/moe-layer.ts';
+
+/** Writes the experts of one layer in one target form. */
+export interface ExpertEmitter {
+  /**
+   * Nodes that run once per layer on all tokens [T, hidden], e.g. to quantize them. Each returned value has one
+   * row per token; the rows of an expert's tokens are gathered and passed to `expert`.
+   */
+  prepare(b: Builder, tokens: Value): Value[];
+  /**
+   * One expert on its n tokens: from the gathered rows of each prepared value to [n, hidden].
+   * `inputWeight` [n, 1] multiplies the expert's input where routing weights do that (Llama-4); null elsewhere.
+   */
+  expert(b: Builder, expert: Expert, rows: readonly Value[], inputWeight: Value | null): Value;
+}

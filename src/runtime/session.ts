@@ -1,0 +1,87 @@
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import type * as Ort from 'onnxruntime-node';
+import { Fault } from '../fault.ts';
+import type { Model } from '../onnx/model.ts';
+import { encodeModel } from '../onnx/save-model.ts';
+import type { DataType } from '../tensor/dtype.ts';
+
+/** A tensor on its way into or out of ONNX Runtime. */
+export interface RunTensor {
+  dtype: DataType;
+  dims: readonly number[];
+  data: ArrayBufferView & ArrayLike<number | bigint>;
+}
+
+export type Feeds = Record<string, RunTensor>;
+
+export interface SessionOptions {
+  threads?: number;
+  optimization?: 'disabled' | 'basic' | 'extended' | 'all';
+}
+
+/** A loaded model. Release it: ONNX Runtime keeps its memory until then. */
+export interface Session {
+  readonly inputs: readonly string[];
+  /** Output name to its dimensions as ONNX Runtime infers them (names for unknown ones). */
+  readonly outputs: ReadonlyMap<string, readonly (number | string)[]>;
+  /** Runs the model; `fetches` names the outputs wanted, all by default. */
+  run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, RunTensor>>;
+  release(): Promise<void>;
+}
+
+/**
+ * Loads a model, from its file or as it stands in memory, into ONNX Runtime's CPU provider.
+ * @throws Fault ORT_LOAD when ONNX Runtime refuses it, ORT_RUN when a run fails
+ */
+export async function openSession(model: Model | string, options: SessionOptions = {}): Promise<Session> {
+  const ort = loadOrt();
+  const path = typeof model === 'string' ? model : model.path;
+  const settings: Ort.InferenceSession.SessionOptions = {
+    executionProviders: ['cpu'],
+    intraOpNumThreads: options.threads ?? availableParallelism(),
+    graphOptimizationLevel: options.optimization ?? 'all',
+    logSeverityLevel: 4,
+  };
+  const session = await guard('ORT_LOAD', 'ONNX Runtime cannot load the model', path, () =>
+    typeof model === 'string'
+      ? ort.InferenceSession.create(model, settings)
+      : ort.InferenceSession.create(encodeModel(model), settings),
+  );
+  return {
+    inputs: session.inputNames,
+    outputs: new Map(
+      session.outputMetadata.map((meta) => [meta.name, meta.isTensor ? meta.shape : []] as const),
+    ),
+    run: (feeds, fetches) =>
+      guard('ORT_RUN', 'ONNX Runtime failed while running the model', path, async () => {
+        const inputs = Object.entries(feeds).map(([name, { dtype, dims, data }]) => [
+          name,
+          new ort.Tensor(dtype as 'float32', data as Float32Array, dims),
+        ]);
+        const results = await session.run(Object.fromEntries(inputs) as Ort.InferenceSession.FeedsType, [
+          ...(fetches ?? session.outputNames),
+        ]);
+        return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, toRunTensor(tensor)]));
+      }),
+    release: () => session.release(),
+  };
+}
+
+/** Loaded on first use: commands that only read a graph do not pay for the native library. */
+function loadOrt(): typeof Ort {
+  return createRequire(import.meta.url)('onnxruntime-node') as typeof Ort;
+}
+
+function toRunTensor({ type, dims, data }: Ort.Tensor): RunTensor {
+  return { dtype: type as DataType, dims, data: data as RunTensor['data'] };
+}
+
+async function guard<T>(code: string, what: string, where: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const why = (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').slice(0, 500);
+    throw new Fault({ code, what, where, why, remedy: 'check that the model runs in ONNX Runtime by itself' }, { cause });
+  }
+}
