@@ -140,6 +140,7 @@ function typedPayload(proto: TensorProto, dtype: DataType): Uint8Array {
   }
 }
 
-function toBigInt(value: Int64): bigint {
+/** The exact value of a 64-bit field. */
+export function toBigInt(value: Int64): bigint {
   return typeof value === 'number' ? BigInt(value) : BigInt(value.toString());
 }

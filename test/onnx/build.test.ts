@@ -1,3 +1,4 @@
+import { Tensor } from 'onnxruntime-node';
 import { describe, expect, test } from 'vitest';
 import { decodeModel } from '../../src/onnx/open-model.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
@@ -47,7 +48,6 @@ describe('builder', () => {
       return { y: b.op('If', [flag], { then_branch: then, else_branch: otherwise }) };
     });
     const run = async (flag: number): Promise<number[]> => {
-      const { Tensor } = await import('onnxruntime-node');
       const feeds = { x: float32([1, 2]), flag: new Tensor('bool', Uint8Array.of(flag), []) };
       return (await runModel(model, feeds))['y'];
     };
