@@ -25,12 +25,15 @@ export class Graph {
   private readonly ownNames = new Set<string>();
   /** Names of the outermost graph and everything nested in it. */
   private readonly allNames: Set<string>;
+  /** How often each hint was asked for, so that a common hint stays cheap. */
+  private readonly hintCounts: Map<string, number>;
 
   constructor(name: string, parent: Graph | null = null, proto: Graph['proto'] = {}) {
     this.name = name;
     this.parent = parent;
     this.proto = proto;
     this.allNames = parent?.allNames ?? new Set();
+    this.hintCounts = parent?.hintCounts ?? new Map();
   }
 
   /** Marks a name as taken. False if this graph or one around it has it already (branches of an If may agree). */
@@ -48,7 +51,9 @@ export class Graph {
   /** `hint`, or `hint_2`, `hint_3`, … if that occurs anywhere in the model; the name is then taken. */
   uniqueName(hint: string): string {
     let name = hint;
-    for (let count = 2; this.allNames.has(name); count++) name = `${hint}_${count}`;
+    let count = this.hintCounts.get(hint) ?? 1;
+    while (this.allNames.has(name)) name = `${hint}_${++count}`;
+    this.hintCounts.set(hint, count);
     this.claimName(name);
     return name;
   }
@@ -71,11 +76,11 @@ export class Graph {
       outputs?: readonly string[];
     } = {},
   ): Node {
-    const name = options.name ?? opType;
-    const outputs = (options.outputs ?? [name]).map((hint) => new Value(this.uniqueName(hint)));
+    const hint = options.name ?? opType;
+    const outputs = (options.outputs ?? [hint]).map((each) => new Value(this.uniqueName(each)));
     const node = new Node(
       this,
-      { name, opType, domain: options.domain ?? '' },
+      { name: outputs[0]?.name ?? hint, opType, domain: options.domain ?? '' },
       options.attributes ?? [],
       outputs,
     );

@@ -21,3 +21,17 @@ export interface Model {
 export function opsetOf(model: Model): number {
   return model.opsets.get('') ?? 0;
 }
+
+/** An empty model. `path` only serves for messages. */
+export function newModel(graph: Graph, opsets: Record<string, number>, irVersion: number, path = ''): Model {
+  return {
+    path,
+    byteLength: 0,
+    graph,
+    irVersion,
+    opsets: new Map(Object.entries(opsets)),
+    metadata: [],
+    functions: [],
+    proto: { producerName: 'moeq' },
+  };
+}

@@ -1,11 +1,13 @@
 import { Fault } from '../fault.ts';
 import { byteLengthOf, codeOf, countOf, dataTypeOf } from '../tensor/dtype.ts';
 import type { DataType } from '../tensor/dtype.ts';
-import { floatToBfloat, floatToHalf } from '../tensor/half.ts';
+import { bytesOf, encodeNumbers } from '../tensor/encode.ts';
 import type { ByteSource, TensorSource } from '../tensor/source.ts';
 import { sliceSource, tensorSource } from '../tensor/source.ts';
 import { externalRange } from './external-data.ts';
 import type { Int64, TensorProto } from './messages.ts';
+
+export { bytesOf };
 
 /** Where the tensors of a model read their bytes from: the file itself, and the folder of external data. */
 export interface TensorOrigin {
@@ -116,10 +118,10 @@ function typedPayload(proto: TensorProto, dtype: DataType): Uint8Array {
   switch (dtype) {
     case 'float32':
     case 'complex64':
-      return bytesOf(Float32Array.from(floatData));
+      return encodeNumbers(floatData, 'float32');
     case 'float64':
     case 'complex128':
-      return bytesOf(Float64Array.from(doubleData));
+      return encodeNumbers(doubleData, 'float64');
     case 'int64':
       return bytesOf(BigInt64Array.from(int64Data, toBigInt));
     case 'uint32':
@@ -127,7 +129,7 @@ function typedPayload(proto: TensorProto, dtype: DataType): Uint8Array {
     case 'uint64':
       return bytesOf(BigUint64Array.from(uint64Data, toBigInt));
     case 'int32':
-      return bytesOf(Int32Array.from(int32Data));
+      return encodeNumbers(int32Data, 'int32');
     case 'int16':
     case 'uint16':
     case 'float16':
@@ -138,21 +140,7 @@ function typedPayload(proto: TensorProto, dtype: DataType): Uint8Array {
   }
 }
 
-function toBigInt(value: Int64): bigint {
+/** The exact value of a 64-bit field. */
+export function toBigInt(value: Int64): bigint {
   return typeof value === 'number' ? BigInt(value) : BigInt(value.toString());
-}
-
-/** The bytes of a typed array, without a copy. */
-export function bytesOf(array: ArrayBufferView): Uint8Array {
-  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-}
-
-/** float32 values in the raw form of `dtype` (rounding half to even). */
-export function encodeFloats(
-  values: Float32Array,
-  dtype: 'float32' | 'float16' | 'bfloat16' | 'float64',
-): Uint8Array {
-  if (dtype === 'float32') return bytesOf(values);
-  if (dtype === 'float64') return bytesOf(Float64Array.from(values));
-  return bytesOf(Uint16Array.from(values, dtype === 'float16' ? floatToHalf : floatToBfloat));
 }

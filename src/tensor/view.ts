@@ -1,6 +1,5 @@
-import { Fault } from '../fault.ts';
+import { decodeNumbers } from './decode.ts';
 import { byteLengthOf } from './dtype.ts';
-import { bfloatToFloat, halfToFloat } from './half.ts';
 import type { Matrix } from './matrix.ts';
 import { matrix } from './matrix.ts';
 import type { TensorSource } from './source.ts';
@@ -26,7 +25,7 @@ export function vectorView(source: TensorSource, length: number, offset = 0, str
 
 /**
  * Reads a view as float32. Only the bytes between its first and its last element are read.
- * @throws Fault TENSOR_NOT_FLOAT for an element type that holds no plain numbers
+ * @throws Fault TENSOR_DTYPE for an element type that holds no plain numbers
  */
 export function readMatrix(view: MatrixView): Matrix {
   const { rows, cols, rowStride, colStride } = view;
@@ -45,30 +44,13 @@ export function readVector(view: MatrixView): Float32Array {
   return readMatrix(view).data;
 }
 
-/** Elements `start … start + count` of a tensor as float32; whole bytes only (no sub-byte types). */
+/**
+ * Elements `start … start + count` of a tensor as float32; whole bytes only (no sub-byte types).
+ * @throws Fault TENSOR_DTYPE
+ */
 export function readFloats(source: TensorSource, start = 0, count?: number): Float32Array<ArrayBuffer> {
-  const { dtype } = source;
-  const width = byteLengthOf(dtype, 1);
+  const width = byteLengthOf(source.dtype, 1);
   const length = count ?? source.byteLength / width - start;
-  const bytes = new Uint8Array(source.read(start * width, length * width));
-  switch (dtype) {
-    case 'float32':
-      return new Float32Array(bytes.buffer);
-    case 'float64':
-      return Float32Array.from(new Float64Array(bytes.buffer));
-    case 'float16':
-      return Float32Array.from(new Uint16Array(bytes.buffer), halfToFloat);
-    case 'bfloat16':
-      return Float32Array.from(new Uint16Array(bytes.buffer), bfloatToFloat);
-    case 'int8':
-      return Float32Array.from(new Int8Array(bytes.buffer));
-    case 'uint8':
-      return Float32Array.from(bytes);
-    case 'int32':
-      return Float32Array.from(new Int32Array(bytes.buffer));
-    case 'int64':
-      return Float32Array.from(new BigInt64Array(bytes.buffer), Number);
-    default:
-      throw new Fault({ code: 'TENSOR_NOT_FLOAT', what: `a ${dtype} tensor cannot be read as float32` });
-  }
+  const numbers = decodeNumbers(source.read(start * width, length * width), source.dtype);
+  return numbers instanceof Float32Array ? numbers : Float32Array.from(numbers);
 }

@@ -1,0 +1,50 @@
+import { Fault } from '../fault.ts';
+import type { DataType } from './dtype.ts';
+import { floatToBfloat, floatToHalf } from './half.ts';
+
+/**
+ * Numbers in the raw (little-endian) form of an element type. float16 and bfloat16 round half to even; integers
+ * must fit.
+ * @throws Fault TENSOR_DTYPE for element types that do not occupy whole bytes or are no plain numbers
+ */
+export function encodeNumbers(values: ArrayLike<number>, dtype: DataType): Uint8Array<ArrayBuffer> {
+  const list = values as number[];
+  switch (dtype) {
+    case 'float32':
+      return bytesOf(Float32Array.from(list));
+    case 'float64':
+      return bytesOf(Float64Array.from(list));
+    case 'float16':
+      return bytesOf(Uint16Array.from(list, floatToHalf));
+    case 'bfloat16':
+      return bytesOf(Uint16Array.from(list, floatToBfloat));
+    case 'int64':
+      return bytesOf(BigInt64Array.from(list, BigInt));
+    case 'uint64':
+      return bytesOf(BigUint64Array.from(list, BigInt));
+    case 'int32':
+      return bytesOf(Int32Array.from(list));
+    case 'uint32':
+      return bytesOf(Uint32Array.from(list));
+    case 'int16':
+      return bytesOf(Int16Array.from(list));
+    case 'uint16':
+      return bytesOf(Uint16Array.from(list));
+    case 'int8':
+      return bytesOf(Int8Array.from(list));
+    case 'uint8':
+    case 'bool':
+      return Uint8Array.from(list);
+    default:
+      throw new Fault({ code: 'TENSOR_DTYPE', what: `numbers cannot be stored as ${dtype}` });
+  }
+}
+
+/** The bytes of a typed array, without a copy. */
+export function bytesOf<Buffer extends ArrayBufferLike>(array: {
+  buffer: Buffer;
+  byteOffset: number;
+  byteLength: number;
+}): Uint8Array<Buffer> {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
