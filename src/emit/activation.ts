@@ -8,7 +8,8 @@ export function emitActivation(b: Builder, activation: Activation, gate: Value |
   if (!gate) return nonlinearity(b, activation, up);
   const { limit, upOffset } = activation;
   const bounded = limit === null ? gate : b.op('Min', [gate, scalar(b, limit)], {}, { name: 'gate' });
-  const clipped = limit === null ? up : b.op('Clip', [up, scalar(b, -limit), scalar(b, limit)], {}, { name: 'up' });
+  const clipped =
+    limit === null ? up : b.op('Clip', [up, scalar(b, -limit), scalar(b, limit)], {}, { name: 'up' });
   const shifted = upOffset === 0 ? clipped : b.op('Add', [clipped, scalar(b, upOffset)], {}, { name: 'up' });
   return b.op('Mul', [nonlinearity(b, activation, bounded), shifted], {}, { name: 'hidden' });
 }
@@ -32,7 +33,10 @@ function nonlinearity(b: Builder, { name, alpha }: Activation, x: Value): Value 
     case 'identity':
       return x;
     case 'unknown':
-      throw new Fault({ code: 'ACTIVATION_UNKNOWN', what: 'the activation function of the experts is unknown' });
+      throw new Fault({
+        code: 'ACTIVATION_UNKNOWN',
+        what: 'the activation function of the experts is unknown',
+      });
   }
 }
 

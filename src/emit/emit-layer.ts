@@ -1,4 +1,5 @@
-import type { Boundary, MoeLayer } from '../moe/moe-layer.ts';
+import { Fault } from '../fault.ts';
+import type { Boundary, Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
@@ -6,7 +7,7 @@ import type { Value } from '../onnx/value.ts';
 import { codeOf } from '../tensor/dtype.ts';
 import type { ExpertEmitter } from './expert-emitter.ts';
 import type { RoutedTokens } from './route-tokens.ts';
-import { boundaryOf, routeTokens } from './route-tokens.ts';
+import { routeTokens } from './route-tokens.ts';
 
 /**
  * Writes a located layer anew in canonical form: routing as it was; per expert gather its tokens, compute,
@@ -15,17 +16,20 @@ import { boundaryOf, routeTokens } from './route-tokens.ts';
  * @throws Fault MOE_NOT_QUANTIZABLE when the layer has no boundary
  */
 export function emitLayer(model: Model, layer: MoeLayer, emitter: ExpertEmitter): void {
-  const boundary = boundaryOf(layer.boundary, layer.id, layer.reason);
+  const boundary = boundaryOf(layer);
   const b = builder(model.graph, `moeq/${layer.id}`);
   const tokens = tokenRows(b, boundary.input, layer.hidden);
   const prepared = emitter.prepare(b, tokens);
   const route = routeTokens(b, boundary.routing, layer.router.experts);
   let sum = zerosLike(b, tokens);
-  for (const expert of layer.experts) {
+  // Experts without weights: `zero` adds nothing, `copy` adds its input.
+  for (const expert of layer.experts.filter(({ kind }) => kind !== 'zero')) {
     const inner = builder(model.graph, `moeq/${expert.id}`);
     const routed = route(inner, expert);
-    const rows = prepared.map((value) => inner.op('Gather', [value, routed.rows], {}, { name: 'rows' }));
-    const result = weighted(inner, boundary, routed, (inputWeight) => emitter.expert(inner, expert, rows, inputWeight));
+    const result = emitExpert(inner, expert, emitter, expert.kind === 'ffn' ? prepared : [tokens], {
+      ...routed,
+      appliesTo: boundary.routing.appliesTo,
+    });
     const at = inner.op('Unsqueeze', [routed.rows, inner.ints([1])], {}, { name: 'at' });
     sum = inner.op('ScatterND', [sum, at, result], { reduction: 'add' }, { name: 'sum' });
   }
@@ -42,14 +46,19 @@ function zerosLike(b: Builder, tokens: Value): Value {
   return b.op('ConstantOfShape', [b.op('Shape', [tokens])], {}, { name: 'zeros' });
 }
 
-function weighted(
+/** The weighted output [n, hidden] of one expert for its tokens. */
+function emitExpert(
   b: Builder,
-  { routing }: Boundary,
-  { weights }: RoutedTokens,
-  expert: (inputWeight: Value | null) => Value,
+  expert: Expert,
+  emitter: ExpertEmitter,
+  prepared: readonly Value[],
+  { rows, weights, appliesTo }: RoutedTokens & { appliesTo: 'input' | 'output' },
 ): Value {
-  if (routing.appliesTo === 'input') return expert(weights);
-  return b.op('Mul', [expert(null), weights], {}, { name: 'weighted' });
+  const gathered = prepared.map((value) => b.op('Gather', [value, rows], {}, { name: 'rows' }));
+  if (expert.kind === 'copy') return b.op('Mul', [gathered[0], weights], {}, { name: 'weighted' });
+  if (appliesTo === 'input') return emitter.expert(b, expert, gathered, { rows, inputWeight: weights });
+  const output = emitter.expert(b, expert, gathered, { rows, inputWeight: null });
+  return b.op('Mul', [output, weights], {}, { name: 'weighted' });
 }
 
 /** Gives the readers of the old output the new sum, in the old element type and shape. */
@@ -59,4 +68,14 @@ function replaceOutput(b: Builder, { input, output }: Boundary, sum: Value): voi
   const isFlat = output.shape?.length === 2;
   const shaped = isFlat ? typed : b.op('Reshape', [typed, b.op('Shape', [input])], {}, { name: 'output' });
   b.graph.replaceAllUses(output, shaped);
+}
+
+function boundaryOf({ id, boundary, reason }: MoeLayer): Boundary {
+  if (boundary) return boundary;
+  throw new Fault({
+    code: 'MOE_NOT_QUANTIZABLE',
+    what: `layer ${id} cannot be rewritten`,
+    why: reason,
+    remedy: 'run "moeq inspect --explain"; leave this layer out, or export the model in another form',
+  });
 }

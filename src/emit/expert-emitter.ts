@@ -11,7 +11,14 @@ export interface ExpertEmitter {
   prepare(b: Builder, tokens: Value): Value[];
   /**
    * One expert on its n tokens: from the gathered rows of each prepared value to [n, hidden].
-   * `inputWeight` [n, 1] multiplies the expert's input where routing weights do that (Llama-4); null elsewhere.
    */
-  expert(b: Builder, expert: Expert, rows: readonly Value[], inputWeight: Value | null): Value;
+  expert(b: Builder, expert: Expert, rows: readonly Value[], routed: RoutedInput): Value;
+}
+
+/** How an expert's tokens came to it. */
+export interface RoutedInput {
+  /** Their row numbers among all tokens, [n]. */
+  rows: Value;
+  /** [n, 1], multiplies the expert's input where routing weights do that (Llama-4); null elsewhere. */
+  inputWeight: Value | null;
 }

@@ -1,24 +1,30 @@
-import type { Expert, Linear, MoeLayer } from '../moe/moe-layer.ts';
+import type { Linear, MoeLayer } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import { bytesOf } from '../onnx/tensor.ts';
 import { readMatrix, readVector } from '../tensor/view.ts';
 import { emitActivation } from './activation.ts';
-import type { ExpertEmitter } from './expert-emitter.ts';
+import type { ExpertEmitter, RoutedInput } from './expert-emitter.ts';
 
 /** Called with each expert's two linear inputs, so that statistics can be attached to them. */
-export type ExpertTap = (b: Builder, expert: Expert, input: Value, hidden: Value) => void;
+export type ExpertTap = (
+  b: Builder,
+  linearInputs: { input: Value; hidden: Value },
+  routed: RoutedInput,
+) => void;
 
 /** The experts in float, as in the source: what calibration runs. */
 export function floatExperts(layer: MoeLayer, tap: ExpertTap = () => {}): ExpertEmitter {
   return {
     prepare: (_, tokens) => [tokens],
-    expert(b, expert, [rows], inputWeight) {
-      const input = inputWeight ? b.op('Mul', [rows, inputWeight], {}, { name: 'input' }) : rows;
+    expert(b, expert, [rows], routed) {
+      const input = routed.inputWeight
+        ? b.op('Mul', [rows, routed.inputWeight], {}, { name: 'input' })
+        : rows;
       const gate = expert.gate && emitLinear(b, 'gate', expert.gate, input);
       const up = emitLinear(b, 'up', expert.up!, input);
       const hidden = emitActivation(b, layer.activation, gate, up);
-      tap(b, expert, input, hidden);
+      tap(b, { input, hidden }, routed);
       return emitLinear(b, 'down', expert.down!, hidden);
     },
   };

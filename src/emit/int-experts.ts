@@ -26,7 +26,7 @@ export function intExperts(layer: MoeLayer, { activationBits, weightsOf }: IntOp
       const { codes, scales } = quantizeTokens(b, tokens, activationBits);
       return [codes, scales];
     },
-    expert(b, expert, [codes, rowScales], inputWeight) {
+    expert(b, expert, [codes, rowScales], { inputWeight }) {
       const weights = weightsOf(expert);
       // A weight on the expert's input changes the scale of a token and leaves its codes.
       const scales = inputWeight ? b.op('Mul', [rowScales, inputWeight], {}, { name: 'scales' }) : rowScales;
@@ -47,17 +47,25 @@ function intLinear(
   activationBits: number,
 ): Value {
   const zeroPoint = b.constant(`${name}/zero_point`, 'uint8', [], [zeroPointOf(activationBits)]);
-  const sums = b.op('MatMulInteger', [codes, weightCodes(b, name, weight), zeroPoint], {}, { name: `${name}/sums` });
+  const sums = b.op(
+    'MatMulInteger',
+    [codes, weightCodes(b, name, weight), zeroPoint],
+    {},
+    { name: `${name}/sums` },
+  );
   const perToken = b.op('Mul', [b.op('Cast', [sums], { to: 1 }), scales], {}, { name: `${name}/per_token` });
   const channelScales = b.constant(`${name}/scales`, 'float32', [weight.rows], weight.scales);
   const result = b.op('Mul', [perToken, channelScales], {}, { name });
-  return bias ? b.op('Add', [result, b.constant(`${name}/bias`, 'float32', [weight.rows], bias)], {}, { name }) : result;
+  return bias
+    ? b.op('Add', [result, b.constant(`${name}/bias`, 'float32', [weight.rows], bias)], {}, { name })
+    : result;
 }
 
 /** Codes as an int8 value [in, out], the layout MatMulInteger wants on its right. */
 function weightCodes(b: Builder, name: string, { rows, cols, bits, codes }: QuantizedTensor): Value {
   const transposed = new Int8Array(codes.length);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) transposed[c * rows + r] = codes[r * cols + c];
+  for (let r = 0; r < rows; r++)
+    for (let c = 0; c < cols; c++) transposed[c * rows + r] = codes[r * cols + c];
   if (bits === 8) return b.constant(`${name}/weight`, 'int8', [cols, rows], transposed);
   const packed = b.constant(`${name}/weight`, 'int4', [cols, rows], packNibbles(transposed));
   return b.op('Cast', [packed], { to: 3 }, { name: `${name}/int8` });

@@ -1,4 +1,3 @@
-import { Fault } from '../fault.ts';
 import type { Expert, Routing } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
@@ -13,13 +12,22 @@ export interface RoutedTokens {
  * Prepares the routing of a layer and returns a function that emits, for one expert, its tokens and weights.
  * An expert without tokens gets n = 0 rows.
  */
-export function routeTokens(b: Builder, routing: Routing, experts: number): (inner: Builder, expert: Expert) => RoutedTokens {
+export function routeTokens(
+  b: Builder,
+  routing: Routing,
+  experts: number,
+): (inner: Builder, expert: Expert) => RoutedTokens {
   if (routing.kind === 'topk') return routeTopK(b, routing);
   return routeDense(b, routing, experts);
 }
 
 function routeTopK(b: Builder, routing: Extract<Routing, { kind: 'topk' }>): ReturnType<typeof routeTokens> {
-  const indices = b.op('Cast', [b.op('Reshape', [routing.indices, b.ints([-1])])], { to: 7 }, { name: 'indices' });
+  const indices = b.op(
+    'Cast',
+    [b.op('Reshape', [routing.indices, b.ints([-1])])],
+    { to: 7 },
+    { name: 'indices' },
+  );
   const weights = asFloat(b, b.op('Reshape', [routing.weights, b.ints([-1])], {}, { name: 'weights' }));
   const k = b.ints(routing.k, 'k');
   return (inner, expert) => {
@@ -47,7 +55,11 @@ function routeDense(
 }
 
 /** Routing weights as [T, E]. */
-function denseWeights(b: Builder, routing: Extract<Routing, { kind: 'dense' | 'combine' }>, experts: number): Value {
+function denseWeights(
+  b: Builder,
+  routing: Extract<Routing, { kind: 'dense' | 'combine' }>,
+  experts: number,
+): Value {
   if (routing.kind === 'combine') return b.op('ReduceSum', [routing.weights, b.ints([-1])], { keepdims: 0 });
   if (routing.expertAxis === 'last') return b.op('Reshape', [routing.weights, b.ints([-1, experts])]);
   return b.op('Transpose', [b.op('Reshape', [routing.weights, b.ints([experts, -1])])], { perm: [1, 0] });
@@ -64,15 +76,4 @@ function column(b: Builder, vector: Value): Value {
 
 function asFloat(b: Builder, value: Value): Value {
   return b.op('Cast', [value], { to: 1 }, { name: 'float' });
-}
-
-/** The boundary of a layer, or the reason why the layer cannot be written anew. */
-export function boundaryOf<T>(boundary: T | null, id: string, reason: string): T {
-  if (boundary) return boundary;
-  throw new Fault({
-    code: 'MOE_NOT_QUANTIZABLE',
-    what: `layer ${id} cannot be rewritten`,
-    why: reason,
-    remedy: 'run "moeq inspect --explain"; leave this layer out, or export the model in another form',
-  });
 }

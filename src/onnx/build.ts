@@ -49,7 +49,7 @@ export interface Builder {
     name: string,
     dtype: DataType,
     shape: readonly number[],
-    data: readonly number[] | ArrayBufferView<ArrayBuffer> | ByteSource,
+    data: readonly number[] | ArrayBufferView | ByteSource,
   ): Value;
   /** An int64 constant: a scalar for a number, a vector for a list (shapes, axes, indices). */
   ints(values: number | readonly number[], name?: string): Value;
@@ -95,7 +95,7 @@ export function builder(graph: Graph, prefix: string): Builder {
 }
 
 function rawOf(
-  data: readonly number[] | ArrayBufferView<ArrayBuffer> | ByteSource,
+  data: readonly number[] | ArrayBufferView | ByteSource,
   dtype: DataType,
 ): Uint8Array | ByteSource {
   if (ArrayBuffer.isView(data)) return bytesOf(data);

@@ -72,7 +72,11 @@ function axisToInput(node: Node): void {
 /** Without sizes, Split had one part per output; from opset 18 that has to be said. */
 function nameSplitCount(node: Node): void {
   if (node.inputs[1] || node.attributes.has('num_outputs')) return;
-  node.attributes.set('num_outputs', { name: 'num_outputs', type: attributeType.int, i: node.outputs.length });
+  node.attributes.set('num_outputs', {
+    name: 'num_outputs',
+    type: attributeType.int,
+    i: node.outputs.length,
+  });
 }
 
 /** The default of `coordinate_transformation_mode` changed to half_pixel. */
@@ -101,7 +105,12 @@ function intConstant(node: Node, value: number | readonly number[]): Value {
   const values = typeof value === 'number' ? [value] : value;
   const bytes = bytesOf(BigInt64Array.from(values, BigInt));
   return node.graph.addConstant(
-    makeTensor(`${node.name || node.opType}/axes`, 'int64', typeof value === 'number' ? [] : [values.length], bytes),
+    makeTensor(
+      `${node.name || node.opType}/axes`,
+      'int64',
+      typeof value === 'number' ? [] : [values.length],
+      bytes,
+    ),
   );
 }
 

@@ -62,7 +62,9 @@ export async function openSession(model: Model | string, options: SessionOptions
         const results = await session.run(Object.fromEntries(inputs) as Ort.InferenceSession.FeedsType, [
           ...(fetches ?? session.outputNames),
         ]);
-        return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, toRunTensor(tensor)]));
+        return Object.fromEntries(
+          Object.entries(results).map(([name, tensor]) => [name, toRunTensor(tensor)]),
+        );
       }),
     release: () => session.release(),
   };
@@ -82,6 +84,9 @@ async function guard<T>(code: string, what: string, where: string, work: () => P
     return await work();
   } catch (cause) {
     const why = (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').slice(0, 500);
-    throw new Fault({ code, what, where, why, remedy: 'check that the model runs in ONNX Runtime by itself' }, { cause });
+    throw new Fault(
+      { code, what, where, why, remedy: 'check that the model runs in ONNX Runtime by itself' },
+      { cause },
+    );
   }
 }

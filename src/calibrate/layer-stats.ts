@@ -1,0 +1,29 @@
+/** Statistics of one linear input over the tokens that reached it. */
+export interface ChannelStats {
+  /** Largest magnitude per channel, [channels]. */
+  absMax: Float32Array;
+  /** Sum over tokens of x·xᵀ, [channels, channels] row-major; null when it was not asked for. */
+  gram: Float32Array | null;
+}
+
+export interface ExpertStats {
+  id: string;
+  /** Tokens routed to the expert; 0 for an expert that no record reached, whose other statistics mean nothing. */
+  tokens: number;
+  /** What gate and up read. */
+  input: ChannelStats;
+  /** What down reads. */
+  hidden: ChannelStats;
+}
+
+/** What calibration knows of one MoE layer. */
+export interface LayerStats {
+  id: string;
+  /** All tokens, each counted once. */
+  tokens: number;
+  /** What the router and the shared expert read: every token. */
+  inputAbsMax: Float32Array;
+  /** Mean router probability (softmax of the logits) per router column, [experts]. */
+  probability: Float32Array;
+  experts: ExpertStats[];
+}

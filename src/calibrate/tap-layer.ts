@@ -1,0 +1,104 @@
+import { emitLayer } from '../emit/emit-layer.ts';
+import { floatExperts } from '../emit/float-experts.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
+import type { Builder } from '../onnx/build.ts';
+import { builder } from '../onnx/build.ts';
+import type { Model } from '../onnx/model.ts';
+import type { Value } from '../onnx/value.ts';
+
+/** Graph outputs that carry the statistics of one layer for one batch; E is the number of experts in the file. */
+export interface LayerTaps {
+  /** [1] all tokens. */
+  tokens: Value;
+  /** [hidden] */
+  inputAbsMax: Value;
+  /** [router width], summed over tokens. */
+  probability: Value;
+  /** [E] */
+  expertTokens: Value;
+  /** [E, hidden] and [E, intermediate] */
+  expertInputAbsMax: Value;
+  expertHiddenAbsMax: Value;
+  /** [E, hidden, hidden] and [E, intermediate, intermediate], when asked for. */
+  expertInputGram: Value | null;
+  expertHiddenGram: Value | null;
+}
+
+/**
+ * Rewrites a layer in canonical float form with statistics computed beside it, per expert over its own tokens.
+ * `valid` [T] bool leaves padding out of every statistic.
+ */
+export function tapLayer(
+  model: Model,
+  layer: MoeLayer,
+  options: { gram: boolean; valid: Value | null },
+): LayerTaps {
+  const parts = {
+    tokens: [] as Value[],
+    input: [] as Value[],
+    hidden: [] as Value[],
+    inputGram: [] as Value[],
+    hiddenGram: [] as Value[],
+  };
+  const { input } = layer.boundary!;
+  emitLayer(
+    model,
+    layer,
+    floatExperts(layer, (b, linearInputs, routed) => {
+      const keep = options.valid && b.op('Gather', [options.valid, routed.rows], {}, { name: 'keep' });
+      const x = keptRows(b, linearInputs.input, keep, layer.hidden);
+      const h = keptRows(b, linearInputs.hidden, keep, layer.intermediate);
+      parts.tokens.push(rowCount(b, x));
+      parts.input.push(absMax(b, x));
+      parts.hidden.push(absMax(b, h));
+      if (!options.gram) return;
+      parts.inputGram.push(gram(b, x));
+      parts.hiddenGram.push(gram(b, h));
+    }),
+  );
+  const b = builder(model.graph, `moeq/${layer.id}/stats`);
+  const all = b.op('Reshape', [input, b.ints([-1, layer.hidden])]);
+  const rows = keptRows(b, b.op('Cast', [all], { to: 1 }), options.valid, layer.hidden);
+  const stack = (name: string, values: Value[]): Value => b.op('Concat', values, { axis: 0 }, { name });
+  return {
+    tokens: rowCount(b, rows),
+    inputAbsMax: absMax(b, rows),
+    probability: probability(b, layer, options.valid),
+    expertTokens: stack('tokens', parts.tokens),
+    expertInputAbsMax: stack('input_absmax', parts.input),
+    expertHiddenAbsMax: stack('hidden_absmax', parts.hidden),
+    expertInputGram: options.gram ? stack('input_gram', parts.inputGram) : null,
+    expertHiddenGram: options.gram ? stack('hidden_gram', parts.hiddenGram) : null,
+  };
+}
+
+/**
+ * The rows of real tokens, below one row of zeros: ONNX leaves reductions over no rows open, and a zero row changes
+ * no maximum of magnitudes and no product sum.
+ */
+function keptRows(b: Builder, x: Value, keep: Value | null, width: number): Value {
+  const kept = keep ? b.op('Compress', [x, keep], { axis: 0 }) : x;
+  const zeros = b.constant('zeros', 'float32', [1, width], new Float32Array(width));
+  return b.op('Concat', [zeros, kept], { axis: 0 }, { name: 'rows' });
+}
+
+function rowCount(b: Builder, rows: Value): Value {
+  const withZeroRow = b.op('Shape', [rows], { start: 0, end: 1 });
+  return b.op('Sub', [withZeroRow, b.ints([1])], {}, { name: 'count' });
+}
+
+function absMax(b: Builder, rows: Value): Value {
+  return b.op('ReduceMax', [b.op('Abs', [rows]), b.ints([0])], { keepdims: 1 }, { name: 'absmax' });
+}
+
+function gram(b: Builder, rows: Value): Value {
+  const product = b.op('Gemm', [rows, rows], { transA: 1 });
+  return b.op('Unsqueeze', [product, b.ints([0])], {}, { name: 'gram' });
+}
+
+function probability(b: Builder, { router }: MoeLayer, valid: Value | null): Value {
+  const logits = b.op('Reshape', [router.logits, b.ints([-1, router.experts])]);
+  const all = b.op('Softmax', [b.op('Cast', [logits], { to: 1 })], { axis: -1 });
+  const kept = keptRows(b, all, valid, router.experts);
+  return b.op('ReduceSum', [kept, b.ints([0])], { keepdims: 0 }, { name: 'probability' });
+}

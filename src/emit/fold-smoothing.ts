@@ -1,0 +1,85 @@
+import { Fault } from '../fault.ts';
+import type { Linear, MoeLayer } from '../moe/moe-layer.ts';
+import { builder } from '../onnx/build.ts';
+import type { Model } from '../onnx/model.ts';
+import type { Node } from '../onnx/node.ts';
+import { makeTensor } from '../onnx/tensor.ts';
+import { encodeNumbers } from '../tensor/encode.ts';
+import type { MatrixView } from '../tensor/view.ts';
+import { readFloats } from '../tensor/view.ts';
+
+/** How smoothing scales came into a graph. */
+export type Folding = 'folded' | 'multiplied';
+
+/**
+ * Divides what the experts of a layer read by `scales` [hidden]; the caller multiplies the columns of the routed
+ * experts' first linears. With a foldable norm its gain absorbs the division and router and shared expert are
+ * multiplied here, at no cost at run time (EAQuant, section 3.1); otherwise one explicit multiplication is added in
+ * front of the experts alone.
+ * Call it before `emitLayer`.
+ */
+export function foldSmoothing(model: Model, layer: MoeLayer, scales: Float32Array): Folding {
+  const inverse = scales.map((scale) => 1 / scale);
+  const readers = readersBesideExperts(layer);
+  if (!layer.norm?.foldable || !layer.norm.scale || !readers.every(readsConstantDirectly)) {
+    multiplyInput(model, layer, inverse);
+    return 'multiplied';
+  }
+  const { scale, bias } = layer.norm;
+  for (const part of bias ? [scale, bias] : [scale]) {
+    scaleConstant(part.node, part.input, part.view, (_row, column) => inverse[column]);
+  }
+  for (const { node, weightInput, weight } of readers) {
+    scaleConstant(node, weightInput, weight, (_row, column) => scales[column]);
+  }
+  return 'folded';
+}
+
+/** Every linear but the routed experts' that reads the norm's output. */
+function readersBesideExperts({ router, shared }: MoeLayer): Linear[] {
+  const linears = [router.linear, shared?.gate, shared?.up, shared?.sigmoidGate];
+  return linears.filter((linear): linear is Linear => Boolean(linear));
+}
+
+/** False when something such as a Transpose stands between the constant and the linear. */
+function readsConstantDirectly({ node, weightInput }: Linear): boolean {
+  return Boolean(node.inputs[weightInput]?.tensor);
+}
+
+function multiplyInput(model: Model, layer: MoeLayer, factors: Float32Array): void {
+  const b = builder(model.graph, `moeq/${layer.id}`);
+  const boundary = layer.boundary!;
+  const type = boundary.input.dtype === 'float16' ? 'float16' : 'float32';
+  const constant = b.constant('smoothing', type, [factors.length], [...factors]);
+  boundary.input = b.op('Mul', [boundary.input, constant], {}, { name: 'smoothed' });
+}
+
+/**
+ * Gives one reader of a constant a copy of it in which every element of the view is multiplied. Other readers
+ * keep the original: exporters let equal tensors share one constant.
+ */
+function scaleConstant(
+  node: Node,
+  input: number,
+  view: MatrixView,
+  factor: (row: number, column: number) => number,
+): void {
+  const { rows, cols, offset, rowStride, colStride } = view;
+  const constant = node.inputs[input]!;
+  const { dtype, shape } = constant.tensor!.source;
+  if (!floatTypes.has(dtype)) {
+    throw new Fault({
+      code: 'FOLD_DTYPE',
+      what: `a ${dtype} weight cannot absorb smoothing scales`,
+      where: constant.name,
+    });
+  }
+  const values = readFloats(constant.tensor!.source);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < cols; c++) values[offset + r * rowStride + c * colStride] *= factor(r, c);
+  }
+  const tensor = makeTensor(`${constant.name}_smoothed`, dtype, shape, encodeNumbers(values, dtype));
+  node.setInput(input, node.graph.addConstant(tensor));
+}
+
+const floatTypes: ReadonlySet<string> = new Set(['float32', 'float16', 'bfloat16', 'float64']);
