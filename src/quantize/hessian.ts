@@ -1,0 +1,47 @@
+import { Fault } from '../fault.ts';
+import { cholesky, type SymmetricMatrix } from '../tensor/cholesky.ts';
+import type { Gemm } from '../tensor/gemm.ts';
+import type { Matrix } from '../tensor/matrix.ts';
+
+/** XᵀX of the tokens X [tokens, in] that reached an expert: [in, in]. */
+export type Hessian = SymmetricMatrix;
+
+export function diagonalOf({ rows, data }: Hessian): Float64Array {
+  return Float64Array.from({ length: rows }, (_, j) => data[j * rows + j]);
+}
+
+/**
+ * H with rows and columns in the given order and λ = damping · mean diagonal added to its diagonal. A dead channel
+ * (zero row and column) thereby stands on its own: nothing is compensated into or out of it.
+ */
+export function dampedHessian(hessian: Hessian, order: ArrayLike<number>, damping: number): Hessian {
+  const n = hessian.rows;
+  const mean = diagonalOf(hessian).reduce((sum, value) => sum + value, 0) / n;
+  const data = new Float64Array(n * n);
+  for (let r = 0; r < n; r++) {
+    const at = order[r] * n;
+    for (let c = 0; c < n; c++) data[r * n + c] = hessian.data[at + order[c]];
+    data[r * n + r] += damping * mean || 1;
+  }
+  return { rows: n, cols: n, data };
+}
+
+/**
+ * The upper triangular R with RᵀR = the damped Hessian. Damping is raised tenfold, three times at most, where it does
+ * not suffice. Throws `HESSIAN_NOT_POSITIVE` if none does: the statistics hold NaN, infinities or are no XᵀX.
+ */
+export async function factorHessian(
+  hessian: Hessian,
+  { order, damping, gemm }: { order: ArrayLike<number>; damping: number; gemm: Gemm },
+): Promise<Matrix> {
+  for (const raised of [1, 10, 100, 1000]) {
+    const factor = await cholesky(dampedHessian(hessian, order, damping * raised), gemm);
+    if (factor) return factor;
+  }
+  throw new Fault({
+    code: 'HESSIAN_NOT_POSITIVE',
+    what: `the ${hessian.rows}x${hessian.cols} Hessian is not positive definite`,
+    why: `its Cholesky factorization failed with damping ${damping} up to ${damping * 1000} of the mean diagonal`,
+    remedy: 'check the calibration data for NaN or infinite activations',
+  });
+}

@@ -1,0 +1,21 @@
+import { gemm as plainGemm, type Gemm } from '../tensor/gemm.ts';
+import type { Matrix } from '../tensor/matrix.ts';
+import { dequantize } from './dequantize.ts';
+import type { Hessian } from './hessian.ts';
+import type { QuantizedTensor } from './quantized-tensor.ts';
+
+/**
+ * tr(ΔHΔᵀ) with Δ = W − Ŵ: the squared error of the layer's output, summed over the calibration tokens behind H. This
+ * is what GPTQ keeps small.
+ */
+export async function outputError(
+  weight: Matrix,
+  tensor: QuantizedTensor,
+  hessian: Hessian,
+  gemm: Gemm = plainGemm,
+): Promise<number> {
+  const restored = dequantize(tensor).data;
+  const delta = { ...weight, data: weight.data.map((value, i) => value - restored[i]) };
+  const product = await gemm(delta, { ...hessian, data: Float32Array.from(hessian.data) });
+  return delta.data.reduce((sum, value, i) => sum + value * product.data[i], 0);
+}

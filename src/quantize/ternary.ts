@@ -1,0 +1,49 @@
+import type { Matrix } from '../tensor/matrix.ts';
+import type { QuantizedTensor } from './quantized-tensor.ts';
+import { quantizeRtn } from './rtn.ts';
+import { safeScale, type ScaleFit } from './scale-fit.ts';
+
+export interface TernaryOptions {
+  /** Weights per scale along a row; `cols` for one scale per output channel. */
+  groupSize: number;
+  /** Diagonal of XᵀX, [cols]: the error of a column counts as much as its activations are strong. */
+  hessianDiagonal?: Float32Array | Float64Array | null;
+}
+
+/**
+ * Ternary codes {-1, 0, 1} with the scales of least squared error, plain or weighted by the Hessian diagonal. Exact
+ * in every group (see {@link ternaryScale}). Throws `WEIGHT_NOT_FINITE`.
+ */
+export function quantizeTernary(
+  weight: Matrix,
+  { groupSize, hessianDiagonal = null }: TernaryOptions,
+): QuantizedTensor {
+  return quantizeRtn(weight, {
+    bits: 2,
+    groupSize,
+    fit: ternaryScale,
+    importance: hessianDiagonal,
+    method: 'ternary',
+  });
+}
+
+/**
+ * The scale of the ternary optimum. For codes that keep the k largest magnitudes the best scale is Σh|w| / Σh, and it
+ * takes J = (Σh|w|)² / Σh off the squared error; so the k with the largest J wins, found in one pass over the
+ * magnitudes in falling order. Rounding to nearest with that scale gives its codes. Weights without any importance are
+ * fitted as if all mattered alike.
+ */
+export const ternaryScale: ScaleFit = (weights, importance) => {
+  const order = Uint32Array.from(weights.keys()).sort((a, b) => Math.abs(weights[b]) - Math.abs(weights[a]));
+  let best = { gain: 0, scale: 0 };
+  let [projection, norm] = [0, 0];
+  for (const i of order) {
+    const share = importance ? importance[i] : 1;
+    projection += share * Math.abs(weights[i]);
+    norm += share;
+    const gain = projection ** 2 / norm;
+    if (gain > best.gain) best = { gain, scale: projection / norm };
+  }
+  if (best.gain === 0 && importance) return ternaryScale(weights, null, 1);
+  return safeScale(best.scale);
+};
