@@ -5,7 +5,9 @@ interface LimitTree {
   [key: string]: number | LimitTree;
 }
 
-const tree: z.ZodType<LimitTree, LimitTree> = z.lazy(() => z.record(z.string(), z.union([z.number(), tree])));
+const tree: z.ZodType<LimitTree, LimitTree> = z
+  .lazy(() => z.record(z.string(), z.union([z.number(), tree])))
+  .meta({ id: 'limits' });
 
 /** Limits of gates; the parsed form has one dotted report path per limit. */
 export const limitsSchema = tree.transform((limits) => Object.fromEntries(flatten(limits, '')));

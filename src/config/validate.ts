@@ -14,9 +14,10 @@ type Problem = FaultRecord & { where: string };
 export function validate<S extends z.ZodType>(schema: S, document: ConfigDocument): z.output<S> {
   const result = schema.safeParse(document.value, { reportInput: true });
   if (result.success) return result.data;
-  const [first, ...others] = result.error.issues.flatMap((issue) =>
-    problemsOf(mostSpecific(issue), schema, document),
-  );
+  const issues = result.error.issues.map(mostSpecific);
+  const [first, ...others] = issues
+    .flatMap((issue) => problemsOf(issue, schema, document))
+    .toSorted(typosFirst);
   const also = others.map(({ what, where }) => `also: ${what} (${where})`);
   throw new Fault({ ...first, why: [first.why, ...also].filter(Boolean).join('\n         ') });
 }
@@ -27,6 +28,11 @@ export function assertValid<S extends z.ZodType>(
   document: ConfigDocument,
 ): asserts document is ConfigDocument & { value: z.input<S> } {
   validate(schema, document);
+}
+
+/** A misspelt key is what the user should see first: it may be the reason for the other problems. */
+function typosFirst(a: Problem, b: Problem): number {
+  return Number(b.code === 'CONFIG_UNKNOWN_KEY') - Number(a.code === 'CONFIG_UNKNOWN_KEY');
 }
 
 /** Of the alternatives of a union, the one that got deepest: that is what the user meant to write. */

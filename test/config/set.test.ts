@@ -11,6 +11,13 @@ const set = (...assignments: string[]) =>
     assignments.map((text) => parseSet(text)),
   );
 
+/** The value at a path, through own keys only. */
+const at = (value: unknown, path: string[]): unknown =>
+  path.reduce<unknown>(
+    (inner, name) => Object.entries(inner ?? {}).find(([own]) => own === name)?.[1],
+    value,
+  );
+
 describe('parseSet', () => {
   test.each([
     ['group=32', 32],
@@ -48,7 +55,7 @@ describe('parseSet', () => {
   test('gives back any scalar that YAML writes on one line', () => {
     const scalar = fc.oneof(
       fc.integer(),
-      fc.double({ noNaN: true }),
+      fc.double({ noNaN: true }).map((value) => value + 0),
       fc.boolean(),
       fc.constant(null),
       fc.string(),
@@ -56,7 +63,7 @@ describe('parseSet', () => {
     fc.assert(
       fc.property(scalar, (value) => {
         const text = stringify(value, { lineWidth: 0, defaultStringType: 'QUOTE_DOUBLE' }).trimEnd();
-        expect(parseSet(`a.b=${text}`).value).toEqual(Object.is(value, -0) ? expect.closeTo(0) : value);
+        expect(parseSet(`a.b=${text}`).value).toBe(value);
       }),
     );
   });
@@ -64,12 +71,6 @@ describe('parseSet', () => {
 
 describe('applyOverrides', () => {
   const key = fc.stringMatching(/^[a-z_]{1,8}$/);
-  const at = (value: unknown, path: string[]): unknown =>
-    path.reduce<unknown>(
-      (inner, name) => Object.entries(inner ?? {}).find(([own]) => own === name)?.[1],
-      value,
-    );
-
   test('puts any value at any path and leaves the rest', () => {
     fc.assert(
       fc.property(fc.array(key, { minLength: 1, maxLength: 4 }), fc.integer(), key, (path, value, other) => {
