@@ -15,25 +15,28 @@ const newline = 0x0a;
  */
 export function jsonlRecords(bytes: Uint8Array, file: string, tokenizer: Tokenizer): DataRecord[] {
   const records: DataRecord[] = [];
-  for (const { text, line } of linesOf(bytes)) {
-    if (text.trim() !== '') records.push(...parseLine(text, `${file}:${line}`, tokenizer));
+  for (const { content, line } of linesOf(bytes)) {
+    if (!isBlank(content)) records.push(...parseLine(content, `${file}:${line}`, tokenizer));
   }
   return records;
 }
 
-/** Decodes line by line: a whole file may be longer than a string can be. */
-function* linesOf(bytes: Uint8Array): Generator<{ text: string; line: number }> {
-  const decoder = new TextDecoder();
+/** Lines are decoded one by one: a whole file may be longer than a string can be. */
+function* linesOf(bytes: Uint8Array): Generator<{ content: Uint8Array; line: number }> {
   for (let start = 0, line = 1; start < bytes.length; line++) {
     const next = bytes.indexOf(newline, start);
     const end = next < 0 ? bytes.length : next;
-    yield { text: decoder.decode(bytes.subarray(start, end)), line };
+    yield { content: bytes.subarray(start, end), line };
     start = end + 1;
   }
 }
 
-function parseLine(text: string, source: string, tokenizer: Tokenizer): DataRecord[] {
-  const line = parseJson(text, source);
+function isBlank(content: Uint8Array): boolean {
+  return content.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d);
+}
+
+function parseLine(content: Uint8Array, source: string, tokenizer: Tokenizer): DataRecord[] {
+  const line = parseJson(content, source);
   const task = line['task'] ?? null;
   if (task !== null && typeof task !== 'string') throw malformed(source, '"task" is not a string');
   const kinds = ['text', 'prompt', 'inputs'].filter((key) => key in line);
@@ -99,10 +102,10 @@ function tokens(ids: number[]): DataRecord['inputs'] {
   return { [tokenInput]: { dtype: 'int32', shape: [ids.length], data: Int32Array.from(ids) } };
 }
 
-function parseJson(text: string, source: string): Record<string, unknown> {
+function parseJson(content: Uint8Array, source: string): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(content));
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     const what = 'the line is not valid JSON';

@@ -112,6 +112,14 @@ describe('jsonlRecords', () => {
   });
 });
 
+test('jsonlRecords refuses bytes that are no UTF-8', () => {
+  const latin1 = Buffer.from('{"text": "caf\u00e9"}\n', 'latin1');
+  expect(faultOf(() => jsonlRecords(latin1, 'd.jsonl', byteTokenizer))).toMatchObject({
+    code: 'DATA_JSON',
+    where: 'd.jsonl:1',
+  });
+});
+
 describe('readRecords', () => {
   test('reads the data files of a folder in the order of their names', () => {
     const path = folder();

@@ -1,0 +1,104 @@
+import { basename, dirname } from 'node:path';
+import { Fault } from '../fault.ts';
+import { defaultNaming, type BatchFile } from './batch-schema.ts';
+import { merge } from './merge.ts';
+import { configSchema, type QuantizeConfig, type Settings } from './schema.ts';
+
+/** A model of a batch with the settings that are special to it. */
+export interface BatchModel {
+  path: string;
+  settings: Settings;
+}
+
+/** One model quantized by one recipe. */
+export interface BatchJob {
+  /** Unique in the batch; results are named after it. */
+  name: string;
+  model: string;
+  recipe: string;
+  config: QuantizeConfig;
+}
+
+/** A pattern of models and recipes; what is left out matches all. */
+interface Match {
+  model?: string | undefined;
+  recipe?: string | undefined;
+}
+
+/**
+ * The jobs of a batch, models in order and the recipes of each in order. A job's settings are, from the weakest to the
+ * strongest, those of the batch, of the recipe, of the model and of the first override that matches.
+ * @param file names the batch in Faults.
+ * @throws Fault BATCH_EMPTY when no pair is left, BATCH_NAME when two jobs would have one name.
+ */
+export function batchJobs(
+  batch: BatchFile,
+  models: readonly BatchModel[],
+  recipes: readonly (readonly [string, Settings])[],
+  file: string,
+): BatchJob[] {
+  const {
+    data,
+    tokenizer,
+    verify,
+    gates,
+    include = [{}],
+    exclude = [],
+    overrides = [],
+    naming = defaultNaming,
+  } = batch;
+  const common: Settings = { data, tokenizer, verify, gates };
+  const jobs = models.flatMap((model) =>
+    recipes.flatMap(([recipe, recipeSettings]): BatchJob[] => {
+      const matches = (rule: Match): boolean => isMatch(rule, model.path, recipe);
+      if (!include.some(matches) || exclude.some(matches)) return [];
+      const special = overrides.find(matches)?.settings ?? {};
+      const config = configSchema.parse(merge(common, recipeSettings, model.settings, special));
+      return [{ name: nameOf(model.path, recipe, naming), model: model.path, recipe, config }];
+    }),
+  );
+  checkNames(jobs, file);
+  return jobs;
+}
+
+function isMatch({ model = '*', recipe = '*' }: Match, path: string, recipeName: string): boolean {
+  return matchesPattern(stemOf(path), model) && matchesPattern(recipeName, recipe);
+}
+
+function matchesPattern(name: string, pattern: string): boolean {
+  const parts = pattern.split('*').map((part) => part.replaceAll(/[\\^$.|?+()[\]{}]/g, String.raw`\$&`));
+  return new RegExp(`^${parts.join('.*')}$`, 's').test(name);
+}
+
+function nameOf(path: string, recipe: string, naming: string): string {
+  const folder = basename(dirname(path));
+  const values: Record<string, string> = { model: stemOf(path), recipe, folder };
+  return naming.replaceAll(/\{(\w+)\}/g, (_, key: string) => values[key]);
+}
+
+function stemOf(path: string): string {
+  return basename(path, '.onnx');
+}
+
+function checkNames(jobs: readonly BatchJob[], file: string): void {
+  if (jobs.length === 0) {
+    const remedy = 'loosen include and exclude';
+    throw new Fault({ code: 'BATCH_EMPTY', what: 'the batch has no job', where: file, remedy });
+  }
+  const first = new Map<string, BatchJob>();
+  for (const job of jobs) {
+    const other = first.get(job.name);
+    if (other) throw clash(job, other, file);
+    first.set(job.name, job);
+  }
+}
+
+function clash(job: BatchJob, other: BatchJob, file: string): Fault {
+  return new Fault({
+    code: 'BATCH_NAME',
+    what: `two jobs would be named ${job.name}`,
+    where: file,
+    why: `${other.model} with ${other.recipe}, and ${job.model} with ${job.recipe}`,
+    remedy: 'tell them apart by naming, for example "{folder}.{model}.{recipe}"',
+  });
+}

@@ -1,0 +1,177 @@
+import * as z from 'zod';
+import { schemeNames } from '../quantize/scheme.ts';
+import { limitsSchema } from './limits-schema.ts';
+import { pathString } from './path-string.ts';
+
+const count = () => z.int().min(1);
+
+const calibration = z.strictObject({
+  records: count().nullable().default(null).describe('Use at most this many records; null uses all.'),
+  balance: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe('Top up experts that see too few tokens.'),
+      ratio: z
+        .number()
+        .positive()
+        .default(2)
+        .describe('Floor of an expert, as a multiple r of its fair share: r · k · tokens / experts.'),
+      pool: pathString()
+        .nullable()
+        .default(null)
+        .describe('Records to choose from; null takes the records of `data` beyond `calibration.records`.'),
+    })
+    .prefault({})
+    .describe('Balance of the calibration tokens over the experts.'),
+  affinity: z.boolean().default(false).describe('Weight each token by its routing weight.'),
+  sequential: z
+    .boolean()
+    .default(false)
+    .describe('Calibrate layer by layer, each on the output of the quantized layers before it.'),
+});
+
+const smoothing = z.strictObject({
+  enabled: z.boolean().default(true).describe('Move activation outliers into the weights.'),
+  alpha: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.6)
+    .describe('Share of an outlier that moves: 0 none, 1 all of it.'),
+  aggregate: z
+    .enum(['max', 'frequency', 'probability'])
+    .default('max')
+    .describe(
+      'How the scales of the experts of a layer become one: the largest, or a mean weighted by tokens or routing.',
+    ),
+  router: z.boolean().default(true).describe("Let the router's own scale enter the aggregate."),
+  down: z
+    .enum(['off', 'smoothquant', 'otsu'])
+    .default('smoothquant')
+    .describe('Smoothing between up and down inside an expert; otsu scales outlier channels only.'),
+});
+
+const rotation = z.strictObject({
+  kind: z.enum(['none', 'hadamard', 'duquant']).default('none').describe('Rotation that spreads outliers.'),
+  block: z
+    .union([z.literal('auto'), count()])
+    .default('auto')
+    .describe(
+      'Channels rotated together; auto takes the largest power of two up to 128 that divides the width.',
+    ),
+  online: z.boolean().default(true).describe('Allow operators in the graph that rotate at run time.'),
+});
+
+const rounding = z.strictObject({
+  method: z
+    .enum(['rtn', 'clip', 'gptq'])
+    .default('gptq')
+    .describe('Round to nearest, search the clipping range, or compensate errors by the Hessian (GPTQ).'),
+  damping: z
+    .number()
+    .positive()
+    .default(0.01)
+    .describe('Added to the Hessian diagonal, as a share of its mean.'),
+  actOrder: z.boolean().default(true).describe('Quantize the columns of largest activation first.'),
+  blockSize: count().default(128).describe('Columns that GPTQ updates together; changes speed only.'),
+});
+
+const ternary = z.strictObject({
+  fit: z
+    .enum(['exact', 'hessian'])
+    .default('hessian')
+    .describe('Optimal ternary fit of each group: of the weights, or weighted by the Hessian diagonal.'),
+  compensate: z
+    .boolean()
+    .default(true)
+    .describe('Compensate errors column by column on the ternary grid (GPTQ).'),
+});
+
+const router = z.strictObject({
+  bits: z
+    .literal(8)
+    .nullable()
+    .default(null)
+    .describe('8 quantizes the router as EAQuant does; null keeps it in float.'),
+  realign: z
+    .boolean()
+    .default(false)
+    .describe('Correct the router so that it chooses the same experts from the quantized hidden states.'),
+});
+
+const dense = z.strictObject({
+  scheme: z
+    .enum(['keep', 'w8a8', 'w4a16', 'w4a8'])
+    .default('keep')
+    .describe('Scheme of attention, shared experts and head.'),
+});
+
+const output = z.strictObject({
+  externalData: z
+    .enum(['auto', 'always', 'never'])
+    .default('auto')
+    .describe('Weights in a file beside the model; auto: when it would pass the 2 GB limit of one file.'),
+});
+
+const verify = z.strictObject({
+  data: pathString()
+    .nullable()
+    .default(null)
+    .describe('Records the report is measured on; null takes `data`.'),
+  records: count().nullable().default(null).describe('Use at most this many records; null uses all.'),
+});
+
+const gates = z.strictObject({
+  min: limitsSchema
+    .prefault({})
+    .describe('Smallest acceptable values by report path, such as topKAgreement or task.add.'),
+  max: limitsSchema
+    .prefault({})
+    .describe('Largest acceptable values by report path, such as perplexityRatio.'),
+});
+
+/** Every key of a quantization config: the one source of flags, file validation, JSON Schema and documentation. */
+export const configSchema = z.strictObject({
+  scheme: z
+    .enum(schemeNames)
+    .default('w4a4')
+    .describe('Widths of expert weights and of the activations into experts.'),
+  target: z
+    .enum(['auto', 'int', 'qdq', 'nbits', 'qmoe', 'packed'])
+    .default('auto')
+    .describe('How the result is written; auto takes the fastest form that is exact for the scheme.'),
+  group: z
+    .union([z.literal(['auto', 'channel']), count()])
+    .default('auto')
+    .describe(
+      'Weights per scale along the input; channel for one scale per output channel; auto suits the target.',
+    ),
+  data: pathString()
+    .nullable()
+    .default(null)
+    .describe('Calibration records: a .jsonl or .npz file, or a folder of them.'),
+  tokenizer: pathString()
+    .nullable()
+    .default(null)
+    .describe('`bytes` or a tokenizer.json; null takes the one beside the model, else bytes.'),
+  calibration: calibration.prefault({}).describe('Which tokens statistics are taken from.'),
+  smoothing: smoothing.prefault({}).describe('Expert-aware smoothing, folded into norm, router and experts.'),
+  rotation: rotation.prefault({}).describe('Rotation of the inputs of the experts.'),
+  rounding: rounding.prefault({}).describe('How weights reach an integer grid.'),
+  ternary: ternary.prefault({}).describe('How weights reach {-1, 0, 1}, for the ternary schemes.'),
+  router: router.prefault({}).describe('What happens to the router.'),
+  dense: dense.prefault({}).describe('What happens to everything that is no routed expert.'),
+  output: output.prefault({}).describe('How files are written.'),
+  verify: verify.prefault({}).describe('What the report is measured on.'),
+  gates: gates.prefault({}).describe('Limits that turn exit code 0 into 1.'),
+  threads: z
+    .union([z.literal('auto'), count()])
+    .default('auto')
+    .describe('Threads in all; auto takes the cores. The result does not depend on it.'),
+  seed: z.int().min(0).default(0).describe('Seed of every random choice.'),
+});
+
+/** A validated quantization config. */
+export type QuantizeConfig = z.output<typeof configSchema>;
+
+/** The same as it is written: keys that were left out are absent. */
+export type Settings = z.input<typeof configSchema>;
