@@ -1,10 +1,11 @@
 import { Fault } from '../fault.ts';
 import type { Batch } from '../data/batches.ts';
+import { validRows } from '../data/batches.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
 import type { RunTensor, SessionOptions } from '../runtime/session.ts';
-import { openSession } from '../runtime/session.ts';
+import { openSession, toFloats } from '../runtime/session.ts';
 import { codeOf } from '../tensor/dtype.ts';
 import type { ChannelStats, LayerStats } from './layer-stats.ts';
 import type { LayerTaps } from './tap-layer.ts';
@@ -38,7 +39,7 @@ export async function calibrate(
     const stats = layers.map(emptyStats);
     for (const batch of all) {
       const results = await runner.run(
-        valid ? { ...batch.feeds, [valid.name]: validity(batch) } : batch.feeds,
+        valid ? { ...batch.feeds, [valid.name]: validRows(batch) } : batch.feeds,
       );
       taps.forEach((tap, index) => accumulate(stats[index], readTaps(tap, results)));
     }
@@ -57,11 +58,6 @@ function addValidInput(model: Model): Value {
   return value;
 }
 
-/** One flag per row of a batch: all true where nothing is padded. */
-function validity({ valid, batch, sequence }: Batch): RunTensor {
-  return { dtype: 'bool', dims: [batch * sequence], data: valid ?? new Uint8Array(batch * sequence).fill(1) };
-}
-
 type TapData = { [K in keyof LayerTaps]: LayerTaps[K] extends Value ? Float32Array : Float32Array | null };
 
 function readTaps(taps: LayerTaps, results: Record<string, RunTensor>): TapData {
@@ -70,10 +66,6 @@ function readTaps(taps: LayerTaps, results: Record<string, RunTensor>): TapData 
     value && toFloats(results[value.name]),
   ]);
   return Object.fromEntries(entries) as TapData;
-}
-
-function toFloats({ data }: RunTensor): Float32Array {
-  return data instanceof Float32Array ? data : Float32Array.from(data as ArrayLike<number | bigint>, Number);
 }
 
 function emptyStats(layer: MoeLayer): LayerStats {

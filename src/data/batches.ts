@@ -102,3 +102,12 @@ function validity(lengths: readonly number[], batch: number, sequence: number): 
   lengths.forEach((length, row) => valid.fill(1, row * sequence, row * sequence + length));
   return valid;
 }
+
+/** The validity of a batch as a model input: one flag per row of [batch * sequence], all true without padding. */
+export function validRows({ valid, batch, sequence }: Batch): {
+  dtype: 'bool';
+  dims: number[];
+  data: Uint8Array;
+} {
+  return { dtype: 'bool', dims: [batch * sequence], data: valid ?? new Uint8Array(batch * sequence).fill(1) };
+}

@@ -1,13 +1,22 @@
 import { Fault } from '../fault.ts';
 import type { Boundary, Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
+import { expertOutput } from '../moe/model-record.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import { codeOf } from '../tensor/dtype.ts';
-import type { ExpertEmitter } from './expert-emitter.ts';
-import type { RoutedTokens } from './route-tokens.ts';
+import type { ExpertEmitter, RoutedInput } from './expert-emitter.ts';
 import { routeTokens } from './route-tokens.ts';
+
+/** Where an expert's work can be seen in the new graph. */
+export interface EmittedExpert {
+  id: string;
+  /** Rows of the tokens it receives, [n]. */
+  rows: Value;
+  /** Its result [n, hidden], before a routing weight on the output. */
+  output: Value;
+}
 
 /**
  * Writes a located layer anew in canonical form: routing as it was; per expert gather its tokens, compute,
@@ -15,25 +24,31 @@ import { routeTokens } from './route-tokens.ts';
  * Between the layers of a model and between source forms only weights and names differ.
  * @throws Fault MOE_NOT_QUANTIZABLE when the layer has no boundary
  */
-export function emitLayer(model: Model, layer: MoeLayer, emitter: ExpertEmitter): void {
+export function emitLayer(model: Model, layer: MoeLayer, emitter: ExpertEmitter): EmittedExpert[] {
   const boundary = boundaryOf(layer);
   const b = builder(model.graph, `moeq/${layer.id}`);
   const tokens = tokenRows(b, boundary.input, layer.hidden);
   const prepared = emitter.prepare(b, tokens);
   const route = routeTokens(b, boundary.routing, layer.router.experts);
+  const emitted: EmittedExpert[] = [];
   let sum = zerosLike(b, tokens);
-  // Experts without weights: `zero` adds nothing, `copy` adds its input.
-  for (const expert of layer.experts.filter(({ kind }) => kind !== 'zero')) {
+  for (const expert of layer.experts) {
+    // Experts without weights: `zero` adds nothing, `copy` adds its input.
+    if (expert.kind === 'zero') continue;
     const inner = builder(model.graph, `moeq/${expert.id}`);
-    const routed = route(inner, expert);
-    const result = emitExpert(inner, expert, emitter, expert.kind === 'ffn' ? prepared : [tokens], {
-      ...routed,
-      appliesTo: boundary.routing.appliesTo,
+    const { rows, weights } = route(inner, expert);
+    const inputWeight = boundary.routing.appliesTo === 'input' ? weights : null;
+    const output = emitExpert(inner, expert, emitter, expert.kind === 'copy' ? [tokens] : prepared, {
+      rows,
+      inputWeight,
     });
-    const at = inner.op('Unsqueeze', [routed.rows, inner.ints([1])], {}, { name: 'at' });
-    sum = inner.op('ScatterND', [sum, at, result], { reduction: 'add' }, { name: 'sum' });
+    if (expert.kind === 'ffn') emitted.push({ id: expert.id, rows, output });
+    const weighted = inputWeight ? output : inner.op('Mul', [output, weights], {}, { name: 'weighted' });
+    const at = inner.op('Unsqueeze', [rows, inner.ints([1])], {}, { name: 'at' });
+    sum = inner.op('ScatterND', [sum, at, weighted], { reduction: 'add' }, { name: 'sum' });
   }
   replaceOutput(b, boundary, sum);
+  return emitted;
 }
 
 /** Any leading dimensions flattened, in float32: [T, hidden]. */
@@ -46,19 +61,21 @@ function zerosLike(b: Builder, tokens: Value): Value {
   return b.op('ConstantOfShape', [b.op('Shape', [tokens])], {}, { name: 'zeros' });
 }
 
-/** The weighted output [n, hidden] of one expert for its tokens. */
+/** The output [n, hidden] of one expert for its tokens. */
 function emitExpert(
   b: Builder,
   expert: Expert,
   emitter: ExpertEmitter,
   prepared: readonly Value[],
-  { rows, weights, appliesTo }: RoutedTokens & { appliesTo: 'input' | 'output' },
+  routed: RoutedInput,
 ): Value {
-  const gathered = prepared.map((value) => b.op('Gather', [value, rows], {}, { name: 'rows' }));
-  if (expert.kind === 'copy') return b.op('Mul', [gathered[0], weights], {}, { name: 'weighted' });
-  if (appliesTo === 'input') return emitter.expert(b, expert, gathered, { rows, inputWeight: weights });
-  const output = emitter.expert(b, expert, gathered, { rows, inputWeight: null });
-  return b.op('Mul', [output, weights], {}, { name: 'weighted' });
+  const gathered = prepared.map((value) => b.op('Gather', [value, routed.rows], {}, { name: 'rows' }));
+  if (expert.kind === 'copy') {
+    return routed.inputWeight ? b.op('Mul', [gathered[0], routed.inputWeight]) : gathered[0];
+  }
+  const output = emitter.expert(b, expert, gathered, routed);
+  output.name = b.graph.uniqueName(expertOutput(expert.id));
+  return output;
 }
 
 /** Gives the readers of the old output the new sum, in the old element type and shape. */

@@ -70,6 +70,11 @@ export async function openSession(model: Model | string, options: SessionOptions
   };
 }
 
+/** The numbers of a tensor as float32. */
+export function toFloats({ data }: RunTensor): Float32Array {
+  return data instanceof Float32Array ? data : Float32Array.from(data as ArrayLike<number | bigint>, Number);
+}
+
 /** Loaded on first use: commands that only read a graph do not pay for the native library. */
 function loadOrt(): typeof Ort {
   return createRequire(import.meta.url)('onnxruntime-node') as typeof Ort;

@@ -1,0 +1,74 @@
+import { Fault } from '../fault.ts';
+import type { Model } from '../onnx/model.ts';
+import type { MoeLayer } from './moe-layer.ts';
+
+/** What a quantized model says about itself, kept under the metadata key `moeq`. */
+export interface ModelRecord {
+  version: string;
+  /** The settings that made the model. */
+  recipe: Record<string, unknown>;
+  execution: { target: string; weights: string; activations: string; executed: boolean; provider: string };
+  layers: LayerRecord[];
+}
+
+/** Where to find a layer's parts in the quantized graph, as value names. */
+export interface LayerRecord {
+  id: string;
+  /** The value behind which the layer's own inputs begin: the residual stream, or the layer's input without a norm. */
+  entry: string;
+  logits: string;
+  routing: { indices: string | null; weights: string };
+  /** Ids of the experts that are written; `expertOutput` names their results. */
+  experts: string[];
+  /** Calibration tokens per expert; null when nothing was calibrated. */
+  calibrationTokens: number[] | null;
+}
+
+const key = 'moeq';
+
+/** Name of the value that holds an expert's result [n, hidden], before its routing weight. */
+export function expertOutput(expertId: string): string {
+  return `moeq/${expertId}/output`;
+}
+
+/** Describes a layer of a graph by its value names, which must be final. */
+export function layerRecord(layer: MoeLayer, calibrationTokens: number[] | null): LayerRecord {
+  const { routing } = layer.boundary!;
+  return {
+    id: layer.id,
+    entry: entryOf(layer).name,
+    logits: layer.router.logits.name,
+    routing: {
+      indices: routing.kind === 'topk' ? routing.indices.name : null,
+      weights: routing.weights.name,
+    },
+    experts: layer.experts.filter(({ kind }) => kind === 'ffn').map(({ id }) => id),
+    calibrationTokens,
+  };
+}
+
+/** The value at which a layer can be fed: before its norm, so that folded scales stay inside. */
+export function entryOf({ norm, boundary }: MoeLayer): NonNullable<MoeLayer['boundary']>['input'] {
+  return norm?.input ?? boundary!.input;
+}
+
+export function writeModelRecord(model: Model, record: ModelRecord): void {
+  model.metadata = [
+    ...model.metadata.filter((entry) => entry.key !== key),
+    { key, value: JSON.stringify(record) },
+  ];
+}
+
+/** The record of a model that moeq wrote; null for any other model. */
+export function readModelRecord(model: Model): ModelRecord | null {
+  const entry = model.metadata.find((candidate) => candidate.key === key);
+  if (!entry) return null;
+  try {
+    return JSON.parse(entry.value) as ModelRecord;
+  } catch (cause) {
+    throw new Fault(
+      { code: 'RECORD_INVALID', what: 'the moeq metadata of the model is damaged', where: model.path },
+      { cause },
+    );
+  }
+}

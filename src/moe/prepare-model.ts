@@ -1,0 +1,44 @@
+import { Fault } from '../fault.ts';
+import { openModel } from '../onnx/open-model.ts';
+import type { Model } from '../onnx/model.ts';
+import { raiseOpset } from '../onnx/raise-opset.ts';
+import { locate } from './locate.ts';
+import type { MoeLayer } from './moe-layer.ts';
+
+/** A model whose MoE layers can be written anew. */
+export interface PreparedModel {
+  model: Model;
+  layers: MoeLayer[];
+}
+
+/** The operator set in which layers are written: the first with INT4. */
+export const canonicalOpset = 21;
+
+/**
+ * Opens a model, locates its MoE layers and raises its operator set so that they can be rewritten.
+ * @throws Fault MOE_NONE, MOE_NOT_QUANTIZABLE, and those of `openModel`
+ */
+export function prepareModel(path: string, opset = canonicalOpset): PreparedModel {
+  const model = openModel(path);
+  const { layers } = locate(model);
+  if (layers.length === 0) {
+    throw new Fault({
+      code: 'MOE_NONE',
+      what: 'there is no Mixture-of-Experts layer in this model',
+      where: path,
+      remedy: 'run "moeq inspect --explain" to see what came closest',
+    });
+  }
+  const refused = layers.find((layer) => !layer.quantizable || !layer.boundary);
+  if (refused) {
+    throw new Fault({
+      code: 'MOE_NOT_QUANTIZABLE',
+      what: `layer ${refused.id} cannot be quantized`,
+      where: path,
+      why: refused.reason,
+      remedy: 'run "moeq inspect --explain"; export the model in another form',
+    });
+  }
+  raiseOpset(model, opset);
+  return { model, layers };
+}

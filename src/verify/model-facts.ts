@@ -1,0 +1,26 @@
+import { createHash } from 'node:crypto';
+import type { Model } from '../onnx/model.ts';
+import type { ModelFacts } from '../report/report.ts';
+import { countOf } from '../tensor/dtype.ts';
+import { fileSource } from '../tensor/source.ts';
+
+/** Size and identity of a model; external data counts, the hash is of the model file. */
+export function modelFacts(model: Model): ModelFacts {
+  const tensors = [...model.graph.constants].map((value) => value.tensor!);
+  const external = tensors.filter(({ proto }) => proto.dataLocation === 1);
+  return {
+    path: model.path,
+    bytes: model.byteLength + external.reduce((sum, { source }) => sum + source.byteLength, 0),
+    parameters: tensors.reduce((sum, { source }) => sum + countOf(source.shape), 0),
+    sha256: hashFile(model.path, model.byteLength),
+  };
+}
+
+const chunk = 1 << 24;
+
+function hashFile(path: string, byteLength: number): string {
+  const file = fileSource(path, 0, byteLength);
+  const hash = createHash('sha256');
+  for (let at = 0; at < byteLength; at += chunk) hash.update(file.read(at, Math.min(chunk, byteLength - at)));
+  return hash.digest('hex');
+}

@@ -1,0 +1,152 @@
+import type { Batch } from '../data/batches.ts';
+import type { DataRecord } from '../data/record.ts';
+import { tokenInput } from '../data/record.ts';
+import type { OutputMetrics, RecordOutcomes, Report } from '../report/report.ts';
+import type { RunTensor } from '../runtime/session.ts';
+import { toFloats } from '../runtime/session.ts';
+import type { OutputComparison } from './compare-outputs.ts';
+import { decibel } from './decibel.ts';
+import type { Agreement } from './layer-totals.ts';
+import { positionsOf } from './positions.ts';
+
+/** Sums over one record's positions. */
+interface RecordSums {
+  tokens: number;
+  predicted: number;
+  error: number;
+  power: number;
+  kl: number;
+  top1: number;
+  nll: { reference: number; quantized: number };
+  /** Whether every answer token so far was the arg-max. */
+  exact: { reference: boolean; quantized: boolean };
+  agreement: { local: number; cumulative: number }[];
+}
+
+/** Keeps what verification sees of each record; memory grows with records, not with tokens. */
+export class OutcomeBook {
+  private readonly records: readonly DataRecord[];
+  private readonly sums: RecordSums[];
+  private readonly layerIds: readonly string[];
+  private readonly isLanguage: boolean;
+
+  constructor(records: readonly DataRecord[], layerIds: readonly string[], isLanguage: boolean) {
+    this.records = records;
+    this.layerIds = layerIds;
+    this.isLanguage = isLanguage;
+    this.sums = records.map(() => ({
+      tokens: 0,
+      predicted: 0,
+      error: 0,
+      power: 0,
+      kl: 0,
+      top1: 0,
+      nll: { reference: 0, quantized: 0 },
+      exact: { reference: true, quantized: true },
+      agreement: layerIds.map(() => ({ local: 0, cumulative: 0 })),
+    }));
+  }
+
+  /** Adds the outputs of one batch. */
+  addOutputs(batch: Batch, output: OutputComparison, results: Record<string, RunTensor>): void {
+    const read = (value: { name: string } | null): Float32Array => toFloats(results[value!.name]);
+    const [error, power, kl] = [output.error, output.power, output.kl].map(read);
+    const top = { reference: read(output.reference.top), quantized: read(output.quantized.top) };
+    for (const { record, step, at } of positionsOf(batch, error.length)) {
+      const sums = this.sums[record];
+      sums.tokens += 1;
+      sums.error += error[at];
+      sums.power += power[at];
+      sums.kl += kl[at];
+      sums.top1 += top.reference[at] === top.quantized[at] ? 1 : 0;
+      const next = this.isLanguage ? this.tokenAfter(record, step) : undefined;
+      if (next === undefined) continue;
+      sums.predicted += 1;
+      for (const side of ['reference', 'quantized'] as const) {
+        sums.nll[side] += read(output[side].nll)[at];
+        const { answerStart } = this.records[record];
+        if (answerStart !== null && step + 1 >= answerStart && top[side][at] !== next)
+          sums.exact[side] = false;
+      }
+    }
+  }
+
+  addAgreement(layer: number, { record, local, cumulative }: Agreement): void {
+    const sums = this.sums[record].agreement[layer];
+    sums.local += local;
+    sums.cumulative += cumulative;
+  }
+
+  /** The parts of a report that follow from the records. */
+  summary(): Pick<Report, 'data' | 'output' | 'tasks' | 'records'> {
+    const total = (pick: (sums: RecordSums) => number): number =>
+      this.sums.reduce((sum, each) => sum + pick(each), 0);
+    const tokens = total((sums) => sums.tokens);
+    const predicted = total((sums) => sums.predicted);
+    const perplexity = (side: 'reference' | 'quantized'): number =>
+      Math.exp(total((sums) => sums.nll[side]) / predicted);
+    const output: OutputMetrics = {
+      sqnrDb: decibel(
+        total((sums) => sums.power),
+        total((sums) => sums.error),
+      ),
+      kl: total((sums) => sums.kl) / tokens,
+      top1Agreement: total((sums) => sums.top1) / tokens,
+      perplexity:
+        predicted > 0 ? { reference: perplexity('reference'), quantized: perplexity('quantized') } : null,
+    };
+    return {
+      data: { records: this.records.length, tokens },
+      output,
+      tasks: this.tasks(),
+      records: this.outcomes(),
+    };
+  }
+
+  private tokenAfter(record: number, step: number): number | undefined {
+    const id = this.records[record].inputs[tokenInput].data[step + 1];
+    return id === undefined ? undefined : Number(id);
+  }
+
+  /** Exact match of every task that has answers, in order of first appearance. */
+  private tasks(): Report['tasks'] {
+    const tasks: Report['tasks'] = {};
+    this.records.forEach(({ task, answerStart }, i) => {
+      if (answerStart === null) return;
+      const entry = (tasks[task ?? 'all'] ??= { records: 0, reference: 0, quantized: 0 });
+      entry.records += 1;
+      entry.reference += this.sums[i].exact.reference ? 1 : 0;
+      entry.quantized += this.sums[i].exact.quantized ? 1 : 0;
+    });
+    for (const entry of Object.values(tasks)) {
+      entry.reference /= entry.records;
+      entry.quantized /= entry.records;
+    }
+    return tasks;
+  }
+
+  private outcomes(): RecordOutcomes {
+    const names = [...new Set(this.records.map(({ task }) => task).filter((task) => task !== null))];
+    const column = <T>(pick: (sums: RecordSums) => T): T[] => this.sums.map(pick);
+    const exact = (side: 'reference' | 'quantized'): number[] =>
+      this.sums.map(({ exact: match }, i) =>
+        this.records[i].answerStart === null ? Number.NaN : Number(match[side]),
+      );
+    return {
+      tasks: names,
+      task: this.records.map(({ task }) => (task === null ? null : names.indexOf(task))),
+      exactMatch: { reference: exact('reference'), quantized: exact('quantized') },
+      tokens: column((sums) => sums.tokens),
+      predicted: column((sums) => sums.predicted),
+      nll: this.isLanguage
+        ? { reference: column((sums) => sums.nll.reference), quantized: column((sums) => sums.nll.quantized) }
+        : null,
+      kl: column((sums) => sums.kl),
+      topKAgreement: this.layerIds.map((layer, i) => ({
+        layer,
+        local: column((sums) => sums.agreement[i].local),
+        cumulative: column((sums) => sums.agreement[i].cumulative),
+      })),
+    };
+  }
+}
