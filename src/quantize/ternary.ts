@@ -34,7 +34,9 @@ export function quantizeTernary(
  * fitted as if all mattered alike.
  */
 export const ternaryScale: ScaleFit = (weights, importance) => {
-  const order = Uint32Array.from(weights.keys()).sort((a, b) => Math.abs(weights[b]) - Math.abs(weights[a]));
+  const order = Uint32Array.from(weights.keys()).toSorted(
+    (a, b) => Math.abs(weights[b]) - Math.abs(weights[a]),
+  );
   let best = { gain: 0, scale: 0 };
   let [projection, norm] = [0, 0];
   for (const i of order) {
