@@ -34,12 +34,9 @@ export function quantizeTernary(
  * fitted as if all mattered alike.
  */
 export const ternaryScale: ScaleFit = (weights, importance) => {
-  const order = Uint32Array.from(weights.keys()).toSorted(
-    (a, b) => Math.abs(weights[b]) - Math.abs(weights[a]),
-  );
   let best = { gain: 0, scale: 0 };
   let [projection, norm] = [0, 0];
-  for (const i of order) {
+  for (const i of byFallingMagnitude(weights)) {
     const share = importance ? importance[i] : 1;
     projection += share * Math.abs(weights[i]);
     norm += share;
@@ -49,3 +46,15 @@ export const ternaryScale: ScaleFit = (weights, importance) => {
   if (best.gain === 0 && importance) return ternaryScale(weights, null, 1);
   return safeScale(best.scale);
 };
+
+/**
+ * Indices of the weights. A magnitude becomes a float64 whose low 29 bits, which a float32 does not use, hold the
+ * index: such keys sort many times faster than indices with a comparison function.
+ */
+function byFallingMagnitude(weights: Float32Array): Uint32Array {
+  const keys = Float64Array.from(weights, Math.abs);
+  const words = new Uint32Array(keys.buffer);
+  for (let i = 0; i < keys.length; i++) words[2 * i] |= i;
+  keys.sort();
+  return Uint32Array.from(keys, (_, i) => words[2 * (keys.length - 1 - i)] & 0x1fffffff);
+}
