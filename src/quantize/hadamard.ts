@@ -14,7 +14,7 @@ export function hadamardBlock(width: number, limit = 256): number {
  * O(rows · cols · log block).
  */
 export function rotateRows({ rows, cols, data }: Matrix, block = hadamardBlock(cols)): Matrix {
-  const result = Float64Array.from(data);
+  const result = new Float64Array(data);
   for (let half = 1; half < block; half *= 2) {
     for (let start = 0; start < result.length; start += 2 * half) {
       for (let i = start; i < start + half; i++) {
@@ -24,11 +24,7 @@ export function rotateRows({ rows, cols, data }: Matrix, block = hadamardBlock(c
       }
     }
   }
-  return matrix(
-    rows,
-    cols,
-    Float32Array.from(result, (value) => value / Math.sqrt(block)),
-  );
+  return matrix(rows, cols, new Float32Array(result.map((value) => value / Math.sqrt(block))));
 }
 
 /** The rotation of one block as a matrix, [block, block]. */

@@ -37,9 +37,9 @@ export async function refine(
   );
   const groups = groupCountOf(cols, groupSize);
   const state: State = {
-    hessian: { rows: cols, cols, data: Float32Array.from(damped.data) },
+    hessian: { rows: cols, cols, data: new Float32Array(damped.data) },
     target: transpose(weight),
-    codes: transpose(matrix(rows, cols, Float32Array.from(tensor.codes))),
+    codes: transpose(matrix(rows, cols, new Float32Array(tensor.codes))),
     scales: transpose(matrix(rows, groups, tensor.scales.slice())),
     error: matrix(cols, rows),
     maxCode: maxCodeOf(tensor.bits),
@@ -58,7 +58,7 @@ export async function refine(
   }
   return {
     ...tensor,
-    codes: Int8Array.from(transpose(state.codes).data),
+    codes: new Int8Array(transpose(state.codes).data),
     scales: transpose(state.scales).data,
   };
 }

@@ -52,9 +52,15 @@ export const ternaryScale: ScaleFit = (weights, importance) => {
  * index: such keys sort many times faster than indices with a comparison function.
  */
 function byFallingMagnitude(weights: Float32Array): Uint32Array {
-  const keys = Float64Array.from(weights, Math.abs);
+  const count = weights.length;
+  const keys = new Float64Array(count);
   const words = new Uint32Array(keys.buffer);
-  for (let i = 0; i < keys.length; i++) words[2 * i] |= i;
+  for (let i = 0; i < count; i++) {
+    keys[i] = Math.abs(weights[i]);
+    words[2 * i] |= i;
+  }
   keys.sort();
-  return Uint32Array.from(keys, (_, i) => words[2 * (keys.length - 1 - i)] & 0x1fffffff);
+  const indices = new Uint32Array(count);
+  for (let i = 0; i < count; i++) indices[i] = words[2 * (count - 1 - i)] & 0x1fffffff;
+  return indices;
 }
