@@ -1,9 +1,10 @@
 import { Fault } from '../fault.ts';
-import { Graph } from './graph.ts';
+import { Graph, readsOf } from './graph.ts';
+import { inlineAttributeData, inlineSparseData } from './inline-data.ts';
 import type { GraphProto, NodeProto } from './messages.ts';
 import { Node } from './node.ts';
 import type { TensorOrigin } from './tensor.ts';
-import { inlineTensor, openTensor } from './tensor.ts';
+import { openTensor } from './tensor.ts';
 import { Value } from './value.ts';
 
 type Scope = Map<string, Value>;
@@ -29,18 +30,19 @@ export function buildGraph(
     return value;
   };
 
-  for (const info of input) graph.inputs.push(Object.assign(define(info.name), { info }));
+  graph.inputs = input.map((info) => Object.assign(define(info.name), { info }));
+  const inputs = new Set(graph.inputs);
   for (const tensor of initializer) {
     // Before IR 4 an initializer is also a graph input: a default value.
     const name = tensor.name ?? '';
-    const value = graph.inputs.find((candidate) => candidate.name === name) ?? define(name);
+    const known = scope.get(name);
+    const value = known && inputs.delete(known) ? known : define(name);
     value.tensor = openTensor(tensor, origin);
     graph.constants.add(value);
   }
   for (const sparse of rest.sparseInitializer ?? []) {
     define(sparse.values?.name ?? '');
-    if (sparse.values) sparse.values = inlineTensor(sparse.values, origin);
-    if (sparse.indices) sparse.indices = inlineTensor(sparse.indices, origin);
+    inlineSparseData(sparse, origin);
   }
   graph.nodes = node.map((each) => declareNode(each, graph, define));
   const scopes = [scope, ...outer];
@@ -79,10 +81,9 @@ function connectNode(
     node.setInput(index, name === '' ? null : lookUp(name, graph, scopes));
   });
   for (const [name, attribute] of node.attributes) {
-    if (attribute.t) node.tensors.set(name, openTensor(attribute.t, origin));
-    if (attribute.tensors)
-      attribute.tensors = attribute.tensors.map((tensor) => inlineTensor(tensor, origin));
     const graphs = attribute.g ? [attribute.g] : (attribute.graphs ?? []);
+    if (attribute.t) node.tensors.set(name, openTensor(attribute.t, origin));
+    else if (graphs.length === 0) inlineAttributeData(attribute, origin);
     if (graphs.length === 0) continue;
     node.addSubgraphs(
       name,
@@ -106,8 +107,7 @@ function lookUp(name: string, graph: Graph, scopes: readonly Scope[]): Value {
 function checkAcyclic(graph: Graph, origin: TensorOrigin): void {
   const position = new Map(graph.sortedNodes().map((node, index) => [node, index]));
   for (const node of graph.nodes) {
-    for (const value of node.inputs) {
-      const producer = value?.producer;
+    for (const { producer } of readsOf(node)) {
       if (producer?.graph === graph && position.get(producer)! >= position.get(node)!) {
         throw invalid(origin, `node ${node.name || node.opType} depends on itself`);
       }

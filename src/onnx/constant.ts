@@ -1,12 +1,13 @@
 import { decodeNumbers } from '../tensor/decode.ts';
 import type { DataType } from '../tensor/dtype.ts';
 import { countOf } from '../tensor/dtype.ts';
-import { bytesOf, encodeNumbers } from '../tensor/encode.ts';
-import type { AttributeProto, Int64 } from './messages.ts';
+import { encodeNumbers } from '../tensor/encode.ts';
+import type { AttributeProto } from './messages.ts';
 import { attributeType } from './messages.ts';
 import type { Node } from './node.ts';
 import type { Tensor } from './tensor.ts';
-import { makeTensor, toBigInt } from './tensor.ts';
+import { makeTensor } from './tensor.ts';
+import { int64Bytes } from './typed-data.ts';
 import type { Value } from './value.ts';
 
 /** Lists longer than this are no shapes, axes or scalars. */
@@ -82,10 +83,6 @@ function listed({
     default:
       return null;
   }
-}
-
-function int64Bytes(values: readonly Int64[]): Uint8Array {
-  return bytesOf(BigInt64Array.from(values, toBigInt));
 }
 
 function stringTensor(name: string, shape: number[], stringData: Uint8Array[]): Tensor {

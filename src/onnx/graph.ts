@@ -90,61 +90,63 @@ export class Graph {
   }
 
   /**
-   * Lets every reader of `from` read `to` instead. A graph output keeps its name: `to` takes it over.
+   * Lets every reader of `from` read `to` instead. A graph output keeps its name: `to` takes it over, through an
+   * Identity where `to` has to keep its own name.
    */
   replaceAllUses(from: Value, to: Value): void {
     if (from === to) return;
     // The list of uses shrinks with each step.
     for (let use = from.uses.at(-1); use; use = from.uses.at(-1)) use.node.setInput(use.index, to);
     if (!this.outputs.includes(from)) return;
-    this.outputs = this.outputs.map((value) => (value === from ? to : value));
-    [from.name, to.name] = [to.name, from.name];
-    to.info ??= from.info;
+    const isBound = to.producer?.graph !== this || this.outputs.includes(to);
+    const result = isBound ? this.addNode('Identity', [to]).outputs[0]! : to;
+    this.outputs = this.outputs.map((value) => (value === from ? result : value));
+    [from.name, result.name] = [result.name, from.name];
+    result.info ??= from.info;
   }
 
   /** Removes nodes and constants that nothing reads. Returns how many nodes went. */
   removeDeadCode(): number {
     const live = new Set<Node>();
-    const pending: Node[] = [];
-    const keep = (node: Node | null): void => {
+    const read = new Set([...this.inputs, ...this.outputs]);
+    const pending = [...read];
+    for (let value = pending.pop(); value; value = pending.pop()) {
       // A node inside a subgraph keeps the node of this graph that holds it.
-      const holder = node && this.holderOf(node);
-      if (!holder || live.has(holder)) return;
+      const holder = value.producer && this.holderOf(value.producer);
+      if (!holder || live.has(holder)) continue;
       live.add(holder);
-      pending.push(holder);
-    };
-    for (const output of this.outputs) keep(output.producer);
-    for (let node = pending.pop(); node; node = pending.pop()) {
-      for (const value of readsOf(node)) keep(value.producer);
+      for (const each of readsOf(holder)) {
+        if (!read.has(each)) pending.push(each);
+        read.add(each);
+      }
     }
     const dead = this.nodes.filter((node) => !live.has(node));
     for (const node of dead) node.detach();
     this.nodes = this.nodes.filter((node) => live.has(node));
-    for (const value of this.constants) {
-      if (value.uses.length === 0 && !this.outputs.includes(value) && !this.inputs.includes(value)) {
-        this.constants.delete(value);
-      }
-    }
+    for (const value of this.constants) if (!read.has(value)) this.constants.delete(value);
     return dead.length;
   }
 
-  /** `nodes` so that every node comes after those it reads from; otherwise in their present order. */
+  /**
+   * `nodes` so that every node comes after those it reads from; otherwise in their present order. Nodes on a cycle
+   * come in some order.
+   */
   sortedNodes(): Node[] {
-    const done = new Set<Node>();
+    const entered = new Set<Node>();
     const order: Node[] = [];
     for (const root of this.nodes) {
-      const stack = [{ node: root, next: this.dependencies(root) }];
-      while (stack.length > 0) {
-        const top = stack.at(-1)!;
-        const dependency = done.has(top.node) ? undefined : top.next.pop();
-        if (dependency) {
-          if (!done.has(dependency)) stack.push({ node: dependency, next: this.dependencies(dependency) });
-          continue;
+      if (entered.has(root)) continue;
+      entered.add(root);
+      const stack = [{ node: root, pending: this.dependencies(root) }];
+      for (let top = stack.at(-1); top; top = stack.at(-1)) {
+        const dependency = top.pending.pop();
+        if (!dependency) {
+          order.push(top.node);
+          stack.pop();
+        } else if (!entered.has(dependency)) {
+          entered.add(dependency);
+          stack.push({ node: dependency, pending: this.dependencies(dependency) });
         }
-        stack.pop();
-        if (done.has(top.node)) continue;
-        done.add(top.node);
-        order.push(top.node);
       }
     }
     return order;

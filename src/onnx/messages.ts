@@ -18,7 +18,7 @@ export interface DimensionProto {
 }
 
 export interface TypeProto {
-  tensorType?: { elemType: number; shape?: { dim: DimensionProto[] } };
+  tensorType?: { elemType: number; shape?: { dim?: DimensionProto[] } };
   sequenceType?: object;
   mapType?: object;
   optionalType?: object;
@@ -48,6 +48,7 @@ export interface TensorProto {
   externalData?: StringEntry[];
   dataLocation?: number;
   metadataProps?: StringEntry[];
+  payloadField?: number;
   payloadOffset?: number;
   payloadLength?: number;
 }
@@ -69,6 +70,8 @@ export interface AttributeProto {
   floats?: number[];
   ints?: Int64[];
   strings?: Uint8Array[];
+  sparseTensor?: SparseTensorProto;
+  sparseTensors?: SparseTensorProto[];
   tensors?: TensorProto[];
   graphs?: GraphProto[];
   refAttrName?: string;

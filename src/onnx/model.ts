@@ -13,13 +13,18 @@ export interface Model {
   opsets: Map<string, number>;
   metadata: StringEntry[];
   functions: FunctionProto[];
-  /** Producer, doc string, training info and unknown fields, as in the file. */
-  proto: Omit<ModelProto, 'graph' | 'irVersion' | 'opsetImport' | 'metadataProps' | 'functions'>;
+  /** Producer, doc string, operator set imports, training info and unknown fields, as in the file. */
+  proto: Omit<ModelProto, 'graph' | 'irVersion' | 'metadataProps' | 'functions'>;
 }
 
 /** The version of the standard operator set a model uses; 0 when it imports none. */
 export function opsetOf(model: Model): number {
   return model.opsets.get('') ?? 0;
+}
+
+/** The domain of an operator set, a node or a function; '' for ai.onnx. */
+export function domainOf({ domain = '' }: { domain?: string }): string {
+  return domain === 'ai.onnx' ? '' : domain;
 }
 
 /** An empty model. `path` only serves for messages. */

@@ -1,5 +1,6 @@
 import type { Graph } from './graph.ts';
 import type { AttributeProto, NodeProto } from './messages.ts';
+import { attributeType } from './messages.ts';
 import type { Tensor } from './tensor.ts';
 import type { Value } from './value.ts';
 
@@ -66,7 +67,8 @@ export class Node {
   }
 
   ints(name: string): number[] | undefined {
-    return this.attributes.get(name)?.ints?.map(Number);
+    const { type, ints } = this.attributes.get(name) ?? {};
+    return ints?.map(Number) ?? (type === attributeType.ints ? [] : undefined);
   }
 
   float(name: string): number | undefined {

@@ -3,8 +3,10 @@ import { Fault } from '../fault.ts';
 import type { ByteSource } from '../tensor/source.ts';
 import { fileSource, memorySource } from '../tensor/source.ts';
 import { buildGraph } from './build-graph.ts';
+import { inlineFunctionData } from './inline-data.ts';
 import type { ModelProto } from './messages.ts';
 import type { Model } from './model.ts';
+import { domainOf } from './model.ts';
 import { decodeMessage } from './schema.ts';
 import { readSkeleton } from './skeleton.ts';
 
@@ -38,15 +40,15 @@ export function decodeModel(bytes: ByteSource | Uint8Array, path: string): Model
       remedy: 'give the path of an .onnx file',
     });
   }
-  const { graph, irVersion, opsetImport = [], metadataProps = [], functions = [], ...rest } = proto;
+  const { graph, irVersion, metadataProps = [], functions = [], ...rest } = proto;
+  const origin = { path, file };
+  for (const each of functions) inlineFunctionData(each, origin);
   return {
     path,
     byteLength: file.byteLength,
-    graph: buildGraph(graph, null, { path, file }),
+    graph: buildGraph(graph, null, origin),
     irVersion: Number(irVersion ?? 0),
-    opsets: new Map(
-      opsetImport.map(({ domain = '', version }) => [domain === 'ai.onnx' ? '' : domain, Number(version)]),
-    ),
+    opsets: new Map((rest.opsetImport ?? []).map((entry) => [domainOf(entry), Number(entry.version)])),
     metadata: metadataProps,
     functions,
     proto: rest,

@@ -7,14 +7,16 @@ import type {
   GraphProto,
   ModelProto,
   NodeProto,
+  OperatorSetIdProto,
   TensorProto,
   ValueInfoProto,
 } from './messages.ts';
 import type { Model } from './model.ts';
+import { domainOf } from './model.ts';
 import type { Node } from './node.ts';
-import { encodeMessage } from './schema.ts';
+import { encodeMessage, fieldHeader } from './schema.ts';
 import type { Tensor } from './tensor.ts';
-import { headerOf, isTyped, wholeTensor } from './tensor.ts';
+import { dataField, headerOf, isTyped, wholeTensor } from './tensor.ts';
 import type { Value } from './value.ts';
 
 /** Where the weights of a saved model go. */
@@ -59,7 +61,7 @@ function* messageParts(model: Model, placed: Placed | null): Generator<Part> {
   const { graph } = model;
   const head = encodeMessage('ModelProto', modelHead(model));
   const body = encodeMessage('GraphProto', graphProto(graph));
-  const tensors = [...graph.constants].map((value) => tensorParts(value.tensor!, placed));
+  const tensors = [...graph.constants].map((value) => tensorParts(value, placed));
   const graphBytes = body.length + tensors.reduce((sum, parts) => sum + fieldLength(lengthOf(parts)), 0);
   yield head;
   yield fieldHeader(7, graphBytes);
@@ -74,17 +76,23 @@ function modelHead(model: Model): ModelProto {
   return {
     ...model.proto,
     irVersion: model.irVersion,
-    opsetImport: [...model.opsets].map(([domain, version]) => ({ domain, version })),
+    opsetImport: opsetImports(model),
     metadataProps: model.metadata,
     functions: model.functions,
   };
+}
+
+/** The operator sets in use; an entry of the file that still holds stays as it was. */
+function opsetImports({ opsets, proto }: Model): OperatorSetIdProto[] {
+  const known = new Map((proto.opsetImport ?? []).map((entry) => [domainOf(entry), entry]));
+  return [...opsets].map(([domain, version]) => ({ domain, ...known.get(domain), version }));
 }
 
 /** A graph as a message; of the outermost graph without its initializers, which are streamed. */
 function graphProto(graph: Graph): GraphProto {
   const nodes = graph.sortedNodes();
   const inner = graph.parent
-    ? { initializer: [...graph.constants].map(({ tensor }) => wholeTensor(tensor!)) }
+    ? { initializer: [...graph.constants].map(({ name, tensor }) => ({ ...wholeTensor(tensor!), name })) }
     : {};
   return {
     ...graph.proto,
@@ -127,23 +135,21 @@ function attributeProto(node: Node, attribute: AttributeProto): AttributeProto {
   return attribute.g ? { ...attribute, g: graphs[0] } : { ...attribute, graphs };
 }
 
-/** Header and payload of one tensor. Encodings this project does not make (typed fields) are written as they were. */
-function tensorParts(tensor: Tensor, placed: Placed | null): Part[] {
-  const external = placed?.get(tensor);
-  if (external) return [encodeMessage('TensorProto', external)];
-  if (isTyped(tensor)) return [encodeMessage('TensorProto', tensor.proto)];
-  return [
-    encodeMessage('TensorProto', headerOf(tensor)),
-    fieldHeader(9, tensor.source.byteLength),
-    tensor.source,
-  ];
+/** Header and data of one tensor, in the encoding it was read with. */
+function tensorParts({ name, tensor }: Value, placed: Placed | null): Part[] {
+  const external = placed?.get(tensor!);
+  if (external) return [encodeMessage('TensorProto', { ...external, name })];
+  if (isTyped(tensor!)) return [encodeMessage('TensorProto', { ...tensor!.proto, name })];
+  const { field, bytes } = dataField(tensor!);
+  const header = encodeMessage('TensorProto', { ...headerOf(tensor!), name });
+  return [header, fieldHeader(field, bytes.byteLength), bytes];
 }
 
 function writeExternal(graph: Graph, file: number, location: string): Placed {
   const placed: Placed = new Map();
   let offset = 0;
   for (const { tensor } of graph.constants) {
-    if (!tensor || isTyped(tensor) || tensor.source.byteLength < externalThreshold) continue;
+    if (!tensor || tensor.source.byteLength < externalThreshold) continue;
     const padding = (alignment - (offset % alignment)) % alignment;
     writePart(file, new Uint8Array(padding));
     offset += padding;
@@ -180,12 +186,4 @@ function lengthOf(parts: readonly Part[]): number {
 
 function fieldLength(length: number): number {
   return fieldHeader(1, length).length + length;
-}
-
-/** Tag and length of a length-delimited field (numbers below 16 take one tag byte). */
-function fieldHeader(field: number, length: number): Uint8Array {
-  const bytes = [field * 8 + 2];
-  let rest = length;
-  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
-  return Uint8Array.from([...bytes, rest]);
 }

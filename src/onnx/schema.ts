@@ -44,7 +44,8 @@ const messages: Record<string, Record<string, string>> = {
     externalData: 'StringStringEntryProto[] 13',
     dataLocation: 'int32 14',
     metadataProps: 'StringStringEntryProto[] 16',
-    // Not ONNX: where a raw_data field that was left in the file begins and how long it is (see skeleton.ts).
+    // Not ONNX: number, start and length of a data field that was left in the file (see skeleton.ts).
+    payloadField: 'int32 536870909',
     payloadOffset: 'double 536870910',
     payloadLength: 'double 536870911',
   },
@@ -141,13 +142,32 @@ function buildRoot(): protobuf.Root {
     }
     root.add(type);
   }
-  for (const type of root.nestedArray) if (type instanceof protobuf.Type) forgetDefaults(type);
+  for (const type of root.nestedArray) {
+    if (!(type instanceof protobuf.Type)) continue;
+    forgetDefaults(type);
+    showUnknownFields(type);
+  }
   return root;
 }
 
-/** Decoded messages inherit default values; without them an absent field reads as undefined. */
+/**
+ * The library's own messages have an empty list for every absent repeated field and inherit default values. Here an
+ * absent field reads as undefined and takes no memory.
+ */
 function forgetDefaults(type: protobuf.Type): void {
+  type.ctor = class extends protobuf.Message {};
   for (const field of type.fieldsArray) Reflect.deleteProperty(type.ctor.prototype as object, field.name);
+}
+
+/** The library hides unknown fields from `{...message}`; this project copies messages that way. */
+function showUnknownFields(type: protobuf.Type): void {
+  const decode = type.setup().decode.bind(type);
+  type.decode = (...args) => {
+    const message = decode(...args);
+    if (Object.hasOwn(message, '$unknowns'))
+      Object.defineProperty(message, '$unknowns', { enumerable: true });
+    return message;
+  };
 }
 
 const root = buildRoot();
@@ -162,6 +182,14 @@ export function decodeMessage(type: MessageName, bytes: Uint8Array): object {
   const reader = protobuf.Reader.create(bytes);
   reader.discardUnknown = false;
   return root.lookupType(type).decode(reader);
+}
+
+/** Tag and length of a length-delimited field (numbers below 16 take one tag byte). */
+export function fieldHeader(field: number, length: number): Uint8Array {
+  const bytes = [field * 8 + 2];
+  let rest = length;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
+  return Uint8Array.from([...bytes, rest]);
 }
 
 export type MessageName = 'ModelProto' | 'GraphProto' | 'TensorProto';

@@ -1,10 +1,11 @@
 import { Fault } from '../fault.ts';
+import { bytesOf } from '../tensor/encode.ts';
 import type { ByteSource } from '../tensor/source.ts';
 
 /**
- * Reads a model file without its weights. The result is the same protobuf message in which every large
- * `TensorProto.raw_data` is replaced by the private fields `payloadOffset` and `payloadLength` (its place in
- * the file). Memory therefore follows the size of the graph, not of the weights.
+ * Reads a model file without its weights. The result is the same protobuf message in which every large data
+ * field of a TensorProto is replaced by the private fields `payloadField` (its number), `payloadOffset` and
+ * `payloadLength` (its place in the file). Memory therefore follows the size of the graph, not of the weights.
  * @throws Fault ONNX_TRUNCATED or ONNX_MALFORMED
  */
 export function readSkeleton(file: ByteSource, path: string): Uint8Array {
@@ -28,39 +29,57 @@ const inner: Record<Kind, Record<number, Kind>> = {
   sparse: { 1: 'tensor', 2: 'tensor' },
   tensor: {},
 };
-const rawDataField = 9;
+/** Messages that always hold a name or an operator; runs of empty ones would only fill memory. */
+const neverEmpty: Partial<Record<Kind, readonly number[]>> = {
+  graph: [1, 5, 11, 12, 13],
+  node: [5],
+  function: [7],
+};
+
+/** raw_data and the typed fields of TensorProto. */
+const payloadFields: readonly number[] = [4, 5, 7, 9, 10, 11];
+const payloadField = 536870909;
 const payloadOffsetField = 536870910;
 const payloadLengthField = 536870911;
+const firstPrivateField = payloadField;
 
 function copyMessage(reader: WindowReader, end: number, kind: Kind, depth: number): Uint8Array[] {
   if (depth > maxDepth) throw malformed(reader, `messages are nested deeper than ${maxDepth}`);
   const parts: Uint8Array[] = [];
+  // Fields that stay as they are go over in runs: `runStart` is where the present one began.
+  let runStart = reader.position;
+  const endRun = (runEnd: number, next: number): void => {
+    if (runEnd > runStart) parts.push(reader.bytes(runStart, runEnd));
+    runStart = next;
+  };
   while (reader.position < end) {
     const start = reader.position;
     const tag = reader.varint(end);
     const field = Math.floor(tag / 8);
-    const wireType = tag % 8;
     if (field === 0) throw malformed(reader, 'a field has number 0');
-    if (wireType !== 2) {
-      reader.skip(wireType, end);
-      if (field < payloadOffsetField) parts.push(reader.bytes(start, reader.position));
+    if (tag % 8 !== 2) {
+      reader.skip(tag % 8, end);
+      if (field >= firstPrivateField) endRun(start, reader.position);
       continue;
     }
     const length = reader.varint(end);
     const bodyStart = reader.position;
     const bodyEnd = bodyStart + length;
     if (bodyEnd > end) throw truncated(reader, bodyEnd);
+    if (length === 0 && neverEmpty[kind]?.includes(field))
+      throw malformed(reader, `a ${kind} holds an empty message`);
     const innerKind = inner[kind][field];
-    if (kind === 'tensor' && field === rawDataField && length > inlineLimit) {
-      parts.push(doubleField(payloadOffsetField, bodyStart), doubleField(payloadLengthField, length));
+    if (kind === 'tensor' && payloadFields.includes(field) && length > inlineLimit) {
+      endRun(start, bodyEnd);
+      parts.push(payloadNote(field, bodyStart, length));
     } else if (innerKind && length > inlineLimit) {
+      endRun(start, bodyEnd);
       const body = copyMessage(reader, bodyEnd, innerKind, depth + 1);
       parts.push(varint(tag), varint(totalLength(body)), ...body);
-    } else {
-      parts.push(reader.bytes(start, bodyEnd));
     }
     reader.position = bodyEnd;
   }
+  endRun(end, end);
   return parts;
 }
 
@@ -79,7 +98,8 @@ class WindowReader {
 
   bytes(start: number, end: number): Uint8Array {
     this.load(start, end);
-    return this.window.subarray(start - this.windowStart, end - this.windowStart);
+    // A copy: a view would keep the whole window in memory.
+    return this.window.slice(start - this.windowStart, end - this.windowStart);
   }
 
   varint(end: number): number {
@@ -122,10 +142,16 @@ function varint(value: number): Uint8Array {
   return Uint8Array.from([...bytes, rest]);
 }
 
-function doubleField(field: number, value: number): Uint8Array {
-  const body = new Uint8Array(8);
-  new DataView(body.buffer).setFloat64(0, value, true);
-  return concat([varint(field * 8 + 1), body]);
+function payloadNote(field: number, offset: number, length: number): Uint8Array {
+  const place = Float64Array.of(offset, length);
+  return concat([
+    varint(payloadField * 8),
+    varint(field),
+    varint(payloadOffsetField * 8 + 1),
+    bytesOf(place.subarray(0, 1)),
+    varint(payloadLengthField * 8 + 1),
+    bytesOf(place.subarray(1)),
+  ]);
 }
 
 function totalLength(parts: readonly Uint8Array[]): number {

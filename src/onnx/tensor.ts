@@ -1,11 +1,13 @@
 import { Fault } from '../fault.ts';
 import { byteLengthOf, codeOf, countOf, dataTypeOf } from '../tensor/dtype.ts';
 import type { DataType } from '../tensor/dtype.ts';
-import { bytesOf, encodeNumbers } from '../tensor/encode.ts';
+import { bytesOf } from '../tensor/encode.ts';
 import type { ByteSource, TensorSource } from '../tensor/source.ts';
 import { sliceSource, tensorSource } from '../tensor/source.ts';
 import { externalRange } from './external-data.ts';
-import type { Int64, TensorProto } from './messages.ts';
+import type { TensorProto } from './messages.ts';
+import { decodeMessage, fieldHeader } from './schema.ts';
+import { storedTypedData, typedData, typedFieldOf } from './typed-data.ts';
 
 export { bytesOf };
 
@@ -17,10 +19,21 @@ export interface TensorOrigin {
 
 /** A constant of a model: its ONNX header and its bytes, which are read when asked for. */
 export interface Tensor {
-  /** The message as it was in the file, without large payloads; for a new tensor, its header only. */
+  /** The message as it was in the file, without large data; for a new tensor, its header only. */
   proto: TensorProto;
   source: TensorSource;
+  /** The data field as it stands in the file, if that is a typed one too large for `proto`. */
+  stored?: { field: number; bytes: ByteSource };
 }
+
+interface Data {
+  raw: ByteSource | Uint8Array;
+  stored?: { field: number; bytes: ByteSource };
+}
+
+/** TensorProto.DataLocation. */
+const external = 1;
+const rawData = 9;
 
 /**
  * Gives a TensorProto its bytes, whatever the encoding (raw, typed fields, external data).
@@ -38,7 +51,8 @@ export function openTensor(proto: TensorProto, origin: TensorOrigin): Tensor {
     });
   }
   const shape = shapeOf(proto, origin.path);
-  return { proto, source: tensorSource(dtype, shape, payloadOf(proto, dtype, shape, origin), name) };
+  const { raw, ...rest } = dataOf(proto, dtype, shape, origin);
+  return { proto, source: tensorSource(dtype, shape, raw, name), ...rest };
 }
 
 /** A new tensor. `bytes` is in ONNX raw form. */
@@ -54,34 +68,50 @@ export function makeTensor(
   };
 }
 
-/** The message of a tensor with its payload inside. */
+/** The message of a tensor with its data inside. */
 export function wholeTensor(tensor: Tensor): TensorProto {
-  return isTyped(tensor) ? tensor.proto : { ...headerOf(tensor), rawData: tensor.source.read() };
+  if (isTyped(tensor)) return tensor.proto;
+  const { field, bytes } = dataField(tensor);
+  const data = Buffer.concat([fieldHeader(field, bytes.byteLength), bytes.read()]);
+  return { ...headerOf(tensor), ...decodeMessage('TensorProto', data) };
 }
 
-/** The same message with a payload that was left in the file read into it. */
+/** The data of a tensor as a field of its message: in the encoding it was read with, otherwise raw. */
+export function dataField({ stored, source }: Tensor): { field: number; bytes: ByteSource } {
+  return stored ?? { field: rawData, bytes: source };
+}
+
+/** The same message with data that stands elsewhere read into it. */
 export function inlineTensor(proto: TensorProto, origin: TensorOrigin): TensorProto {
-  return proto.payloadOffset === undefined ? proto : wholeTensor(openTensor(proto, origin));
+  const isElsewhere = proto.payloadOffset !== undefined || proto.dataLocation === external;
+  return isElsewhere ? wholeTensor(openTensor(proto, origin)) : proto;
 }
 
-/** True when the payload stands in typed fields of the message, which are kept as they are. */
-export function isTyped({ proto }: Tensor): boolean {
-  const { floatData, int32Data, int64Data, doubleData, uint64Data, stringData } = proto;
-  return [floatData, int32Data, int64Data, doubleData, uint64Data, stringData].some(
-    (data) => data && data.length > 0,
+/** True when the data stands in typed fields of the message, which are kept as they are. */
+export function isTyped({ proto, source }: Tensor): boolean {
+  const { floatData, int32Data, int64Data, doubleData, uint64Data } = proto;
+  return (
+    source.dtype === 'string' ||
+    [floatData, int32Data, int64Data, doubleData, uint64Data].some((data) => data && data.length > 0)
   );
 }
 
-/** The message of a tensor without its payload. */
+/** The message of a tensor without its data. */
 export function headerOf({ proto }: Tensor): TensorProto {
   const {
     rawData: _raw,
+    floatData: _floats,
+    int32Data: _ints,
+    int64Data: _longs,
+    doubleData: _doubles,
+    uint64Data: _unsigned,
+    payloadField: _field,
     payloadOffset: _at,
     payloadLength: _length,
     externalData: _external,
+    dataLocation: _location,
     ...header
   } = proto;
-  delete header.dataLocation;
   return header;
 }
 
@@ -98,49 +128,50 @@ function shapeOf(proto: TensorProto, path: string): number[] {
   });
 }
 
-function payloadOf(
-  proto: TensorProto,
-  dtype: DataType,
-  shape: readonly number[],
-  origin: TensorOrigin,
-): ByteSource | Uint8Array {
-  if (proto.dataLocation === 1) return externalRange(proto, byteLengthOf(dtype, countOf(shape)), origin.path);
-  if (proto.payloadOffset !== undefined)
-    return sliceSource(origin.file, proto.payloadOffset, proto.payloadLength ?? 0);
-  if (proto.rawData?.length) return proto.rawData;
-  if (dtype === 'string') return new Uint8Array(0);
-  return typedPayload(proto, dtype);
-}
-
-/** The typed repeated fields of TensorProto, turned into raw form. */
-function typedPayload(proto: TensorProto, dtype: DataType): Uint8Array {
-  const { floatData = [], int32Data = [], int64Data = [], doubleData = [], uint64Data = [] } = proto;
-  switch (dtype) {
-    case 'float32':
-    case 'complex64':
-      return encodeNumbers(floatData, 'float32');
-    case 'float64':
-    case 'complex128':
-      return encodeNumbers(doubleData, 'float64');
-    case 'int64':
-      return bytesOf(BigInt64Array.from(int64Data, toBigInt));
-    case 'uint32':
-      return bytesOf(Uint32Array.from(uint64Data, Number));
-    case 'uint64':
-      return bytesOf(BigUint64Array.from(uint64Data, toBigInt));
-    case 'int32':
-      return encodeNumbers(int32Data, 'int32');
-    case 'int16':
-    case 'uint16':
-    case 'float16':
-    case 'bfloat16':
-      return bytesOf(Uint16Array.from(int32Data));
-    default:
-      return Uint8Array.from(int32Data);
+function dataOf(proto: TensorProto, dtype: DataType, shape: readonly number[], origin: TensorOrigin): Data {
+  const { payloadOffset, payloadLength = 0, payloadField = rawData, name = '' } = proto;
+  if (proto.dataLocation === external)
+    return { raw: externalRange(proto, byteLengthOf(dtype, countOf(shape)), origin.path) };
+  if (payloadOffset !== undefined) {
+    const stored = storedRange(origin, payloadOffset, payloadLength, name);
+    if (payloadField === rawData) return { raw: stored };
+    if (payloadField !== typedFieldOf(dtype))
+      throw damaged(origin, name, `its ${dtype} elements do not stand in the field for that type`);
+    return {
+      raw: storedTypedData(stored, dtype, countOf(shape), name),
+      stored: { field: payloadField, bytes: stored },
+    };
   }
+  if (proto.rawData?.length) return { raw: proto.rawData };
+  if (dtype === 'string') return { raw: strings(proto, countOf(shape), origin) };
+  return { raw: typedData(proto, dtype) };
 }
 
-/** The exact value of a 64-bit field. */
-export function toBigInt(value: Int64): bigint {
-  return typeof value === 'number' ? BigInt(value) : BigInt(value.toString());
+/** Strings have no raw form; only their number is checked. */
+function strings(
+  { stringData = [], name = '' }: TensorProto,
+  count: number,
+  origin: TensorOrigin,
+): Uint8Array {
+  if (stringData.length !== count)
+    throw damaged(origin, name, `it holds ${stringData.length} of ${count} strings`);
+  return new Uint8Array(0);
+}
+
+/** A file may name a place itself, in the private fields, so that the place is checked. */
+function storedRange(origin: TensorOrigin, offset: number, length: number, name: string): ByteSource {
+  const isRange = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
+  if (!isRange || offset + length > origin.file.byteLength)
+    throw damaged(origin, name, 'its data lies outside the file');
+  return sliceSource(origin.file, offset, length);
+}
+
+function damaged(origin: TensorOrigin, name: string, why: string): Fault {
+  return new Fault({
+    code: 'TENSOR_SIZE',
+    what: 'the data of a tensor is damaged',
+    where: `${origin.path}, tensor ${name}`,
+    why,
+    remedy: 'export or download the file again',
+  });
 }

@@ -46,8 +46,12 @@ export class Value {
   /** Declared dimensions: numbers, names, or null where unknown; undefined when nothing is declared. */
   get shape(): (number | string | null)[] | undefined {
     if (this.tensor) return [...this.tensor.source.shape];
-    return this.type?.tensorType?.shape?.dim.map((dim) =>
-      dim.dimValue === undefined ? (dim.dimParam ?? null) : Number(dim.dimValue),
+    const shape = this.type?.tensorType?.shape;
+    return (
+      shape &&
+      (shape.dim ?? []).map(({ dimValue, dimParam }) =>
+        dimValue === undefined ? (dimParam ?? null) : Number(dimValue),
+      )
     );
   }
 
@@ -59,7 +63,7 @@ export class Value {
   /** For Node only. */
   removeUse(node: Node, index: number): void {
     this.useList.splice(
-      this.useList.findIndex((use) => use.node === node && use.index === index),
+      this.useList.findLastIndex((use) => use.node === node && use.index === index),
       1,
     );
   }

@@ -39,6 +39,7 @@ export function quantizeActivations(
 
 /** The float32 activations that quantized ones stand for, [tokens, channels]. */
 export function dequantizeActivations({ rows, cols, codes, scales }: QuantizedActivations): Matrix {
-  const data = Float32Array.from(codes, (code, i) => code * scales[Math.floor(i / cols)]);
+  const data = new Float32Array(codes);
+  for (let i = 0; i < data.length; i++) data[i] *= scales[Math.floor(i / cols)];
   return { rows, cols, data };
 }

@@ -1,8 +1,7 @@
-import { roundToGrid } from './grid.ts';
 import { absMaxScale, safeScale, type ScaleFit } from './scale-fit.ts';
 
 /** Clip ratios tried, from 1 down. */
-const ratios = Array.from({ length: 36 }, (_, i) => 1 - i / 50);
+const ratios = Array.from({ length: 15 }, (_, i) => 1 - i / 20);
 
 /**
  * The step with the least squared error Σ importance · (w − ŵ)², which may clip the largest weights: a search over
@@ -36,12 +35,15 @@ function fitAt(
   importance: ArrayLike<number> | null,
   maxCode: number,
 ): Fit {
+  const inverse = 1 / scale;
   let [error, projection, norm] = [0, 0, 0];
   for (let i = 0; i < weights.length; i++) {
     const share = importance ? importance[i] : 1;
-    const code = roundToGrid(weights[i], scale, maxCode);
-    error += share * (weights[i] - code * scale) ** 2;
-    projection += share * weights[i] * code;
+    const magnitude = Math.abs(weights[i]);
+    const code = Math.min(Math.round(magnitude * inverse), maxCode);
+    const rest = magnitude - code * scale;
+    error += share * rest * rest;
+    projection += share * magnitude * code;
     norm += share * code * code;
   }
   return { scale, error, refit: norm > 0 ? projection / norm : scale };

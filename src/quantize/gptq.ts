@@ -102,8 +102,9 @@ function addDebt({ factor, error }: State, debt: Matrix, p: number, from: number
 
 /** The weights, [out, to - from], that would make up for all settled errors if they were not rounded. */
 async function compensatedWeights(state: State, from: number, to: number): Promise<Matrix> {
-  const debt = await debtOf(state, from, to);
   const weights = submatrix(state.target, [from, to], [0, state.target.cols]);
+  if (to === state.target.rows) return transpose(weights);
+  const debt = await debtOf(state, from, to);
   for (let p = to - 1; p >= from; p--) {
     const row = addDebt(state, debt, p, from, to);
     const pivot = pivotOf(state.factor, p);

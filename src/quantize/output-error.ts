@@ -16,6 +16,6 @@ export async function outputError(
 ): Promise<number> {
   const restored = dequantize(tensor).data;
   const delta = { ...weight, data: weight.data.map((value, i) => value - restored[i]) };
-  const product = await gemm(delta, { ...hessian, data: Float32Array.from(hessian.data) });
+  const product = await gemm(delta, { ...hessian, data: new Float32Array(hessian.data) });
   return delta.data.reduce((sum, value, i) => sum + value * product.data[i], 0);
 }

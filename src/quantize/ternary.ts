@@ -34,10 +34,9 @@ export function quantizeTernary(
  * fitted as if all mattered alike.
  */
 export const ternaryScale: ScaleFit = (weights, importance) => {
-  const order = Uint32Array.from(weights.keys()).sort((a, b) => Math.abs(weights[b]) - Math.abs(weights[a]));
   let best = { gain: 0, scale: 0 };
   let [projection, norm] = [0, 0];
-  for (const i of order) {
+  for (const i of byFallingMagnitude(weights)) {
     const share = importance ? importance[i] : 1;
     projection += share * Math.abs(weights[i]);
     norm += share;
@@ -47,3 +46,21 @@ export const ternaryScale: ScaleFit = (weights, importance) => {
   if (best.gain === 0 && importance) return ternaryScale(weights, null, 1);
   return safeScale(best.scale);
 };
+
+/**
+ * Indices of the weights. A magnitude becomes a float64 whose low 29 bits, which a float32 does not use, hold the
+ * index: such keys sort many times faster than indices with a comparison function.
+ */
+function byFallingMagnitude(weights: Float32Array): Uint32Array {
+  const count = weights.length;
+  const keys = new Float64Array(count);
+  const words = new Uint32Array(keys.buffer);
+  for (let i = 0; i < count; i++) {
+    keys[i] = Math.abs(weights[i]);
+    words[2 * i] |= i;
+  }
+  keys.sort();
+  const indices = new Uint32Array(count);
+  for (let i = 0; i < count; i++) indices[i] = words[2 * (count - 1 - i)] & 0x1fffffff;
+  return indices;
+}

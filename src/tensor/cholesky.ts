@@ -21,7 +21,7 @@ export async function cholesky(a: SymmetricMatrix, gemm: Gemm = plainGemm): Prom
   const factor = matrix(n, n);
   for (let from = 0; from < n; from += blockSize) {
     const to = Math.min(from + blockSize, n);
-    const panel = Float64Array.from(a.data.subarray(from * n, to * n));
+    const panel = new Float64Array(a.data.subarray(from * n, to * n));
     if (from > 0) {
       const above = rowsOf(factor, 0, from);
       const explained = (await gemm(transpose(submatrix(above, [0, from], [from, to])), above)).data;

@@ -1,0 +1,69 @@
+import { describe, expect, test } from 'vitest';
+import { clipScale } from '../../src/quantize/clip.ts';
+import { quantizeGptq } from '../../src/quantize/gptq.ts';
+import { outputError } from '../../src/quantize/output-error.ts';
+import { refine } from '../../src/quantize/refine.ts';
+import { quantizeRtn } from '../../src/quantize/rtn.ts';
+import { quantizeTernary, ternaryScale } from '../../src/quantize/ternary.ts';
+import { matrix } from '../../src/tensor/matrix.ts';
+import { correlatedHessian } from './hessian-of.ts';
+import { gaussian } from './random.ts';
+
+describe('refine', () => {
+  test.each([
+    { bits: 4, groupSize: 80, fit: clipScale },
+    { bits: 4, groupSize: 32, fit: clipScale },
+    { bits: 2, groupSize: 32, fit: ternaryScale },
+  ] as const)('every sweep lowers the output error ($bits bits, groups of $groupSize)', async (options) => {
+    const weight = gaussian(12, 80, 1);
+    const hessian = correlatedHessian(80, 200, 2);
+    const start = await quantizeGptq(weight, hessian, options);
+    const losses = [await outputError(weight, start, hessian)];
+    for (const sweeps of [1, 2, 8]) {
+      const refined = await refine(weight, hessian, start, { sweeps, damping: 0 });
+      losses.push(await outputError(weight, refined, hessian));
+    }
+    expect(losses[1]).toBeLessThan(0.97 * losses[0]);
+    expect(losses[2]).toBeLessThanOrEqual(losses[1]);
+    expect(losses[3]).toBeLessThanOrEqual(losses[2]);
+  });
+
+  test('ends where no single code and no scale can be improved', async () => {
+    const weight = gaussian(3, 20, 4);
+    const hessian = correlatedHessian(20, 60, 5);
+    const start = quantizeRtn(weight, { bits: 3, groupSize: 10 });
+    const end = await refine(weight, hessian, start, { sweeps: 100, damping: 0 });
+    const least = (await outputError(weight, end, hessian)) * (1 - 1e-4);
+    for (let i = 0; i < end.codes.length; i++) {
+      for (const step of [-1, 1]) {
+        const code = end.codes[i] + step;
+        if (Math.abs(code) > 3) continue;
+        const other = { ...end, codes: end.codes.with(i, code) };
+        expect(await outputError(weight, other, hessian)).toBeGreaterThan(least);
+      }
+    }
+    for (let i = 0; i < end.scales.length; i++) {
+      for (const factor of [0.99, 1.01]) {
+        const other = { ...end, scales: end.scales.with(i, end.scales[i] * factor) };
+        expect(await outputError(weight, other, hessian)).toBeGreaterThan(least);
+      }
+    }
+  });
+
+  test('does not touch its input, and keeps form and method', async () => {
+    const weight = gaussian(4, 40, 6);
+    const start = quantizeTernary(weight, { groupSize: 16 });
+    const copy = structuredClone(start);
+    const refined = await refine(weight, correlatedHessian(40, 90, 6), start);
+    expect(start).toEqual(copy);
+    expect(refined).toMatchObject({ rows: 4, cols: 40, bits: 2, groupSize: 16, method: 'ternary' });
+    expect(refined.codes.every((code) => Math.abs(code) <= 1)).toBe(true);
+    expect(refined.codes).not.toEqual(start.codes);
+  });
+
+  test('leaves a group of zeros alone', async () => {
+    const weight = matrix(2, 8);
+    const start = quantizeTernary(weight, { groupSize: 8 });
+    expect(await refine(weight, correlatedHessian(8, 20, 1), start)).toEqual(start);
+  });
+});
