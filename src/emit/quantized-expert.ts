@@ -2,7 +2,7 @@ import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 
 export interface QuantizedLinear {
   weight: QuantizedTensor;
-  bias: Float32Array<ArrayBuffer> | null;
+  bias: Float32Array | null;
 }
 
 /** One expert's weights, ready to be written. */

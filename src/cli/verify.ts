@@ -1,0 +1,56 @@
+import type { CommandModule } from 'yargs';
+import { readRecords } from '../data/records.ts';
+import { openTokenizer } from '../data/tokenizer.ts';
+import { writeReport } from '../pipeline/convert.ts';
+import { evaluateGates } from '../report/gates.ts';
+import { parseLimits } from '../report/limits.ts';
+import { serializeReport } from '../report/serialize-report.ts';
+import { summarize } from '../report/summarize.ts';
+import { verify } from '../verify/verify.ts';
+import { paint } from './paint.ts';
+import { configOf, sharedOptions } from './run-options.ts';
+import { print } from './write-output.ts';
+
+interface Arguments {
+  reference: string;
+  quantized: string;
+  data: string;
+  set: string[];
+  report?: string | undefined;
+  min: string[];
+  max: string[];
+  json: boolean;
+}
+
+export const verifyCommand: CommandModule<object, Arguments> = {
+  command: 'verify <reference> <quantized>',
+  describe: 'compare a quantized model with the model it was made from',
+  builder: (yargs) =>
+    yargs
+      .positional('reference', { type: 'string', demandOption: true, describe: 'the original .onnx file' })
+      .positional('quantized', { type: 'string', demandOption: true, describe: 'the quantized .onnx file' })
+      .options({ ...sharedOptions, data: { ...sharedOptions.data, demandOption: true } })
+      .option('min', {
+        type: 'string',
+        array: true,
+        default: [],
+        describe: 'smallest value allowed: key=value',
+      })
+      .option('max', {
+        type: 'string',
+        array: true,
+        default: [],
+        describe: 'largest value allowed: key=value',
+      })
+      .nargs({ set: 1, min: 1, max: 1 }) as never,
+  async handler({ reference, quantized, data, set, report: folder, min, max, json }) {
+    const { tokenizer, threads, gates } = configOf(undefined, {}, set);
+    const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };
+    const records = readRecords(data, openTokenizer(tokenizer, reference));
+    const measured = await verify(reference, quantized, records, threads === 'auto' ? {} : { threads });
+    const report = { ...measured, gates: evaluateGates(measured, limits) };
+    if (folder) writeReport(report, folder);
+    print(json ? serializeReport(report) : summarize(report, paint));
+    if (report.gates.some(({ ok }) => !ok)) process.exitCode = 1;
+  },
+};

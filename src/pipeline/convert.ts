@@ -1,0 +1,148 @@
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { QuantizeConfig } from '../config/schema.ts';
+import type { DataRecord } from '../data/record.ts';
+import { readRecords } from '../data/records.ts';
+import { openTokenizer } from '../data/tokenizer.ts';
+import { Fault } from '../fault.ts';
+import { prepareModel } from '../moe/prepare-model.ts';
+import { openModel } from '../onnx/open-model.ts';
+import { saveModel } from '../onnx/save-model.ts';
+import { evaluateGates } from '../report/gates.ts';
+import type { CensusRow, Report } from '../report/report.ts';
+import { serializeReport } from '../report/serialize-report.ts';
+import { takeCensus } from '../verify/census.ts';
+import { verify } from '../verify/verify.ts';
+import type { Progress } from './progress.ts';
+import { quantizeModel } from './quantize-model.ts';
+
+/** One conversion, from file to file. */
+export interface Conversion {
+  model: string;
+  /** Null for `MODEL.SCHEME.onnx` beside the working directory's model. */
+  output: string | null;
+  config: QuantizeConfig;
+  /** Folder for report.json; null for none. */
+  reportFolder: string | null;
+  force: boolean;
+}
+
+export interface ConversionResult {
+  model: string;
+  output: string;
+  scheme: string;
+  bytes: { before: number; after: number };
+  expertBitsPerWeight: number | null;
+  census: CensusRow[];
+  /** Calibration tokens per expert and layer; null for a data-free conversion. */
+  calibration: { layer: string; tokens: number; experts: { id: string; tokens: number }[] }[] | null;
+  /** Present when a report or gates were asked for. */
+  report: Report | null;
+}
+
+/**
+ * Converts a model file and, when a report or gates are asked for, verifies the result.
+ * The output appears under its name only when it is complete.
+ * @throws Fault OUTPUT_EXISTS, and those of reading, quantizing, writing and verifying
+ */
+export async function convert(conversion: Conversion, progress: Progress): Promise<ConversionResult> {
+  const { model: path, config, reportFolder } = conversion;
+  const output = outputOf(conversion);
+  refuseOverwriting(output, path, conversion.force);
+  const records = config.data === null ? null : openRecords(config.data, path, config);
+  const calibrationRecords = records && limited(records, config.calibration.records);
+  const { model, stats } = await quantizeModel(path, calibrationRecords, config, progress);
+  progress({ stage: 'write', detail: output });
+  saveAtomically(model, output);
+  const report = await verifyIfAsked(conversion, output, records, progress);
+  if (report && reportFolder) writeReport(report, reportFolder);
+  const census = takeCensus(prepareModel(path), openModel(output));
+  return {
+    model: path,
+    output,
+    scheme: config.scheme,
+    bytes: { before: openModel(path).byteLength, after: openModel(output).byteLength },
+    expertBitsPerWeight: census.expertBitsPerWeight,
+    census: census.rows,
+    calibration:
+      stats &&
+      stats.map(({ id, tokens, experts }) => ({
+        layer: id,
+        tokens,
+        experts: experts.map((expert) => ({ id: expert.id, tokens: expert.tokens })),
+      })),
+    report,
+  };
+}
+
+/** The file a conversion writes. */
+export function outputOf({ model, output, config }: Conversion): string {
+  return output ?? model.replace(/(\.onnx)?$/, `.${config.scheme}.onnx`);
+}
+
+async function verifyIfAsked(
+  { model, config, reportFolder }: Conversion,
+  output: string,
+  calibration: readonly DataRecord[] | null,
+  progress: Progress,
+): Promise<Report | null> {
+  const { gates, verify: settings } = config;
+  const hasGates = Object.keys(gates.min).length + Object.keys(gates.max).length > 0;
+  if (!hasGates && reportFolder === null) return null;
+  const records = settings.data === null ? calibration : openRecords(settings.data, model, config);
+  if (!records) throw verificationNeedsData();
+  const chosen = limited(records, settings.records);
+  progress({ stage: 'verify', detail: `${chosen.length} records` });
+  const report = await verify(
+    model,
+    output,
+    chosen,
+    config.threads === 'auto' ? {} : { threads: config.threads },
+  );
+  return { ...report, gates: evaluateGates(report, gates) };
+}
+
+function openRecords(data: string, model: string, { tokenizer }: QuantizeConfig): DataRecord[] {
+  return readRecords(data, openTokenizer(tokenizer, model));
+}
+
+function limited<T>(records: readonly T[], limit: number | null): readonly T[] {
+  return limit === null ? records : records.slice(0, limit);
+}
+
+function saveAtomically(model: Parameters<typeof saveModel>[0], output: string): void {
+  const temporary = `${output}.${process.pid}.tmp`;
+  try {
+    saveModel(model, temporary);
+    renameSync(temporary, output);
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+}
+
+/** Writes `report.json` into a folder, which is made if need be. */
+export function writeReport(report: Report, folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'report.json'), serializeReport(report));
+}
+
+function refuseOverwriting(output: string, model: string, force: boolean): void {
+  if (!existsSync(output) || (force && output !== model)) return;
+  throw new Fault({
+    code: 'OUTPUT_EXISTS',
+    what: 'the output file exists already',
+    where: output,
+    remedy:
+      output === model
+        ? 'write to another file: a model is not converted in place'
+        : 'give another -o, or --force',
+  });
+}
+
+function verificationNeedsData(): Fault {
+  return new Fault({
+    code: 'DATA_REQUIRED',
+    what: 'a report needs records to measure on',
+    remedy: 'give --data, or --set verify.data=FILE',
+  });
+}

@@ -1,0 +1,7 @@
+/** What a long run is doing; the command line shows it. */
+export interface ProgressEvent {
+  stage: 'calibrate' | 'quantize' | 'write' | 'verify';
+  detail: string;
+}
+
+export type Progress = (event: ProgressEvent) => void;

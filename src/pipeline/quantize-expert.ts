@@ -1,0 +1,61 @@
+import type { ChannelStats, ExpertStats } from '../calibrate/layer-stats.ts';
+import type { QuantizedExpert, QuantizedLinear } from '../emit/quantized-expert.ts';
+import type { ExpertWeights, LinearWeights } from '../moe/read-expert.ts';
+import type { Hessian } from '../quantize/hessian.ts';
+import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
+import { type Matrix, scaleColumns, scaleRows } from '../tensor/matrix.ts';
+
+/** Turns one weight into codes. `hessian` is XᵀX of its (smoothed) input, or null where nothing is known of it. */
+export type Rounding = (weight: Matrix, hessian: Hessian | null) => Promise<QuantizedTensor>;
+
+/** What an expert's linears are divided and multiplied by; see `LayerSmoothing`. */
+export interface ExpertSmoothing {
+  input: Float32Array | null;
+  hidden: Float32Array | null;
+}
+
+/** Smooths one expert's weights (in place) and rounds them. `stats` is null for an expert without calibration tokens. */
+export async function quantizeExpert(
+  weights: ExpertWeights,
+  stats: ExpertStats | null,
+  smoothing: ExpertSmoothing,
+  round: Rounding,
+): Promise<QuantizedExpert> {
+  smoothWeights(weights, smoothing);
+  const input = stats && hessianOf(stats.input, smoothing.input);
+  const hidden = stats && hessianOf(stats.hidden, smoothing.hidden);
+  return {
+    gate: weights.gate && (await quantizeLinear(weights.gate, input, round)),
+    up: await quantizeLinear(weights.up, input, round),
+    down: await quantizeLinear(weights.down, hidden, round),
+  };
+}
+
+/** Multiplies what reads a divided input, and divides what makes the input of `down`. Exact up to rounding. */
+function smoothWeights({ gate, up, down }: ExpertWeights, { input, hidden }: ExpertSmoothing): void {
+  if (input) for (const linear of [gate, up]) if (linear) scaleColumns(linear.weight, input);
+  if (!hidden) return;
+  const inverse = hidden.map((scale) => 1 / scale);
+  scaleRows(up.weight, inverse);
+  up.bias?.forEach((value, r) => (up.bias![r] = value * inverse[r]));
+  scaleColumns(down.weight, hidden);
+}
+
+/** XᵀX after every channel of X was divided by its scale. */
+function hessianOf({ gram, absMax }: ChannelStats, scales: Float32Array | null): Hessian | null {
+  if (!gram) return null;
+  const size = absMax.length;
+  const data = Float64Array.from(gram);
+  if (scales) {
+    for (let r = 0; r < size; r++) for (let c = 0; c < size; c++) data[r * size + c] /= scales[r] * scales[c];
+  }
+  return { rows: size, cols: size, data };
+}
+
+async function quantizeLinear(
+  { weight, bias }: LinearWeights,
+  hessian: Hessian | null,
+  round: Rounding,
+): Promise<QuantizedLinear> {
+  return { weight: await round(weight, hessian), bias };
+}

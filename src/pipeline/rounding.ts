@@ -1,0 +1,30 @@
+import type { QuantizeConfig } from '../config/schema.ts';
+import { clipScale } from '../quantize/clip.ts';
+import { quantizeGptq } from '../quantize/gptq.ts';
+import { quantizeRtn } from '../quantize/rtn.ts';
+import type { Scheme } from '../quantize/scheme.ts';
+import { quantizeTernary } from '../quantize/ternary.ts';
+import type { Rounding } from './quantize-expert.ts';
+
+/**
+ * The rounding a config asks for. Without a Hessian (an expert that no calibration token reached, or data-free
+ * conversion) GPTQ gives way to the clip search, and the result says so in its `method`.
+ */
+export function roundingOf(scheme: Scheme, config: QuantizeConfig, group: number | 'channel'): Rounding {
+  const { method, damping, actOrder } = config.rounding;
+  return async (weight, hessian) => {
+    const groupSize = group === 'channel' ? weight.cols : group;
+    const { bits } = scheme.weight;
+    if (scheme.weight.ternary) return quantizeTernary(weight, { groupSize });
+    if (method === 'rtn') return quantizeRtn(weight, { bits, groupSize });
+    if (method === 'clip' || !hessian)
+      return quantizeRtn(weight, { bits, groupSize, fit: clipScale, method: 'clip' });
+    return quantizeGptq(weight, hessian, {
+      bits,
+      groupSize,
+      fit: clipScale,
+      damping,
+      activationOrder: actOrder,
+    });
+  };
+}

@@ -1,0 +1,66 @@
+import type { CensusRow } from './report.ts';
+import { formatBytes } from './format.ts';
+import { median } from './median.ts';
+import { type Column, type Paint, plainPaint, terminalTable } from './terminal-table.ts';
+
+/** What a conversion without verification has to say. */
+export interface ConversionSummary {
+  output: string;
+  scheme: string;
+  bytes: { before: number; after: number };
+  expertBitsPerWeight: number | null;
+  census: readonly CensusRow[];
+  calibration: readonly { layer: string; tokens: number; experts: readonly { tokens: number }[] }[] | null;
+}
+
+/** The end of a conversion, for the terminal: calibration per layer, then the census by role. */
+export function describeConversion(summary: ConversionSummary, paint: Paint = plainPaint): string {
+  const { output, scheme, bytes, expertBitsPerWeight, census, calibration } = summary;
+  const bits =
+    expertBitsPerWeight === null ? '' : `, ${expertBitsPerWeight.toFixed(2)} bits per expert weight`;
+  return [
+    `${output}: ${scheme}, ${formatBytes(bytes.before)} to ${formatBytes(bytes.after)}${bits}`,
+    'Not verified: give --report or gates to measure routing and accuracy.',
+    '',
+    ...(calibration ? [...calibrationLines(calibration, paint), ''] : []),
+    ...censusLines(census, paint),
+  ].join('\n');
+}
+
+function calibrationLines(layers: NonNullable<ConversionSummary['calibration']>, paint: Paint): string[] {
+  const columns: Column[] = [
+    { title: 'layer' },
+    { title: 'tokens', align: 'right' },
+    { title: 'experts', align: 'right' },
+    { title: 'least', align: 'right' },
+    { title: 'median', align: 'right' },
+    { title: 'most', align: 'right' },
+    { title: 'unseen', align: 'right', tone: (text) => (text === '0' ? undefined : 'bad') },
+  ];
+  const rows = layers.map(({ layer, tokens, experts }) => {
+    const counts = experts.map((expert) => expert.tokens);
+    const figures = [tokens, counts.length, Math.min(...counts), median(counts), Math.max(...counts)];
+    return [layer, ...figures.map(String), String(counts.filter((count) => count === 0).length)];
+  });
+  return terminalTable(columns, rows, paint);
+}
+
+/** Bytes by role, and every refusal with its reason. */
+function censusLines(census: readonly CensusRow[], paint: Paint): string[] {
+  const columns: Column[] = [
+    { title: 'role' },
+    { title: 'quantized', align: 'right' },
+    { title: 'kept', align: 'right' },
+    { title: 'refused', align: 'right' },
+  ];
+  const rows = census.map(({ role, quantizedBytes, keptBytes, refused }) => [
+    role,
+    formatBytes(quantizedBytes),
+    formatBytes(keptBytes),
+    String(refused.length),
+  ]);
+  const refusals = census.flatMap(({ refused }) =>
+    refused.map(({ tensor, reason }) => `refused ${tensor}: ${reason}`),
+  );
+  return [...terminalTable(columns, rows, paint), ...refusals];
+}

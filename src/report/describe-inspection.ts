@@ -1,0 +1,106 @@
+import { schemeNames, schemeOf } from '../quantize/scheme.ts';
+import { formatBytes, formatCount } from './format.ts';
+import type { Inspection, LayerInspection } from './inspection.ts';
+import { type Column, type Paint, plainPaint, terminalTable } from './terminal-table.ts';
+
+const layerColumns: Column[] = [
+  { title: 'layer' },
+  { title: 'form' },
+  { title: 'router' },
+  { title: 'experts', align: 'right' },
+  { title: 'top-k', align: 'right' },
+  { title: 'hidden', align: 'right' },
+  { title: 'width', align: 'right' },
+  { title: 'shared', align: 'right' },
+  { title: 'norm' },
+  { title: 'status', tone: (text) => (text === 'ok' ? 'good' : 'bad') },
+];
+
+/** What a model holds, for the terminal, in at most 100 columns. */
+export function describeInspection(inspection: Inspection, paint: Paint = plainPaint): string {
+  const { layers, rejected } = inspection;
+  const lines = [...headLines(inspection)];
+  if (layers.length === 0) lines.push('', 'No Mixture-of-Experts layer was found.');
+  else lines.push('', ...terminalTable(layerColumns, layers.map(layerRow), paint), ...remarks(layers));
+  lines.push('', ...sizeLines(inspection, paint));
+  if (layers.length > 0) lines.push('', ...schemeLines(layers, paint));
+  if (rejected.length > 0)
+    lines.push('', 'Not accepted:', ...rejected.map(({ node, reason }) => `  ${node}: ${reason}`));
+  return lines.join('\n');
+}
+
+function headLines({ model }: Inspection): string[] {
+  const { path, parameters, bytes, opset, irVersion, producer } = model;
+  return [
+    path,
+    `${formatCount(parameters)} parameters, ${formatBytes(bytes)}, opset ${opset}, IR ${irVersion}${producer && `, ${producer}`}`,
+  ];
+}
+
+function layerRow({
+  id,
+  form,
+  router,
+  experts,
+  shared,
+  norm,
+  quantizable,
+  complete,
+}: LayerInspection): string[] {
+  const status = quantizable ? 'ok' : 'refused';
+  return [
+    id,
+    form,
+    router.scoring + (router.renormalized ? ', renormalized' : ''),
+    experts.count === router.experts ? String(experts.count) : `${experts.count} of ${router.experts}`,
+    String(router.topK ?? 'all'),
+    String(experts.hidden),
+    String(experts.intermediate),
+    String(shared?.intermediate ?? '–'),
+    norm ? (norm.foldable ? 'foldable' : 'fixed') : '–',
+    complete ? status : 'incomplete',
+  ];
+}
+
+function remarks(layers: readonly LayerInspection[]): string[] {
+  return layers.flatMap(({ id, quantizable, reason, warnings }) =>
+    [...(quantizable ? [] : [reason]), ...warnings].map((text) => `${id}: ${text}`),
+  );
+}
+
+function sizeLines({ sizes }: Inspection, paint: Paint): string[] {
+  const columns: Column[] = [{ title: 'role' }, { title: 'bytes', align: 'right' }];
+  return terminalTable(
+    columns,
+    sizes.map(({ role, bytes }) => [role, formatBytes(bytes)]),
+    paint,
+  );
+}
+
+/** Size of the routed experts under each scheme: codes, and a float32 scale per output channel. */
+function schemeLines(layers: readonly LayerInspection[], paint: Paint): string[] {
+  const weights = layers.reduce((sum, { experts }) => sum + experts.parameters, 0);
+  const rows = layers.reduce((sum, layer) => sum + outputChannels(layer), 0);
+  const columns: Column[] = [
+    { title: 'scheme' },
+    { title: 'experts', align: 'right' },
+    { title: 'bits/weight', align: 'right' },
+  ];
+  return terminalTable(
+    columns,
+    schemeNames.map((name) => {
+      const bytes = (weights * storedBits(schemeOf(name).weight.bits)) / 8 + rows * 4;
+      return [name, formatBytes(bytes), ((bytes * 8) / weights).toFixed(2)];
+    }),
+    paint,
+  );
+}
+
+/** 3-bit codes are stored in 4 bits. */
+function storedBits(bits: number): number {
+  return bits === 3 ? 4 : bits;
+}
+
+function outputChannels({ experts }: LayerInspection): number {
+  return experts.count * (experts.hidden + experts.intermediate * (experts.gated ? 2 : 1));
+}

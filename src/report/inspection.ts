@@ -1,0 +1,47 @@
+import type { Role } from './report.ts';
+
+/** What `inspect --json` prints: part of the public contract. */
+export interface Inspection {
+  model: {
+    path: string;
+    irVersion: number;
+    opset: number;
+    producer: string;
+    parameters: number;
+    bytes: number;
+  };
+  layers: LayerInspection[];
+  /** Near misses; filled on request. */
+  rejected: { node: string; reason: string }[];
+  /** Bytes of the constants by role. */
+  sizes: { role: Role; bytes: number }[];
+}
+
+export interface LayerInspection {
+  id: string;
+  /** loop, dense, gathered, sorted, capacity, soft, fused or conv. */
+  form: string;
+  router: {
+    weight: string | null;
+    experts: number;
+    topK: number | null;
+    scoring: string;
+    renormalized: boolean;
+    bias: boolean;
+  };
+  routers: number;
+  experts: {
+    count: number;
+    hidden: number;
+    intermediate: number;
+    gated: boolean;
+    activation: string;
+    parameters: number;
+  };
+  shared: { intermediate: number; gated: boolean; sigmoidGate: boolean } | null;
+  norm: { op: string; foldable: boolean; reason: string } | null;
+  complete: boolean;
+  quantizable: boolean;
+  reason: string;
+  warnings: string[];
+}
