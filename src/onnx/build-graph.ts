@@ -44,7 +44,7 @@ export function buildGraph(
     define(sparse.values?.name ?? '');
     inlineSparseData(sparse, origin);
   }
-  graph.nodes = node.map((each) => declareNode(each, graph, define));
+  graph.nodes = node.map((each) => declareNode(each, graph, define, origin));
   const scopes = [scope, ...outer];
   graph.nodes.forEach((each, index) => connectNode(each, node[index], graph, scopes, origin));
   graph.outputs = output.map((info) => {
@@ -55,13 +55,22 @@ export function buildGraph(
   for (const info of valueInfo) {
     const value = scope.get(info.name);
     if (value) value.info ??= info;
+    else graph.keepInfo(info);
   }
   checkAcyclic(graph, origin);
   return graph;
 }
 
-function declareNode(proto: NodeProto, graph: Graph, define: (name: string) => Value): Node {
+function declareNode(
+  proto: NodeProto,
+  graph: Graph,
+  define: (name: string) => Value,
+  origin: TensorOrigin,
+): Node {
   const { input: _input, output = [], attribute = [], ...rest } = proto;
+  const names = new Set(attribute.map(({ name }) => name));
+  if (names.size < attribute.length)
+    throw invalid(origin, `node ${proto.name || proto.opType} has two attributes of one name`);
   return new Node(
     graph,
     rest,

@@ -11,22 +11,30 @@ import type { TensorProto } from './messages.ts';
  * @throws Fault EXTERNAL_DATA
  */
 export function externalRange(proto: TensorProto, expectedBytes: number, modelPath: string): ByteSource {
-  const entries = new Map((proto.externalData ?? []).map(({ key, value }) => [key, value]));
   const where = `${modelPath}, tensor ${proto.name ?? ''}`;
+  const entries = entriesOf(proto, where);
   const path = containedPath(entries.get('location') ?? '', dirname(resolve(modelPath)), where);
-  const offset = Number(entries.get('offset') ?? 0);
-  const length = Number(entries.get('length') ?? expectedBytes);
+  const offset = byteCount(entries.get('offset') ?? '0', where);
+  const length = byteCount(entries.get('length') ?? String(expectedBytes), where);
   const size = fileSize(path, where);
-  if (
-    !Number.isSafeInteger(offset) ||
-    !Number.isSafeInteger(length) ||
-    offset < 0 ||
-    length < 0 ||
-    offset + length > size
-  ) {
+  if (offset + length > size) {
     throw refused(where, `bytes ${offset} to ${offset + length} lie outside ${path} (${size} bytes)`);
   }
   return fileSource(path, offset, length);
+}
+
+/** A key given twice would mean one place to one reader and another to the next. */
+function entriesOf({ externalData = [] }: TensorProto, where: string): Map<string, string> {
+  const entries = new Map(externalData.map(({ key, value }) => [key, value]));
+  if (entries.size < externalData.length) throw refused(where, 'a key occurs twice');
+  return entries;
+}
+
+/** Decimal digits only: other spellings (signs, hexadecimal, blanks) are read differently by different readers. */
+function byteCount(text: string, where: string): number {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(count)) throw refused(where, `"${text}" is no byte count`);
+  return count;
 }
 
 function containedPath(location: string, folder: string, where: string): string {

@@ -1,4 +1,4 @@
-import type { AttributeProto, GraphProto } from './messages.ts';
+import type { AttributeProto, GraphProto, ValueInfoProto } from './messages.ts';
 import { Node } from './node.ts';
 import type { Tensor } from './tensor.ts';
 import { Value } from './value.ts';
@@ -22,6 +22,8 @@ export class Graph {
   readonly constants = new Set<Value>();
   /** Doc string, metadata, sparse initializers, annotations and unknown fields, as in the file. */
   readonly proto: Omit<GraphProto, 'node' | 'input' | 'output' | 'initializer' | 'valueInfo'>;
+  /** Declarations in the file for values that do not occur. */
+  readonly unusedInfo: ValueInfoProto[] = [];
   private readonly ownNames = new Set<string>();
   /** Names of the outermost graph and everything nested in it. */
   private readonly allNames: Set<string>;
@@ -46,6 +48,12 @@ export class Graph {
 
   private isNameVisible(name: string): boolean {
     return this.ownNames.has(name) || (this.parent?.isNameVisible(name) ?? false);
+  }
+
+  /** Keeps a declaration of a value that does not exist here. No new value may come under it. */
+  keepInfo(info: ValueInfoProto): void {
+    this.claimName(info.name);
+    this.unusedInfo.push(info);
   }
 
   /** `hint`, or `hint_2`, `hint_3`, … if that occurs anywhere in the model; the name is then taken. */

@@ -101,9 +101,12 @@ function graphProto(graph: Graph): GraphProto {
     node: nodes.map(nodeProto),
     input: graph.inputs.map(valueInfo),
     output: graph.outputs.map(valueInfo),
-    valueInfo: innerValues(graph, nodes)
-      .filter((value) => value.info)
-      .map(valueInfo),
+    valueInfo: [
+      ...innerValues(graph, nodes)
+        .filter((value) => value.info)
+        .map(valueInfo),
+      ...graph.unusedInfo,
+    ],
   };
 }
 

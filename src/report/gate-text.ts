@@ -1,5 +1,5 @@
 import { formatFigure } from './format.ts';
-import type { Gate, Report } from './report.ts';
+import type { Gate } from './report.ts';
 
 /** One gate in words, e.g. `topKAgreement is 0.871 in L2, at least 0.9 is asked for`. */
 export function gateText({ name, limit, value, bound, where, why }: Gate): string {
@@ -10,7 +10,7 @@ export function gateText({ name, limit, value, bound, where, why }: Gate): strin
 }
 
 /** The verdict on all gates in one short line. */
-export function verdictText({ gates }: Pick<Report, 'gates'>): string {
+export function verdictText({ gates }: { gates: readonly Gate[] }): string {
   const failed = gates.filter(({ ok }) => !ok).length;
   if (gates.length === 0) return 'No gate was asked for';
   return failed === 0 ? `All ${gates.length} gates hold` : `${failed} of ${gates.length} gates failed`;

@@ -5,7 +5,7 @@ import { findOutliers } from './outliers.ts';
 import { refusalsByReason } from './refusals.ts';
 import type { Report } from './report.ts';
 import { type Column, type Paint, plainPaint, terminalTable } from './terminal-table.ts';
-import { wrapText } from './wrap-text.ts';
+import { hangingText } from './wrap-text.ts';
 
 const width = 100;
 const outliersShown = 3;
@@ -32,13 +32,13 @@ function section(title: string, lines: string[], paint: Paint): string[] {
 function verdictLines(report: Report, paint: Paint): string[] {
   const failed = report.gates.some(({ ok }) => !ok);
   const gates = report.gates.flatMap((gate) => {
-    const lines = hang(gate.ok ? '  ok      ' : '  FAILED  ', gateText(gate));
+    const lines = hangingText(gate.ok ? '  ok      ' : '  FAILED  ', gateText(gate), width);
     return gate.ok ? lines : lines.map((line) => paint('bad', line));
   });
   const outliers = findOutliers(report);
   const shown = outliers.slice(0, outliersShown).flatMap(({ layer, expert, finding }) => {
     const place = expert === undefined ? layer : `${layer} expert ${expert}`;
-    return hang('  look at ', `${place}: ${finding}`);
+    return hangingText('  look at ', `${place}: ${finding}`, width);
   });
   const more = outliers.length - outliersShown;
   return [
@@ -65,7 +65,7 @@ function factLines(
     ...(attribution ? [['cause', attributionText(attribution)]] : []),
   ];
   return rows.flatMap(([name, text]) => {
-    const [first, ...rest] = hang(name.padEnd(11), text);
+    const [first, ...rest] = hangingText(name.padEnd(11), text, width);
     return [first.replace(name, paint('dim', name)), ...rest];
   });
 }
@@ -140,17 +140,11 @@ function sizeLines({ size, census }: Report, paint: Paint): string[] {
     `${formatBytes(referenceBytes)} -> ${formatBytes(quantizedBytes)}, ${factor} times smaller${bits}`,
     ...terminalTable(columns, rows, paint, width),
     ...refusalsByReason(census).flatMap(({ role, reason, tensors }) =>
-      hang('  ', `${role}: ${formatCount(tensors.length)} refused, ${reason} (${tensors[0]})`),
+      hangingText('  ', `${role}: ${formatCount(tensors.length)} refused, ${reason} (${tensors[0]})`, width),
     ),
   ];
 }
 
 function right(title: string): Column {
   return { title, align: 'right' };
-}
-
-/** A paragraph under a hanging label. */
-function hang(label: string, text: string): string[] {
-  const indent = ' '.repeat(label.length);
-  return wrapText(text, width - label.length).map((line, i) => (i === 0 ? label : indent) + line);
 }

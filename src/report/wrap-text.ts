@@ -12,3 +12,9 @@ export function wrapText(text: string, width: number): string[] {
   }
   return lines;
 }
+
+/** A paragraph under a label: later lines stand below the text of the first. */
+export function hangingText(label: string, text: string, width: number): string[] {
+  const indent = ' '.repeat(label.length);
+  return wrapText(text, width - label.length).map((line, i) => (i === 0 ? label : indent) + line);
+}
