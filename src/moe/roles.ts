@@ -1,8 +1,8 @@
 import type { Model } from '../onnx/model.ts';
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
-import type { Role } from '../report/report.ts';
 import type { Linear, MoeLayer } from './moe-layer.ts';
+import type { Role } from './role.ts';
 
 /**
  * What each constant of a model is for. Experts, routers and shared experts come from the located layers; the rest by

@@ -1,11 +1,11 @@
 import { locate } from '../moe/locate.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
+import type { Role } from '../moe/role.ts';
 import { rolesOf } from '../moe/roles.ts';
 import type { Model } from '../onnx/model.ts';
 import { opsetOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { Inspection, LayerInspection } from '../report/inspection.ts';
-import type { Role } from '../report/report.ts';
 import { countOf } from '../tensor/dtype.ts';
 
 /** Says what a model holds; reads its graph and no weights. */

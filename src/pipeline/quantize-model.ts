@@ -13,7 +13,7 @@ import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { readExpert } from '../moe/read-expert.ts';
-import { declaredInputs } from '../moe/declared-inputs.ts';
+import { declaredInputs } from '../data/declared-inputs.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Scheme } from '../quantize/scheme.ts';
 import { schemeOf } from '../quantize/scheme.ts';

@@ -1,4 +1,4 @@
-import type { Role } from './report.ts';
+import type { Role } from '../moe/role.ts';
 
 /** What `inspect --json` prints: part of the public contract. */
 export interface Inspection {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { roles } from '../moe/role.ts';
 
 /**
  * The one definition of a report: its TypeScript types (`report.ts`), what `diff` accepts and the published
@@ -58,7 +59,7 @@ const layerReport = z.object({
 });
 
 const censusRow = z.object({
-  role: z.enum(['expert', 'router', 'shared', 'attention', 'norm', 'embedding', 'head', 'other']),
+  role: z.enum(roles),
   quantizedBytes: count,
   keptBytes: count,
   refused: z.array(z.object({ tensor: z.string(), reason: z.string() })),

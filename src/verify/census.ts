@@ -1,19 +1,10 @@
 import type { PreparedModel } from '../moe/prepare-model.ts';
+import type { Role } from '../moe/role.ts';
+import { roles } from '../moe/role.ts';
 import { rolesOf } from '../moe/roles.ts';
 import type { Model } from '../onnx/model.ts';
-import type { CensusRow, Role } from '../report/report.ts';
+import type { CensusRow } from '../report/report.ts';
 import { countOf } from '../tensor/dtype.ts';
-
-const roles: readonly Role[] = [
-  'expert',
-  'router',
-  'shared',
-  'attention',
-  'norm',
-  'embedding',
-  'head',
-  'other',
-];
 
 /** Names under which this project writes weights: `moeq/L0.E3/up/weight`. */
 const expertConstant = /^moeq\/L\d+\.E\d+\/(?:gate|up|gate_up|down)\/(weight|scales|zero_points|packed)/;

@@ -13,7 +13,7 @@ import type { Report } from '../report/report.ts';
 import type { Feeds, SessionOptions } from '../runtime/session.ts';
 import { openSession } from '../runtime/session.ts';
 import { takeCensus } from './census.ts';
-import { declaredInputs } from '../moe/declared-inputs.ts';
+import { declaredInputs } from '../data/declared-inputs.ts';
 import type { JoinedModels } from './join-models.ts';
 import { joinModels } from './join-models.ts';
 import type { LayerTotals } from './layer-totals.ts';

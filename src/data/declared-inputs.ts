@@ -1,4 +1,4 @@
-import type { ModelInput } from '../data/model-input.ts';
+import type { ModelInput } from './model-input.ts';
 import type { Model } from '../onnx/model.ts';
 
 /** What a model wants to be fed: its graph inputs that are no constants. */
