@@ -17,7 +17,21 @@ const allowed: Record<string, readonly string[]> = {
   emit: ['fault', 'tensor', 'onnx', 'moe', 'quantize'],
   calibrate: ['fault', 'tensor', 'onnx', 'moe', 'emit', 'data', 'runtime'],
   verify: ['fault', 'tensor', 'onnx', 'moe', 'emit', 'data', 'runtime', 'report'],
-  pipeline: ['fault', 'version', 'tensor', 'onnx', 'quantize', 'data', 'report', 'config', 'runtime', 'moe', 'emit', 'calibrate', 'verify'],
+  pipeline: [
+    'fault',
+    'version',
+    'tensor',
+    'onnx',
+    'quantize',
+    'data',
+    'report',
+    'config',
+    'runtime',
+    'moe',
+    'emit',
+    'calibrate',
+    'verify',
+  ],
 };
 /** These may import anything below them. */
 const top = new Set(['jobs', 'cli', 'index']);
@@ -54,6 +68,8 @@ test('only cli is imported by nobody, and only runtime knows ONNX Runtime', () =
 });
 
 test('only cli prints and sets the exit code', () => {
-  const prints = files.filter((file) => /console\.|process\.std(?:out|err)|process\.exit/.test(readFileSync(file, 'utf8')));
+  const prints = files.filter((file) =>
+    /console\.|process\.std(?:out|err)|process\.exit/.test(readFileSync(file, 'utf8')),
+  );
   expect([...new Set(prints.map(roomOf))]).toEqual(['cli']);
 });

@@ -3,6 +3,7 @@ import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { Fault, isFault } from '../fault.ts';
 import { version } from '../version.ts';
+import { diffCommand } from './diff.ts';
 import { inspectCommand } from './inspect.ts';
 import { quantizeCommand } from './quantize.ts';
 import { schemaCommand } from './schema.ts';
@@ -16,6 +17,7 @@ async function main(args: readonly string[]): Promise<void> {
     .command(inspectCommand)
     .command(quantizeCommand)
     .command(verifyCommand)
+    .command(diffCommand)
     .command(schemaCommand)
     .demandCommand(1, 'name a command')
     .strict()

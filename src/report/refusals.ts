@@ -1,4 +1,5 @@
-import type { CensusRow, Role } from './report.ts';
+import type { Role } from '../moe/role.ts';
+import type { CensusRow } from './report.ts';
 
 /** Tensors that were left alone for the same reason. */
 export interface Refusal {

@@ -1,0 +1,68 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { CommandModule } from 'yargs';
+import { Fault } from '../fault.ts';
+import { defaultDiffLimits } from '../report/diff-limits.ts';
+import { diffReports } from '../report/diff.ts';
+import { junitXml } from '../report/junit.ts';
+import { parseLimits } from '../report/limits.ts';
+import { markdownDiff } from '../report/markdown.ts';
+import { parseReport } from '../report/parse-report.ts';
+import type { Report } from '../report/report.ts';
+import { summarizeDiff } from '../report/summarize-diff.ts';
+import { paint } from './paint.ts';
+import { print, printJson } from './write-output.ts';
+
+interface Arguments {
+  baseline: string;
+  current: string;
+  max: string[];
+  gate: boolean;
+  json: boolean;
+  markdown?: string | undefined;
+  junit?: string | undefined;
+}
+
+export const diffCommand: CommandModule<object, Arguments> = {
+  command: 'diff <baseline> <current>',
+  describe: 'compare two reports of the same data',
+  builder: (yargs) =>
+    yargs
+      .positional('baseline', { type: 'string', demandOption: true, describe: 'report.json to compare with' })
+      .positional('current', { type: 'string', demandOption: true, describe: 'report.json to judge' })
+      .options({
+        max: {
+          type: 'string',
+          array: true,
+          default: [],
+          describe: 'largest drop or rise allowed: key=value',
+        },
+        gate: { type: 'boolean', default: false, describe: 'also apply the default limits' },
+        json: { type: 'boolean', default: false, describe: 'print JSON' },
+        markdown: { type: 'string', describe: 'write a summary for a pull request' },
+        junit: { type: 'string', describe: 'write JUnit XML' },
+      })
+      .nargs('max', 1) as never,
+  handler({ baseline, current, max, gate, json, markdown, junit }) {
+    const before = readReport(baseline);
+    const limits = { ...(gate && defaultDiffLimits(before)), ...parseLimits(max) };
+    const diff = diffReports(before, readReport(current), limits);
+    if (markdown) writeFileSync(markdown, markdownDiff(diff));
+    if (junit) writeFileSync(junit, junitXml('moeq diff', diff.gates));
+    if (json) printJson(diff);
+    else print(summarizeDiff(diff, paint));
+    if (diff.gates.some(({ ok }) => !ok)) process.exitCode = 1;
+  },
+};
+
+function readReport(path: string): Report {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new Fault(
+      { code: 'FILE_MISSING', what: 'there is no such report', where: path, remedy: 'check the path' },
+      { cause },
+    );
+  }
+  return parseReport(text, path);
+}
