@@ -1,0 +1,105 @@
+import type { Value } from '../onnx/value.ts';
+import { fitActivation } from './activation.ts';
+import type { FittedActivation } from './activation.ts';
+import { positiveAxis } from './axes.ts';
+import { isConstant, numbersOf } from './constant.ts';
+import type { GraphFacts } from './graph-facts.ts';
+import type { RegionLinear } from './levels.ts';
+import type { RowPart } from './linear-node.ts';
+import { whole } from './linear-node.ts';
+import { elementwiseOps, layoutOps } from './operators.ts';
+
+/** What feeds the activation: (a part of) the outputs of one linear, or of one linear per expert laid end to end. */
+export interface Leaf {
+  names: Value[];
+  linears: RegionLinear[];
+  rows: RowPart;
+}
+
+/** One down linear and how its input comes about. */
+export interface Branch extends FittedActivation<Leaf> {
+  down: RegionLinear;
+}
+
+/** Reads the expression between `down` and the first linears. Null when nothing leads there. */
+export function readBranch(down: RegionLinear, facts: GraphFacts): Branch | null {
+  const leaves = collectLeaves(down, facts);
+  return leaves.length === 0 ? null : { down, ...fitActivation(down.input, leaves) };
+}
+
+const through = new Set([...elementwiseOps, ...layoutOps, 'Slice', 'Split', 'Gather', 'GatherND']);
+
+function collectLeaves(down: RegionLinear, facts: GraphFacts): Leaf[] {
+  const outputs = new Map(down.origins.map((linear) => [linear.output, linear]));
+  const leaves = new Map<string, Leaf>();
+  const seen = new Set<Value>();
+  const pending = [down.input];
+  for (let value = pending.pop(); value; value = pending.pop()) {
+    if (seen.has(value)) continue;
+    seen.add(value);
+    const leaf = leafAt(value, outputs, facts);
+    if (leaf) {
+      const key = `${leaf.linears.map(({ product }) => product.name).join()} ${leaf.rows.start} ${leaf.rows.step} ${leaf.rows.count}`;
+      const known = leaves.get(key);
+      if (known) known.names.push(value);
+      else leaves.set(key, leaf);
+      continue;
+    }
+    const node = value.producer;
+    if (!node || isConstant(value) || !through.has(node.opType)) continue;
+    const inputs = elementwiseOps.has(node.opType) ? node.inputs : node.inputs.slice(0, 1);
+    inputs.forEach((input) => input && pending.push(input));
+  }
+  return [...leaves.values()];
+}
+
+function leafAt(value: Value, outputs: ReadonlyMap<Value, RegionLinear>, facts: GraphFacts): Leaf | null {
+  const joined = joinedAt(value, outputs);
+  if (joined) return { names: [value], linears: joined, rows: whole };
+  const node = value.producer;
+  if (node?.opType !== 'Slice' && node?.opType !== 'Split') return null;
+  const source = node.inputs[0]!;
+  const linears = joinedAt(stripLayout(source, outputs), outputs);
+  const rows = linears && partOf(value, source, linears[0].out, facts);
+  return rows && { names: [value], linears, rows };
+}
+
+/** The linears whose outputs a value is: one, or several laid end to end. */
+function joinedAt(value: Value, outputs: ReadonlyMap<Value, RegionLinear>): RegionLinear[] | null {
+  const linear = outputs.get(value);
+  if (linear) return [linear];
+  const node = value.producer;
+  if (node?.opType !== 'Concat') return null;
+  const parts = node.inputs.map((input) => input && outputs.get(stripLayout(input, outputs)));
+  return parts.every((part) => part != null) ? parts : null;
+}
+
+function stripLayout(value: Value, outputs: ReadonlyMap<Value, RegionLinear>): Value {
+  let root = value;
+  while (root.producer && !outputs.has(root) && layoutOps.has(root.producer.opType)) root = root.producer.inputs[0]!;
+  return root;
+}
+
+/** Which output rows of a linear of width `width` a Slice or Split lets through; null if it cuts another axis. */
+function partOf(value: Value, source: Value, width: number, { shapes }: GraphFacts): RowPart | null {
+  const node = value.producer!;
+  const before = shapes.shapeOf(source);
+  const after = shapes.shapeOf(value);
+  if (!before || !after) return null;
+  const axis = node.opType === 'Split' ? (node.int('axis') ?? 0) : (node.ints('axes') ?? numbersOf(node.inputs[3]))?.[0];
+  if (axis === undefined) return null;
+  const at = positiveAxis(axis, before.length);
+  const count = after[at];
+  if (before[at] !== width || count === null || count >= width) return null;
+  if (node.opType === 'Split') return splitPart(value, count, shapes.integersOf(node.inputs[1]));
+  const start = (node.ints('starts') ?? shapes.integersOf(node.inputs[1]))?.[0] ?? null;
+  const step = node.inputs[4] ? (numbersOf(node.inputs[4])?.[0] ?? null) : 1;
+  return start === null || step === null ? null : { start: start < 0 ? start + width : start, step, count };
+}
+
+function splitPart(value: Value, count: number, sizes: readonly (number | null)[] | null): RowPart | null {
+  const index = value.producer!.outputs.indexOf(value);
+  const before = sizes ? sizes.slice(0, index) : Array<number>(index).fill(count);
+  if (before.includes(null)) return null;
+  return { start: before.reduce<number>((total, size) => total + size!, 0), step: 1, count };
+}

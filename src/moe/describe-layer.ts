@@ -1,0 +1,69 @@
+import type { RouterCandidate } from './anchor.ts';
+import { dispatchForm } from './dispatch-form.ts';
+import type { ExpertBank } from './expert-bank.ts';
+import type { GraphFacts } from './graph-facts.ts';
+import type { RegionLinear } from './levels.ts';
+import type { Expert, MoeLayer, Rejection } from './moe-layer.ts';
+import { normOf } from './norm.ts';
+import type { Region } from './region.ts';
+import { readRouter } from './scoring.ts';
+import { sharedExperts } from './shared-expert.ts';
+
+/** A layer and where its router stands in the graph. */
+export interface FoundLayer {
+  position: number;
+  layer: MoeLayer;
+}
+
+/** Everything that is known of a layer once its experts are found. */
+export interface Evidence {
+  candidate: RouterCandidate;
+  region: Region;
+  linears: readonly RegionLinear[];
+  bank: ExpertBank;
+  facts: GraphFacts;
+}
+
+/** Turns the evidence into the record, or says why it is no MoE layer after all. */
+export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
+  const { candidate, region, linears, bank, facts } = evidence;
+  const router = readRouter(candidate, region, facts);
+  const count = bank.experts.length;
+  const node = candidate.linear.node.name;
+  if (count > router.experts) return { node, reason: `it has ${router.experts} columns for ${count} experts` };
+  if (router.topK === null && count < router.experts) return { node, reason: `nothing is selected, yet ${router.experts} columns weigh ${count} branches` };
+  const shared = sharedExperts(linears, region, facts);
+  const complete = count === router.experts;
+  const known = new Set([candidate.linear.node, ...bank.branches.flatMap(({ up, gate }) => [...up.linears, ...(gate?.linears ?? [])]).map((each) => each.node), ...shared.flatMap(({ readers }) => readers)]);
+  const reasons: string[] = [];
+  const warnings = [...bank.warnings];
+  if (!complete) {
+    reasons.push(`the file holds ${count} of ${router.experts} experts`);
+    warnings.push(`the file holds ${count} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`);
+  }
+  const layer: MoeLayer = {
+    id: '',
+    form: dispatchForm(evidence, router),
+    router,
+    routers: 1,
+    experts: numberExperts(bank),
+    hidden: bank.hidden,
+    intermediate: bank.intermediate,
+    activation: bank.activation,
+    shared: shared[0]?.shared ?? null,
+    norm: normOf(region.input, known, facts),
+    boundary: null,
+    complete,
+    quantizable: reasons.length === 0,
+    reason: reasons.join('; '),
+    warnings,
+  };
+  return { position: facts.position.get(candidate.linear.node)!, layer };
+}
+
+/** Experts in the order of the router's columns; in the order of the file where their columns are not known. */
+function numberExperts({ experts }: ExpertBank): Expert[] {
+  return experts
+    .map(({ key, gate, up, down }, position): Expert => ({ id: '', index: key ?? position, kind: 'ffn', gate, up, down }))
+    .toSorted((a, b) => a.index - b.index);
+}

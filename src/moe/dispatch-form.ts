@@ -1,0 +1,20 @@
+import type { Evidence } from './describe-layer.ts';
+import type { DispatchForm, Router } from './moe-layer.ts';
+import { fromRouter } from './region.ts';
+
+/** Names the way tokens get to experts. */
+export function dispatchForm({ bank, region }: Evidence, router: Router): DispatchForm {
+  const [{ down, up }] = bank.branches;
+  const [first] = up.linears;
+  if (down.node.opType === 'Conv') return 'conv';
+  const bits = region.colour.get(first.input) ?? 0;
+  const isChosen = Boolean(bits & fromRouter);
+  if (down.view.selector) return bank.branches.length > 1 ? 'loop' : 'gathered';
+  if (down.stackAxis !== null) {
+    if (!isChosen) return 'dense';
+    if (router.topK === null) return 'soft';
+    return first.input.producer?.opType === 'Einsum' || first.input.producer?.opType === 'MatMul' ? 'capacity' : 'dense';
+  }
+  if (!isChosen) return 'dense';
+  return up.linears.length > 1 || bank.meetings[0]?.node.opType === 'Concat' ? 'sorted' : 'loop';
+}

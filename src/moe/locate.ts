@@ -1,0 +1,77 @@
+import type { Graph } from '../onnx/graph.ts';
+import type { Model } from '../onnx/model.ts';
+import type { RouterCandidate } from './anchor.ts';
+import { routerCandidates } from './anchor.ts';
+import { expertBank } from './expert-bank.ts';
+import { fusedLayers } from './fused.ts';
+import type { GraphFacts } from './graph-facts.ts';
+import { graphFacts } from './graph-facts.ts';
+import { layerInputs } from './layer-inputs.ts';
+import { describeLayer } from './describe-layer.ts';
+import type { FoundLayer } from './describe-layer.ts';
+import { regionLinears } from './levels.ts';
+import type { MoeLayer, Rejection } from './moe-layer.ts';
+import { growRegion } from './region.ts';
+
+/** The Mixture-of-Experts layers of a model, and places that looked like one. */
+export interface Location {
+  /** In graph order. */
+  layers: MoeLayer[];
+  rejected: Rejection[];
+}
+
+/**
+ * Finds every Mixture-of-Experts layer of a model, whatever graph form it is written in. Weights are not read.
+ *
+ * Fused operators are taken as they are. Every other layer is found from its router: a linear whose output reaches a
+ * top-k, an arg-max or a softmax. From the router's input the region of the layer is grown up to the residual addition;
+ * linears whose work the routing selects or weighs are its experts.
+ */
+export function locate(model: Model): Location {
+  const rejected: Rejection[] = [];
+  const layers = locateIn(model.graph, rejected);
+  layers.forEach((layer, index) => {
+    layer.id = `L${index}`;
+    for (const expert of layer.experts) expert.id = `${layer.id}.E${expert.index}`;
+  });
+  return { layers, rejected };
+}
+
+function locateIn(graph: Graph, rejected: Rejection[], outer?: GraphFacts): MoeLayer[] {
+  const facts = graphFacts(graph, outer);
+  const fused = fusedLayers(facts).map(({ node, layer }) => ({ position: facts.position.get(node)!, layer }));
+  const written = mergeGates(routerCandidates(facts, rejected).flatMap((candidate) => tryCandidate(candidate, facts, rejected)));
+  const own = [...fused, ...written].toSorted((a, b) => a.position - b.position).map(({ layer }) => layer);
+  const inner = facts.nodes.flatMap((node) => [...node.subgraphs.values()].flat().flatMap((each) => locateIn(each, rejected, facts)));
+  return [...own, ...inner];
+}
+
+/** The layer behind a router candidate, if its experts are found; otherwise the reason goes to `rejected`. */
+function tryCandidate(candidate: RouterCandidate, facts: GraphFacts, rejected: Rejection[]): FoundLayer[] {
+  const reasons: Rejection[] = [];
+  for (const input of layerInputs(candidate, facts)) {
+    const region = growRegion(input, new Set([candidate.linear.node]), facts);
+    const linears = regionLinears(region, facts);
+    const result = expertBank(linears, region, facts);
+    if ('bank' in result) {
+      const layer = describeLayer({ candidate, region, linears, bank: result.bank, facts });
+      if ('position' in layer) return [layer];
+      reasons.push(layer);
+    } else reasons.push(result);
+  }
+  const [{ node, reason }] = reasons;
+  rejected.push({ node: candidate.linear.node.name || node, reason });
+  return [];
+}
+
+/** Routers that weigh the same experts make one layer, as in multi-gate mixtures. */
+function mergeGates(found: readonly FoundLayer[]): FoundLayer[] {
+  const merged = new Map<string, FoundLayer>();
+  for (const each of found) {
+    const key = each.layer.experts.map(({ down }) => `${down?.name} ${down?.weight.offset}`).join();
+    const known = merged.get(key);
+    if (!known) merged.set(key, each);
+    else if (known.layer.router.linear?.node !== each.layer.router.linear?.node) known.layer.routers += 1;
+  }
+  return [...merged.values()];
+}

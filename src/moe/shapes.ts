@@ -1,0 +1,364 @@
+import type { Graph } from '../onnx/graph.ts';
+import type { Node } from '../onnx/node.ts';
+import type { Value } from '../onnx/value.ts';
+import { axesOf, positiveAxis } from './axes.ts';
+import { numbersOf, tensorOf } from './constant.ts';
+
+/** Dimensions of a value, null where unknown. */
+export type Dims = (number | null)[];
+
+/**
+ * Shapes worked out from operators and constants alone. Declared shapes are believed only for graph inputs and where
+ * nothing else is known: exporters write wrong ones.
+ */
+export interface Shapes {
+  /** Null when not even the rank is known. */
+  shapeOf(value: Value | null | undefined): Dims | null;
+  /** What is known of a small vector of integers (shapes, axes, bounds). */
+  integersOf(value: Value | null | undefined): Dims | null;
+}
+
+interface State {
+  shapes: Map<Value, Dims | null>;
+  integers: Map<Value, Dims>;
+}
+
+/** Works through `nodes`, which must be in topological order, once. */
+export function inferShapes(graph: Graph, nodes: readonly Node[], outer?: Shapes): Shapes {
+  const state: State = { shapes: new Map(), integers: new Map() };
+  const facts: Shapes = {
+    shapeOf: (value) => {
+      if (!value) return null;
+      const stored = tensorOf(value);
+      if (stored) return [...stored.source.shape];
+      return state.shapes.get(value) ?? declaredShape(value) ?? outer?.shapeOf(value) ?? null;
+    },
+    integersOf: (value) => {
+      if (!value) return null;
+      return state.integers.get(value) ?? numbersOf(value) ?? outer?.integersOf(value) ?? null;
+    },
+  };
+  for (const input of graph.inputs) state.shapes.set(input, declaredShape(input));
+  for (const node of nodes) inferNode(node, facts, state);
+  return facts;
+}
+
+function declaredShape(value: Value): Dims | null {
+  return value.shape?.map((dim) => (typeof dim === 'number' ? dim : null)) ?? null;
+}
+
+function inferNode(node: Node, facts: Shapes, state: State): void {
+  const shapes = outputShapes(node, facts);
+  node.outputs.forEach((output, index) => {
+    if (output && shapes?.[index]) state.shapes.set(output, shapes[index]);
+  });
+  const integers = outputIntegers(node, facts);
+  const [first] = node.outputs;
+  if (first && integers && integers.length <= 64) state.integers.set(first, integers);
+}
+
+const broadcasting = new Set(
+  'Add Sub Mul Div Pow Mod Max Min Sum Mean Where Equal Less Greater LessOrEqual GreaterOrEqual And Or Xor PRelu'.split(' '),
+);
+const sameShape = new Set(
+  `Identity Cast CastLike Dropout Relu Sigmoid Tanh Gelu FastGelu QuickGelu BiasGelu Erf Exp Log Neg Abs Sqrt Reciprocal
+  Floor Ceil Round Sign Softmax LogSoftmax Clip Not LeakyRelu Elu Selu Celu Softplus Softsign HardSwish HardSigmoid Mish
+  Swish Silu CumSum ScatterElements ScatterND LayerNormalization SimplifiedLayerNormalization RMSNormalization
+  SkipSimplifiedLayerNormalization SkipLayerNormalization QuantizeLinear DequantizeLinear MoE QMoE IsNaN`.split(/\s+/),
+);
+
+function outputShapes(node: Node, facts: Shapes): (Dims | null)[] | null {
+  const shape = (index: number): Dims | null => facts.shapeOf(node.inputs[index]);
+  const { opType } = node;
+  if (sameShape.has(opType)) return node.outputs.map(() => shape(0));
+  if (broadcasting.has(opType)) {
+    const all = node.inputs.map((_, index) => shape(index));
+    return [all.every((dims) => dims !== null) ? (all as Dims[]).reduce(broadcast) : null];
+  }
+  const rule = rules[opType];
+  return rule ? rule(node, facts) : null;
+}
+
+/** The shape of an elementwise operation. An unknown dimension beside a known one above 1 must be equal to it. */
+export function broadcast(left: Dims, right: Dims): Dims {
+  const rank = Math.max(left.length, right.length);
+  return Array.from({ length: rank }, (_, index) => {
+    const a = left.at(index - rank) ?? (index < rank - left.length ? 1 : null);
+    const b = right.at(index - rank) ?? (index < rank - right.length ? 1 : null);
+    if (a === 1) return b;
+    if (b === 1) return a;
+    return a ?? b;
+  });
+}
+
+type Rule = (node: Node, facts: Shapes) => (Dims | null)[] | null;
+
+const rules: Record<string, Rule> = {
+  MatMul: matMulShape,
+  FusedMatMul: matMulShape,
+  Gemm: gemmShape,
+  FusedGemm: gemmShape,
+  MatMulNBits: (node, facts) => {
+    const a = facts.shapeOf(node.inputs[0]);
+    return a && [[...a.slice(0, -1), node.int('N') ?? null]];
+  },
+  Reshape: (node, facts) => [reshape(facts.shapeOf(node.inputs[0]), facts.integersOf(node.inputs[1]), node)],
+  Flatten: () => [[null, null]],
+  Transpose: (node, facts) => {
+    const x = facts.shapeOf(node.inputs[0]);
+    return x && [(node.ints('perm') ?? x.map((_, index) => x.length - 1 - index)).map((axis) => x[axis])];
+  },
+  Unsqueeze: (node, facts) => {
+    const x = facts.shapeOf(node.inputs[0]);
+    const axes = axesOf(node);
+    if (!x || !axes) return null;
+    const rank = x.length + axes.length;
+    const added = new Set(axes.map((axis) => positiveAxis(axis, rank)));
+    const rest = [...x];
+    return [Array.from({ length: rank }, (_, index) => (added.has(index) ? 1 : rest.shift()!))];
+  },
+  Squeeze: (node, facts) => {
+    const x = facts.shapeOf(node.inputs[0]);
+    const axes = axesOf(node)?.map((axis) => positiveAxis(axis, x?.length ?? 0));
+    if (!x || (!axes && x.includes(null))) return null;
+    return [x.filter((dim, index) => (axes ? !axes.includes(index) : dim !== 1))];
+  },
+  Concat: (node, facts) => {
+    const all = node.inputs.map((value) => facts.shapeOf(value));
+    if (all.includes(null)) return null;
+    const shapes = all as Dims[];
+    const axis = positiveAxis(node.int('axis') ?? 0, shapes[0].length);
+    const total = shapes.reduce<number | null>((sum, dims) => add(sum, dims[axis] ?? null), 0);
+    return [shapes[0].map((dim, index) => (index === axis ? total : (shapes.find((s) => s[index] !== null)?.[index] ?? dim)))];
+  },
+  Split: splitShape,
+  Slice: sliceShape,
+  Gather: (node, facts) => {
+    const data = facts.shapeOf(node.inputs[0]);
+    const index = facts.shapeOf(node.inputs[1]);
+    if (!data || !index) return null;
+    const axis = positiveAxis(node.int('axis') ?? 0, data.length);
+    return [[...data.slice(0, axis), ...index, ...data.slice(axis + 1)]];
+  },
+  GatherND: (node, facts) => {
+    const data = facts.shapeOf(node.inputs[0]);
+    const index = facts.shapeOf(node.inputs[1]);
+    const depth = index?.at(-1) ?? null;
+    if (!data || !index || depth === null) return null;
+    return [[...index.slice(0, -1), ...data.slice((node.int('batch_dims') ?? 0) + depth)]];
+  },
+  GatherElements: (node, facts) => [facts.shapeOf(node.inputs[1])],
+  Expand: (node, facts) => {
+    const x = facts.shapeOf(node.inputs[0]);
+    const target = facts.integersOf(node.inputs[1]);
+    return x && target ? [broadcast(x, target)] : null;
+  },
+  Tile: (node, facts) => {
+    const x = facts.shapeOf(node.inputs[0]);
+    const repeats = facts.integersOf(node.inputs[1]);
+    return x && repeats ? [x.map((dim, index) => multiply(dim, repeats[index] ?? null))] : null;
+  },
+  TopK: (node, facts) => {
+    const x = facts.shapeOf(node.inputs[0]);
+    if (!x) return null;
+    const axis = positiveAxis(node.int('axis') ?? -1, x.length);
+    const k = facts.integersOf(node.inputs[1])?.[0] ?? node.int('k') ?? null;
+    const shape = x.map((dim, index) => (index === axis ? k : dim));
+    return [shape, shape];
+  },
+  OneHot: (node, facts) => {
+    const x = facts.shapeOf(node.inputs[0]);
+    const depth = numbersOf(node.inputs[1])?.[0] ?? null;
+    if (!x) return null;
+    const axis = positiveAxis(node.int('axis') ?? -1, x.length + 1);
+    return [x.toSpliced(axis, 0, depth)];
+  },
+  NonZero: (node, facts) => {
+    const x = facts.shapeOf(node.inputs[0]);
+    return [[x ? x.length : null, null]];
+  },
+  ConstantOfShape: (node, facts) => [facts.integersOf(node.inputs[0])],
+  Shape: (node, facts) => {
+    const x = facts.shapeOf(node.inputs[0]);
+    return x && [[shapeSlice(node, x).length]];
+  },
+  Range: () => [[null]],
+  Conv: (node, facts) => {
+    const x = facts.shapeOf(node.inputs[0]);
+    const weight = facts.shapeOf(node.inputs[1]);
+    return x && weight ? [[x[0], weight[0], ...x.slice(2).map(() => null)]] : null;
+  },
+  Einsum: einsumShape,
+};
+for (const name of ['Sum', 'Mean', 'Max', 'Min', 'Prod', 'L1', 'L2', 'SumSquare', 'LogSumExp']) rules[`Reduce${name}`] = reduceShape;
+rules.ArgMax = argShape;
+rules.ArgMin = argShape;
+
+function matMulShape(node: Node, facts: Shapes): (Dims | null)[] | null {
+  const a = transposed(facts.shapeOf(node.inputs[0]), node.int('transA'));
+  const b = transposed(facts.shapeOf(node.inputs[1]), node.int('transB'));
+  if (!a || !b || a.length < 2 || b.length < 2) return null;
+  return [[...broadcast(a.slice(0, -2), b.slice(0, -2)), a.at(-2)!, b.at(-1)!]];
+}
+
+function gemmShape(node: Node, facts: Shapes): (Dims | null)[] | null {
+  const a = transposed(facts.shapeOf(node.inputs[0]), node.int('transA'));
+  const b = transposed(facts.shapeOf(node.inputs[1]), node.int('transB'));
+  return [[a?.[0] ?? null, b?.[1] ?? null]];
+}
+
+function transposed(dims: Dims | null, flag: number | undefined): Dims | null {
+  return dims && flag ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : dims;
+}
+
+/** A target of Reshape with 0 copied and -1 worked out where everything else is known. */
+function reshape(x: Dims | null, target: Dims | null, node: Node): Dims | null {
+  if (!target) return null;
+  const copied = target.map((dim, index) => (dim === 0 && !node.int('allowzero') ? (x?.[index] ?? null) : dim));
+  const free = copied.findIndex((dim) => dim === -1);
+  if (free < 0) return copied;
+  const others = copied.toSpliced(free, 1);
+  if (!x || x.includes(null) || others.includes(null)) return copied.with(free, null);
+  const product = (dims: Dims): number => dims.reduce<number>((total, dim) => total * dim!, 1);
+  return copied.with(free, product(x) / product(others));
+}
+
+function splitShape(node: Node, facts: Shapes): (Dims | null)[] | null {
+  const x = facts.shapeOf(node.inputs[0]);
+  if (!x) return null;
+  const axis = positiveAxis(node.int('axis') ?? 0, x.length);
+  const sizes = node.inputs[1] ? facts.integersOf(node.inputs[1]) : (node.ints('split') ?? null);
+  const even = x[axis] === null ? null : Math.ceil(x[axis] / node.outputs.length);
+  return node.outputs.map((_, index) => {
+    const size = node.inputs[1] || sizes ? (sizes?.[index] ?? null) : even;
+    return x.with(axis, size);
+  });
+}
+
+function sliceShape(node: Node, facts: Shapes): (Dims | null)[] | null {
+  const x = facts.shapeOf(node.inputs[0]);
+  const starts = node.ints('starts') ?? facts.integersOf(node.inputs[1]);
+  const ends = node.ints('ends') ?? facts.integersOf(node.inputs[2]);
+  if (!x) return null;
+  const given = node.inputs[3] || node.ints('axes') ? axesOf(node) : x.map((_, index) => index).slice(0, starts?.length);
+  if (!given || !starts || !ends) return [x.map(() => null)];
+  const steps = node.inputs[4] ? numbersOf(node.inputs[4]) : given.map(() => 1);
+  const shape = [...x];
+  given.forEach((raw, index) => {
+    const axis = positiveAxis(raw, x.length);
+    shape[axis] = slicedLength(x[axis], starts[index], ends[index], steps?.[index] ?? null);
+  });
+  return [shape];
+}
+
+function slicedLength(size: number | null, start: number | null, end: number | null, step: number | null): number | null {
+  if (start === null || end === null || step === null || step <= 0) return null;
+  if (size === null) return start >= 0 && end >= start && end < 1e9 && step === 1 ? end - start : null;
+  const clamp = (at: number): number => Math.min(Math.max(at < 0 ? at + size : at, 0), size);
+  return Math.max(0, Math.ceil((clamp(end) - clamp(start)) / step));
+}
+
+function reduceShape(node: Node, facts: Shapes): (Dims | null)[] | null {
+  const x = facts.shapeOf(node.inputs[0]);
+  if (!x) return null;
+  const axes = axesOf(node);
+  if (!axes && node.inputs[1]) return null;
+  const reduced = new Set((axes ?? x.map((_, index) => index)).map((axis) => positiveAxis(axis, x.length)));
+  const keep = node.int('keepdims') ?? 1;
+  return [x.flatMap((dim, index) => (reduced.has(index) ? (keep ? [1] : []) : [dim]))];
+}
+
+function argShape(node: Node, facts: Shapes): (Dims | null)[] | null {
+  const x = facts.shapeOf(node.inputs[0]);
+  if (!x) return null;
+  const axis = positiveAxis(node.int('axis') ?? 0, x.length);
+  return [(node.int('keepdims') ?? 1) ? x.with(axis, 1) : x.toSpliced(axis, 1)];
+}
+
+function einsumShape(node: Node, facts: Shapes): (Dims | null)[] | null {
+  const [inputs, output] = (node.string('equation') ?? '').replaceAll(' ', '').split('->');
+  if (!output || inputs.includes('.')) return null;
+  const size = new Map<string, number | null>();
+  inputs.split(',').forEach((labels, operand) => {
+    const dims = facts.shapeOf(node.inputs[operand]);
+    [...labels].forEach((label, index) => size.set(label, size.get(label) ?? dims?.[index] ?? null));
+  });
+  return [[...output].map((label) => size.get(label) ?? null)];
+}
+
+function shapeSlice(node: Node, dims: Dims): Dims {
+  return dims.slice(node.int('start') ?? 0, node.int('end') ?? dims.length);
+}
+
+function outputIntegers(node: Node, facts: Shapes): Dims | null {
+  const integers = (index: number): Dims | null => facts.integersOf(node.inputs[index]);
+  switch (node.opType) {
+    case 'Shape': {
+      const dims = facts.shapeOf(node.inputs[0]);
+      return dims && shapeSlice(node, dims);
+    }
+    case 'Identity':
+    case 'Cast':
+    case 'Unsqueeze':
+    case 'Squeeze':
+    case 'Reshape':
+      return integers(0);
+    case 'Concat': {
+      const parts = node.inputs.map((_, index) => integers(index));
+      return parts.includes(null) ? unknownParts(node, facts) : (parts as Dims[]).flat();
+    }
+    case 'Gather': {
+      const data = integers(0);
+      const index = numbersOf(node.inputs[1]);
+      return data && index ? index.map((at) => data.at(at) ?? null) : null;
+    }
+    case 'Slice':
+      return slicedIntegers(node, facts);
+    case 'Add':
+      return zip(integers(0), integers(1), add);
+    case 'Mul':
+      return zip(integers(0), integers(1), multiply);
+    case 'Sub':
+      return zip(integers(0), integers(1), (a, b) => add(a, b === null ? null : -b));
+    case 'Div':
+      return zip(integers(0), integers(1), (a, b) => (a === null || !b ? null : Math.trunc(a / b)));
+    default:
+      return null;
+  }
+}
+
+/** Concat of shape parts of which some are unknown vectors of known length. */
+function unknownParts(node: Node, facts: Shapes): Dims | null {
+  const parts = node.inputs.map((value) => {
+    const known = facts.integersOf(value);
+    if (known) return known;
+    const shape = facts.shapeOf(value);
+    return shape?.length === 1 && shape[0] !== null && shape[0] <= 64 ? Array<null>(shape[0]).fill(null) : null;
+  });
+  return parts.includes(null) ? null : (parts as Dims[]).flat();
+}
+
+function slicedIntegers(node: Node, facts: Shapes): Dims | null {
+  const data = facts.integersOf(node.inputs[0]);
+  const start = node.ints('starts')?.[0] ?? facts.integersOf(node.inputs[1])?.[0];
+  const end = node.ints('ends')?.[0] ?? facts.integersOf(node.inputs[2])?.[0];
+  const step = node.inputs[4] ? numbersOf(node.inputs[4])?.[0] : 1;
+  if (!data || start == null || end == null || step !== 1) return null;
+  return data.slice(start, end);
+}
+
+function zip(left: Dims | null, right: Dims | null, combine: (a: number | null, b: number | null) => number | null): Dims | null {
+  if (!left || !right) return null;
+  const length = Math.max(left.length, right.length);
+  if (![1, length].includes(left.length) || ![1, length].includes(right.length)) return null;
+  const at = (dims: Dims, index: number): number | null => dims[dims.length === 1 ? 0 : index];
+  return Array.from({ length }, (_, index) => combine(at(left, index), at(right, index)));
+}
+
+function add(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? null : a + b;
+}
+
+function multiply(a: number | null, b: number | null): number | null {
+  return a === 0 || b === 0 ? 0 : a === null || b === null ? null : a * b;
+}
