@@ -30,16 +30,26 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const router = readRouter(candidate, region, facts);
   const count = bank.experts.length;
   const node = candidate.linear.node.name;
-  if (count > router.experts) return { node, reason: `it has ${router.experts} columns for ${count} experts` };
-  if (router.topK === null && count < router.experts) return { node, reason: `nothing is selected, yet ${router.experts} columns weigh ${count} branches` };
+  if (count > router.experts)
+    return { node, reason: `it has ${router.experts} columns for ${count} experts` };
+  if (router.topK === null && count < router.experts)
+    return { node, reason: `nothing is selected, yet ${router.experts} columns weigh ${count} branches` };
   const shared = sharedExperts(linears, region, facts);
   const complete = count === router.experts;
-  const known = new Set([candidate.linear.node, ...bank.branches.flatMap(({ up, gate }) => [...up.linears, ...(gate?.linears ?? [])]).map((each) => each.node), ...shared.flatMap(({ readers }) => readers)]);
+  const known = new Set([
+    candidate.linear.node,
+    ...bank.branches
+      .flatMap(({ up, gate }) => [...up.linears, ...(gate?.linears ?? [])])
+      .map((each) => each.node),
+    ...shared.flatMap(({ readers }) => readers),
+  ]);
   const reasons: string[] = [];
   const warnings = [...bank.warnings];
   if (!complete) {
     reasons.push(`the file holds ${count} of ${router.experts} experts`);
-    warnings.push(`the file holds ${count} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`);
+    warnings.push(
+      `the file holds ${count} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`,
+    );
   }
   const layer: MoeLayer = {
     id: '',
@@ -64,6 +74,13 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
 /** Experts in the order of the router's columns; in the order of the file where their columns are not known. */
 function numberExperts({ experts }: ExpertBank): Expert[] {
   return experts
-    .map(({ key, gate, up, down }, position): Expert => ({ id: '', index: key ?? position, kind: 'ffn', gate, up, down }))
+    .map(({ key, gate, up, down }, position): Expert => ({
+      id: '',
+      index: key ?? position,
+      kind: 'ffn',
+      gate,
+      up,
+      down,
+    }))
     .toSorted((a, b) => a.index - b.index);
 }

@@ -62,12 +62,21 @@ function colourOf(node: Node, colour: ReadonlyMap<Value, number>, facts: GraphFa
   return bits & (fromInput | fromRouter) ? bits : 0;
 }
 
-const residualOps = new Set(['Add', 'SkipLayerNormalization', 'SkipSimplifiedLayerNormalization', 'GatedAdd', 'Sum']);
+const residualOps = new Set([
+  'Add',
+  'SkipLayerNormalization',
+  'SkipSimplifiedLayerNormalization',
+  'GatedAdd',
+  'Sum',
+]);
 
 function isExit(node: Node, { colour, aliases }: Region, facts: GraphFacts): boolean {
   if (!residualOps.has(node.opType)) return false;
-  const operands = (node.opType.startsWith('Skip') ? node.inputs.slice(0, 2) : node.inputs).filter((value) => value !== null);
+  const operands = (node.opType.startsWith('Skip') ? node.inputs.slice(0, 2) : node.inputs).filter(
+    (value) => value !== null,
+  );
   const isBesides = (value: Value): boolean => !colour.has(value) && !facts.isDataless(value);
-  const isItself = (value: Value): boolean => aliases.has(value) && operands.some((other) => other !== value && colour.has(other));
+  const isItself = (value: Value): boolean =>
+    aliases.has(value) && operands.some((other) => other !== value && colour.has(other));
   return operands.some((value) => isBesides(value) || isItself(value));
 }

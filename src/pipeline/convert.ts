@@ -50,8 +50,9 @@ export async function convert(conversion: Conversion, progress: Progress): Promi
   const output = outputOf(conversion);
   refuseOverwriting(output, path, conversion.force);
   const records = config.data === null ? null : openRecords(config.data, path, config);
-  const calibrationRecords = records && limited(records, config.calibration.records);
-  const { model, stats } = await quantizeModel(path, calibrationRecords, config, progress);
+  const pool = config.calibration.balance.pool;
+  const data = records && { records, pool: pool === null ? [] : openRecords(pool, path, config) };
+  const { model, calibration } = await quantizeModel(path, data, config, progress);
   progress({ stage: 'write', detail: output });
   saveAtomically(model, output);
   const report = await verifyIfAsked(conversion, output, records, progress);
@@ -65,12 +66,11 @@ export async function convert(conversion: Conversion, progress: Progress): Promi
     expertBitsPerWeight: census.expertBitsPerWeight,
     census: census.rows,
     calibration:
-      stats &&
-      stats.map(({ id, tokens, experts }) => ({
+      calibration?.stats.map(({ id, tokens, experts }) => ({
         layer: id,
         tokens,
         experts: experts.map((expert) => ({ id: expert.id, tokens: expert.tokens })),
-      })),
+      })) ?? null,
     report,
   };
 }
