@@ -38,21 +38,30 @@ ${sections.map(({ id, title, content }) => markup`<section id="${id}">\n<h2>${ti
   return page.markup;
 }
 
-function listSections(report: Report): { id: string; title: string; content: Markup }[] {
+interface Section {
+  id: string;
+  title: string;
+  content: Markup;
+}
+
+function listSections(report: Report): Section[] {
   const { layers, calibration, recipe } = report;
-  const moe = [
-    { id: 'routing', title: 'Router agreement', section: routingSection },
-    { id: 'sqnr', title: 'Expert accuracy', section: sqnrSection },
-    { id: 'experts', title: 'Tokens per expert', section: expertsSection },
-  ].map(({ section, ...head }) => ({ ...head, content: section(report) }));
   return [
     { id: 'summary', title: 'Summary', content: summarySection(report) },
     { id: 'accuracy', title: 'Tasks', content: accuracySection(report) },
-    ...(layers.length === 0 ? [] : moe),
+    ...(layers.length === 0 ? [] : layerSections(report)),
     ...(calibration
       ? [{ id: 'channels', title: 'Outlier channels', content: channelsSection(calibration) }]
       : []),
     { id: 'sizes', title: 'Sizes and census', content: sizesSection(report) },
     ...(recipe ? [{ id: 'recipe', title: 'Recipe', content: recipeSection(recipe) }] : []),
+  ];
+}
+
+function layerSections(report: Report): Section[] {
+  return [
+    { id: 'routing', title: 'Router agreement', content: routingSection(report) },
+    { id: 'sqnr', title: 'Expert accuracy', content: sqnrSection(report) },
+    { id: 'experts', title: 'Tokens per expert', content: expertsSection(report) },
   ];
 }

@@ -1,4 +1,4 @@
-import { formatChange, formatCount, formatFigure, formatShare } from '../format.ts';
+import { formatCount, formatFigure, formatShare } from '../format.ts';
 import type { Report } from '../report.ts';
 import { type Markup, markup, nothing } from './markup.ts';
 import { htmlTable, numeric } from './table.ts';
@@ -14,7 +14,7 @@ function taskTable(tasks: Report['tasks']): Markup {
     formatCount(records),
     formatShare(reference),
     formatShare(quantized),
-    formatChange(quantized - reference),
+    (quantized - reference).toFixed(4),
     scoreBar(reference, quantized),
   ]);
   if (rows.length === 0) return markup`<p>The data has no tasks with answers.</p>\n`;

@@ -19,19 +19,23 @@ export function channelsSection({ layers }: Calibration): Markup {
 ${dumbbells(measured)}${figures('Largest channels of every layer', channelTable(measured))}`;
 }
 
+/** Layers whose ratio is not finite, as with a median of 0, appear in the table only. */
 function dumbbells(layers: { id: string; channels: Channels }[]): Markup {
-  const ratios = layers.map(({ id, channels }) => ({
-    id,
-    before: ratioOf(channels, 'before'),
-    after: ratioOf(channels, 'after'),
-  }));
+  const ratios = layers
+    .map(({ id, channels }) => ({
+      id,
+      before: ratioOf(channels, 'before'),
+      after: ratioOf(channels, 'after'),
+    }))
+    .filter(({ before, after }) => Number.isFinite(before + after));
+  if (ratios.length === 0) return nothing;
   const decades = Math.max(
     1,
     Math.ceil(Math.log10(Math.max(...ratios.flatMap(({ before, after }) => [before, after])))),
   );
   const x = (ratio: number) =>
     `${(left + ((right - left) * Math.log10(Math.max(ratio, 1))) / decades).toFixed(2)}%`;
-  const height = 24 + layers.length * rowHeight;
+  const height = 24 + ratios.length * rowHeight;
   const ticks = Array.from({ length: decades + 1 }, (_, i) => 10 ** i);
   const worst = ratios.reduce((most, other) => (other.before > most.before ? other : most));
   const description = `The worst layer is ${worst.id}: ${formatFigure(worst.before)} times the median before, ${formatFigure(worst.after)} times after.`;

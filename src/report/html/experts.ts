@@ -5,6 +5,8 @@ import { heatMap } from './heat-map.ts';
 import { type Markup, markup, nothing } from './markup.ts';
 import { figures, htmlTable, numeric } from './table.ts';
 
+const layersUnfolded = 12;
+
 /** Tokens per expert: who is covered, starved or unseen. */
 export function expertsSection(report: Report): Markup {
   const coverages = layerCoverage(report);
@@ -13,8 +15,9 @@ export function expertsSection(report: Report): Markup {
   );
   const experts = coverages.reduce((sum, coverage) => sum + coverage.experts.length, 0);
   const text = `Of ${formatCount(experts)} experts ${formatCount(starved)} are starved and ${formatCount(unseen)} unseen in the ${coverages[0].source} data.`;
+  const byLayer = coverageTable(report, coverages);
   return markup`<p>${text}${floorText(coverages)}</p>
-${coverageMap(coverages, text)}${coverageTable(report, coverages)}
+${coverageMap(coverages, text)}${coverages.length > layersUnfolded ? figures('Tokens by layer', byLayer) : byLayer}
 ${figures('Tokens of every expert', everyExpert(coverages))}`;
 }
 

@@ -1,4 +1,4 @@
-import { formatDb } from '../format.ts';
+import { formatDb, formatDecibels } from '../format.ts';
 import { median } from '../median.ts';
 import type { Report } from '../report.ts';
 import { identicalDb } from '../serialize-report.ts';
@@ -7,19 +7,18 @@ import { type Markup, markup, nothing } from './markup.ts';
 import { figures, htmlTable, numeric } from './table.ts';
 
 const steps = 7;
+/** Colours span at least this many dB below the best expert, so that small differences do not look alarming. */
+const smallestSpan = 14;
 
 /** SQNR of every expert: the lowest stand out. */
 export function sqnrSection({ layers }: Report): Markup {
   const values = layers.flatMap(({ experts }) => experts.flatMap(({ sqnrDb }) => sqnrDb ?? []));
   if (values.length === 0) return markup`<p>No expert saw a token.</p>\n`;
-  const low = Math.floor(Math.min(...values));
-  const high = Math.max(
-    low + steps,
-    Math.ceil(Math.max(...values.map((value) => Math.min(value, identicalDb)))),
-  );
+  const high = Math.ceil(Math.min(identicalDb, Math.max(...values)));
+  const low = Math.min(Math.floor(Math.min(...values)), high - smallestSpan);
   const edge = (step: number) => Math.round((low + ((high - low) * step) / steps) * 10) / 10;
   const stepOf = (value: number) => Math.min(steps - 1, Math.floor(((value - low) / (high - low)) * steps));
-  const text = `From ${formatDb(Math.min(...values))} dB to ${formatDb(Math.max(...values))} dB, ${formatDb(median(values))} dB at the median.`;
+  const text = `From ${formatDecibels(Math.min(...values))} to ${formatDecibels(Math.max(...values))}, ${formatDecibels(median(values))} at the median.`;
   const map = heatMap({
     title: 'SQNR of every expert: layers down, experts across',
     description: text,

@@ -1,4 +1,4 @@
-import { formatBytes, formatCount, formatDb, formatFigure, formatShare } from '../format.ts';
+import { formatBytes, formatCount, formatDecibels, formatFigure, formatShare } from '../format.ts';
 import { verdictText } from '../gate-text.ts';
 import { findOutliers } from '../outliers.ts';
 import type { Report } from '../report.ts';
@@ -69,7 +69,7 @@ function keyFigures({ size, output, layers, data }: Report): Markup {
     ['Top-1 agreement', formatShare(output.top1Agreement), `KL ${formatFigure(output.kl)} nats`],
     [
       'Output SQNR',
-      `${formatDb(output.sqnrDb)} dB`,
+      formatDecibels(output.sqnrDb),
       `${formatCount(data.records)} records, ${formatCount(data.tokens)} tokens`,
     ],
   ];
