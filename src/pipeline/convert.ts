@@ -16,6 +16,7 @@ import { takeCensus } from '../verify/census.ts';
 import { verify } from '../verify/verify.ts';
 import type { Progress } from './progress.ts';
 import { quantizeModel } from './quantize-model.ts';
+import { reportCalibration } from './report-calibration.ts';
 
 /** One conversion, from file to file. */
 export interface Conversion {
@@ -53,10 +54,12 @@ export async function convert(conversion: Conversion, progress: Progress): Promi
   const records = config.data === null ? null : openRecords(config.data, path, config);
   const pool = config.calibration.balance.pool;
   const data = records && { records, pool: pool === null ? [] : openRecords(pool, path, config) };
-  const { model, calibration } = await quantizeModel(path, data, config, progress);
+  const quantized = await quantizeModel(path, data, config, progress);
   progress({ stage: 'write', detail: output });
-  writeModel(model, output, { force: conversion.force, ...externalDataOf(config) });
-  const report = await verifyIfAsked(conversion, output, records, progress);
+  writeModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
+  const measured = await verifyIfAsked(conversion, output, records, progress);
+  const calibration = reportCalibration(quantized);
+  const report = measured && { ...measured, ...(calibration && { calibration }) };
   if (report && reportFolder) writeReport(report, reportFolder);
   const census = takeCensus(prepareModel(path), openModel(output));
   return {
@@ -67,7 +70,7 @@ export async function convert(conversion: Conversion, progress: Progress): Promi
     expertBitsPerWeight: census.expertBitsPerWeight,
     census: census.rows,
     calibration:
-      calibration?.stats.map(({ id, tokens, experts }) => ({
+      quantized.calibration?.stats.map(({ id, tokens, experts }) => ({
         layer: id,
         tokens,
         experts: experts.map((expert) => ({ id: expert.id, tokens: expert.tokens })),
