@@ -76,7 +76,8 @@ function joinedAt(value: Value, outputs: ReadonlyMap<Value, RegionLinear>): Regi
 
 function stripLayout(value: Value, outputs: ReadonlyMap<Value, RegionLinear>): Value {
   let root = value;
-  while (root.producer && !outputs.has(root) && layoutOps.has(root.producer.opType)) root = root.producer.inputs[0]!;
+  while (root.producer && !outputs.has(root) && layoutOps.has(root.producer.opType))
+    root = root.producer.inputs[0]!;
   return root;
 }
 
@@ -86,7 +87,8 @@ function partOf(value: Value, source: Value, width: number, { shapes }: GraphFac
   const before = shapes.shapeOf(source);
   const after = shapes.shapeOf(value);
   if (!before || !after) return null;
-  const axis = node.opType === 'Split' ? (node.int('axis') ?? 0) : (node.ints('axes') ?? numbersOf(node.inputs[3]))?.[0];
+  const axis =
+    node.opType === 'Split' ? (node.int('axis') ?? 0) : (node.ints('axes') ?? numbersOf(node.inputs[3]))?.[0];
   if (axis === undefined) return null;
   const at = positiveAxis(axis, before.length);
   const count = after[at];

@@ -45,8 +45,11 @@ function datalessValues(nodes: readonly Node[]): Set<Value> {
   const dataless = new Set<Value>();
   const isFree = (value: Value | null): boolean => !value || isConstant(value) || dataless.has(value);
   for (const node of nodes) {
-    const free = shapeOps.has(node.opType) || node.inputs.every((value, index) => isShapeInput(node, index) || isFree(value));
-    if (free && node.subgraphs.size === 0) for (const output of node.outputs) if (output) dataless.add(output);
+    const free =
+      shapeOps.has(node.opType) ||
+      node.inputs.every((value, index) => isShapeInput(node, index) || isFree(value));
+    if (free && node.subgraphs.size === 0)
+      for (const output of node.outputs) if (output) dataless.add(output);
   }
   return dataless;
 }

@@ -50,7 +50,9 @@ export function linearNode(node: Node, shapes: Shapes): LinearNode | null {
 export function linearRecord(linear: LinearNode, index: number | null, rows: RowPart = whole): Linear {
   const { view, rowAxis, colAxis, bias, node, weightInput } = linear;
   const stride = (of: StoredView, stackAxis: number | null): number =>
-    index === null ? 0 : index * (of.selector?.stride ?? (stackAxis === null ? 0 : of.axes[stackAxis].stride!));
+    index === null
+      ? 0
+      : index * (of.selector?.stride ?? (stackAxis === null ? 0 : of.axes[stackAxis].stride!));
   const matrix = matrixOf(view, rowAxis, colAxis, stride(view, linear.stackAxis));
   const count = rows.count ?? matrix.rows;
   return {
@@ -85,7 +87,13 @@ export function stackSize({ view, stackAxis }: LinearNode): number {
   return view.selector?.size ?? (stackAxis === null ? 1 : view.axes[stackAxis].size!);
 }
 
-function biasVector(bias: Bias, offset: number, start: number, step: number, count: number): NonNullable<Linear['bias']>['view'] {
+function biasVector(
+  bias: Bias,
+  offset: number,
+  start: number,
+  step: number,
+  count: number,
+): NonNullable<Linear['bias']>['view'] {
   const stride = bias.view.axes[bias.axis].stride!;
   return {
     source: bias.view.source,
@@ -142,7 +150,9 @@ function matMulOperands(node: Node, shapes: Shapes): Operands | null {
 
 /** The one leading axis above size 1 that numbers experts; null if there is none, undefined if there are several. */
 function stackAxisOf({ axes }: StoredView, count: number): number | null | undefined {
-  const stacked = axes.slice(0, Math.max(0, count)).flatMap(({ size, stride }, index) => (stride !== null && size !== 1 ? [index] : []));
+  const stacked = axes
+    .slice(0, Math.max(0, count))
+    .flatMap(({ size, stride }, index) => (stride !== null && size !== 1 ? [index] : []));
   return stacked.length > 1 ? undefined : (stacked[0] ?? null);
 }
 
@@ -175,8 +185,16 @@ function einsumOperands(node: Node, shapes: Shapes): Operands | null {
   return null;
 }
 
-function einsumAxes(view: StoredView, own: string, other: string, output: string, weightInput: number, input: Value): Operands | null {
-  const axisOf = (test: (label: string) => boolean): number[] => [...own].flatMap((label, index) => (test(label) ? [index] : []));
+function einsumAxes(
+  view: StoredView,
+  own: string,
+  other: string,
+  output: string,
+  weightInput: number,
+  input: Value,
+): Operands | null {
+  const axisOf = (test: (label: string) => boolean): number[] =>
+    [...own].flatMap((label, index) => (test(label) ? [index] : []));
   const contracted = axisOf((label) => other.includes(label) && !output.includes(label));
   const shared = axisOf((label) => other.includes(label) && output.includes(label));
   const free = axisOf((label) => !other.includes(label) && output.includes(label));
@@ -197,7 +215,13 @@ function gemmBias(node: Node, out: number, shapes: Shapes): Bias | null {
 const layout = new Set(['Squeeze', 'Unsqueeze', 'Reshape', 'Identity', 'Cast']);
 
 /** A bias that an Add (or BiasGelu) after the product brings in, possibly behind a squeeze or reshape. */
-function addedBias(product: Value, out: number, weight: StoredView, stackAxis: number | null, shapes: Shapes): { output: Value; bias: Bias } | null {
+function addedBias(
+  product: Value,
+  out: number,
+  weight: StoredView,
+  stackAxis: number | null,
+  shapes: Shapes,
+): { output: Value; bias: Bias } | null {
   const experts = weight.selector?.size ?? (stackAxis === null ? 1 : (weight.axes[stackAxis].size ?? 1));
   let value = product;
   for (let hops = 0; hops < 4; hops++) {
@@ -220,9 +244,14 @@ function addedBias(product: Value, out: number, weight: StoredView, stackAxis: n
 function biasAxes(view: StoredView, out: number, experts: number, index: Value | null): Bias | null {
   const axis = view.axes.findLastIndex(({ size, stride }) => size === out && stride !== null);
   if (axis < 0) return null;
-  const others = view.axes.flatMap(({ size, stride }, at) => (at !== axis && stride !== null && size !== 1 ? [at] : []));
-  if (index) return view.selector?.size === experts && others.length === 0 ? { view, axis, stackAxis: null } : null;
+  const others = view.axes.flatMap(({ size, stride }, at) =>
+    at !== axis && stride !== null && size !== 1 ? [at] : [],
+  );
+  if (index)
+    return view.selector?.size === experts && others.length === 0 ? { view, axis, stackAxis: null } : null;
   if (view.selector) return null;
   if (others.length === 0) return { view, axis, stackAxis: null };
-  return others.length === 1 && view.axes[others[0]].size === experts ? { view, axis, stackAxis: others[0] } : null;
+  return others.length === 1 && view.axes[others[0]].size === experts
+    ? { view, axis, stackAxis: others[0] }
+    : null;
 }
