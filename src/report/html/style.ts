@@ -55,7 +55,7 @@ thead th { color: var(--soft); font-weight: 500; vertical-align: bottom; }
 tbody th { font-weight: 500; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 thead .n { white-space: normal; }
-#summary td:last-child { min-width: 12rem; }
+th small { display: block; color: var(--soft); font-weight: 400; }
 details { margin: .5rem 0; }
 summary { cursor: pointer; color: var(--b); }
 svg { display: inline-block; vertical-align: middle; }
