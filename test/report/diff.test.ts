@@ -169,6 +169,14 @@ describe('reports of other data or models are refused', () => {
   });
 });
 
+test('records that do not add up to the figures are refused', () => {
+  const current = structuredClone(baseline);
+  current.layers[1].router.local.topKAgreement -= 0.1;
+  expect(() => diffReports(baseline, current, {})).toThrow(
+    /REPORT_INCONSISTENT[\s\S]*local\.topKAgreement L1/,
+  );
+});
+
 test('another reference model is noted', () => {
   const current = structuredClone(baseline);
   current.reference.sha256 = 'ee55';
