@@ -177,6 +177,23 @@ test('records that do not add up to the figures are refused', () => {
   );
 });
 
+test('tasks without answers take no part', () => {
+  const unanswered = structuredClone(baseline);
+  const { tasks, task, exactMatch } = unanswered.records!;
+  delete unanswered.tasks.rom;
+  for (const side of ['reference', 'quantized'] as const) {
+    exactMatch[side] = exactMatch[side].map((value, i) => (tasks[task[i]!] === 'rom' ? Number.NaN : value));
+  }
+  const current = structuredClone(unanswered);
+  current.layers[0].experts[0].sqnrDb! -= 1;
+  const { gates, moved } = diffReports(unanswered, current, { 'drop.task': 0, 'drop.task.mean': 0 });
+  expect(moved).toHaveLength(1);
+  expect(gates.map(({ ok, value, p }) => [ok, Math.abs(value), p])).toEqual([
+    [true, 0, 1],
+    [true, 0, 1],
+  ]);
+});
+
 test('another reference model is noted', () => {
   const current = structuredClone(baseline);
   current.reference.sha256 = 'ee55';
