@@ -68,12 +68,7 @@ function gateTable(gates: readonly Gate[]): string {
 
 function outlierList(report: Report): string {
   const outliers = findOutliers(report).slice(0, 5);
-  return outliers
-    .map(
-      ({ layer, expert, finding }) =>
-        `- **${escapeCell(expert === undefined ? layer : `${layer} expert ${expert}`)}**: ${finding}`,
-    )
-    .join('\n');
+  return outliers.map(({ place, finding }) => `- **${escapeCell(place)}**: ${finding}`).join('\n');
 }
 
 function taskTable(tasks: Report['tasks']): string {

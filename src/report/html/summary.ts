@@ -24,8 +24,7 @@ function verdict({ gates }: Report): Markup {
 function suspects(report: Report): Markup {
   const outliers = findOutliers(report);
   if (outliers.length === 0) return nothing;
-  const items = outliers.slice(0, outliersShown).map(({ layer, expert, finding }) => {
-    const place = expert === undefined ? layer : `${layer} expert ${expert}`;
+  const items = outliers.slice(0, outliersShown).map(({ place, finding }) => {
     return markup`<li><strong>${place}</strong>: ${finding}</li>\n`;
   });
   const more = outliers.length - items.length;
