@@ -122,6 +122,7 @@ function nextStep(value: Value, context: Context): Step | null {
   const isRouting = (input: Value | null): input is Value => input !== null && bits(input) === fromRouter;
   const plain: Step = { value: output, weighing: null, selection: null, sum: null, isJoin: false };
   if (layoutOps.has(node.opType) && index === 0) return plain;
+  if (node === context.bank.joinedBias) return plain;
   switch (node.opType) {
     case 'Mul': {
       const [other] = rest;

@@ -207,6 +207,8 @@ function matMulShape(node: Node, facts: Shapes): (Dims | null)[] | null {
   const a = transposed(facts.shapeOf(node.inputs[0]), node.int('transA'));
   const b = transposed(facts.shapeOf(node.inputs[1]), node.int('transB'));
   if (!a || !b || a.length < 2 || b.length < 2) return null;
+  const [left, right] = [a.at(-1)!, b.at(-2)!];
+  if (left !== null && right !== null && left !== right) return null;
   return [[...broadcast(a.slice(0, -2), b.slice(0, -2)), a.at(-2)!, b.at(-1)!]];
 }
 
