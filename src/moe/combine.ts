@@ -1,7 +1,7 @@
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import { axesOf, positiveAxis } from './axes.ts';
-import { scalarOf } from './constant.ts';
+import { isZero, scalarOf } from './constant.ts';
 import type { Evidence } from './describe-layer.ts';
 import { layoutOps, shapeOps } from './operators.ts';
 import type { RegionLinear } from './levels.ts';
@@ -168,7 +168,8 @@ function isOnlyMeasured(node: Node): boolean {
 
 /** Another part of the routed sum, or zeros to add to. */
 function isPart(input: Value | null, { facts, fromDowns, fromOthers }: Context): boolean {
-  return input === null || facts.isDataless(input) || (fromDowns.has(input) && !fromOthers.has(input));
+  if (input === null) return true;
+  return facts.isDataless(input) ? isZero(input) : fromDowns.has(input) && !fromOthers.has(input);
 }
 
 /** Row numbers: they depend on the routing, on nothing but shapes, or on nothing that experts made. */

@@ -54,7 +54,8 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   }
   if (linears.some(({ isSwapped }) => isSwapped))
     reasons.push('the shapes of its weights do not fit: ONNX Runtime refuses such a file');
-  if (bank.activation.name === 'unknown') reasons.push('the function between the first linears and the last is not a known activation');
+  if (bank.activation.name === 'unknown')
+    reasons.push('the function between the first linears and the last is not a known activation');
   const boundary = boundaryOf(evidence, router);
   if (typeof boundary === 'string') reasons.push(boundary);
   const form = dispatchForm(evidence, router);

@@ -333,6 +333,10 @@ function outputIntegers(node: Node, facts: Shapes): Dims | null {
     }
     case 'Slice':
       return slicedIntegers(node, facts);
+    case 'Equal':
+      return zip(integers(0), integers(1), (a, b) => (a === null || b === null ? null : Number(a === b)));
+    case 'Not':
+      return integers(0)?.map((each) => (each === null ? null : Number(!each))) ?? null;
     case 'Add':
       return zip(integers(0), integers(1), add);
     case 'Mul':
