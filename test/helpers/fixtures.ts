@@ -245,3 +245,25 @@ function initializer(name: string, type: number, raw: Uint8Array, ...dims: numbe
 function body(graph: Uint8Array): Uint8Array {
   return message([1, 'body'], [20, 5], [6, graph]);
 }
+
+/** Two tensors in a file beside the model, which has to hold at least 64 bytes. */
+export function externalModel(location: string): Uint8Array {
+  const tensor = (name: string, offset: number): Fields[0] => [
+    5,
+    message(
+      [1, 8],
+      [2, 1],
+      [8, name],
+      [13, message([1, 'location'], [2, location])],
+      [13, message([1, 'offset'], [2, String(offset)])],
+      [13, message([1, 'length'], [2, '32'])],
+      [14, 1],
+    ),
+  ];
+  return modelOf([
+    [1, node('Add', ['a', 'b'], ['y'])],
+    tensor('a', 0),
+    tensor('b', 32),
+    [12, valueInfo('y', 'float32', [8])],
+  ]);
+}
