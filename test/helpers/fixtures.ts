@@ -1,3 +1,5 @@
+import { encodeModel } from '../../src/onnx/save-model.ts';
+import { makeModel } from './make-model.ts';
 import type { Fields } from './wire.ts';
 import { bytesOf, message, modelOf, node, valueInfo, varint } from './wire.ts';
 
@@ -266,4 +268,17 @@ export function externalModel(location: string): Uint8Array {
     tensor('b', 32),
     [12, valueInfo('y', 'float32', [8])],
   ]);
+}
+
+/** Constants in every form, all read. */
+export function manyConstants(): Uint8Array {
+  const model = makeModel({ x: ['float32', [2]] }, (b, x) => {
+    const shape = b.op('Concat', [b.ints([1]), b.op('Constant', [], { value_ints: [2] })], { axis: 0 });
+    const axis = b.op('Constant', [], { value_int: 0 });
+    const scale = b.op('Identity', [b.op('Constant', [], { value_float: { f: 2 } })]);
+    const label = b.op('Constant', [], { value_strings: { strings: ['a', 'b'] } });
+    const scaled = b.op('Mul', [b.op('Reshape', [x, shape]), scale]);
+    return { y: b.op('Squeeze', [scaled, axis]), label: b.op('Identity', [label]) };
+  });
+  return encodeModel(model);
 }

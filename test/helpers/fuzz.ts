@@ -4,7 +4,7 @@ import { inlineFunctions } from '../../src/onnx/inline-functions.ts';
 import { decodeModel } from '../../src/onnx/open-model.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
 import { changeField } from './wire.ts';
-import { everyMessage, externalModel, functionCall, loopAndScan } from './fixtures.ts';
+import { everyMessage, externalModel, functionCall, loopAndScan, manyConstants } from './fixtures.ts';
 
 /** A seeded generator of numbers in [0, 1) (mulberry32). */
 export function randomOf(seed: number): () => number {
@@ -72,7 +72,13 @@ export function mutant(random: () => number): Uint8Array {
   return mutations[pick(mutations.length)](Buffer.from(bytes), pick(bytes.length), pick);
 }
 
-const fixtures = [everyMessage(), loopAndScan(), functionCall(), externalModel('weights.bin')];
+const fixtures = [
+  everyMessage(),
+  loopAndScan(),
+  functionCall(),
+  externalModel('weights.bin'),
+  manyConstants(),
+];
 
 /**
  * Does with a file what the program does: opens it, reads every weight, changes and saves it.

@@ -48,6 +48,11 @@ export function valueInfo(name: string, type: DataType, dims: readonly number[])
   return message([1, name], [2, message([1, message([1, codeOf(type)], [2, shape])])]);
 }
 
+/** One entry of the place of a tensor in a file beside the model. */
+export function externalEntry(key: string, value: string): Fields[0] {
+  return [13, message([1, key], [2, value])];
+}
+
 /** Which fields of which ONNX messages are messages themselves. */
 const nested: Record<string, Record<number, string>> = {
   model: { 7: 'graph', 8: 'leaf', 14: 'leaf', 25: 'function' },

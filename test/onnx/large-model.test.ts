@@ -6,7 +6,7 @@ import { decodeModel, openModel } from '../../src/onnx/open-model.ts';
 import { saveModel } from '../../src/onnx/save-model.ts';
 import type { ByteSource } from '../../src/tensor/source.ts';
 import { readFloats } from '../../src/tensor/view.ts';
-import { message, modelOf, varint } from '../helpers/wire.ts';
+import { externalEntry, message, modelOf, varint } from '../helpers/wire.ts';
 import type { Fields } from '../helpers/wire.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-large-'));
@@ -20,9 +20,11 @@ function sparseModel(tensors: number): string {
   const data = join(folder, 'weights.bin');
   writeFileSync(data, '');
   truncateSync(data, tensors * gigabyte);
-  const entry = (key: string, value: string): Fields[0] => [13, message([1, key], [2, value])];
   const fields = Array.from({ length: tensors }, (_, index): Fields[0] => {
-    const place: Fields = [entry('location', 'weights.bin'), entry('offset', String(index * gigabyte))];
+    const place: Fields = [
+      externalEntry('location', 'weights.bin'),
+      externalEntry('offset', String(index * gigabyte)),
+    ];
     return [5, message([1, elements], [2, 1], [8, `w${index}`], ...place, [14, 1])];
   });
   const path = join(folder, 'sparse.onnx');
@@ -71,19 +73,18 @@ function inlineModel(
   });
   const graphLength = parts.reduce((sum, part) => sum + part.length + bytesEach, 0);
   const start = Buffer.concat([message([1, 10]), varint(7 * 8 + 2), varint(graphLength)]);
-  const stride = parts.map((part) => part.length + bytesEach);
-  const starts = stride.map(
-    (
-      (at) => (length: number) =>
-        (at += length) - length
-    )(start.length),
-  );
+  const starts: number[] = [];
+  let end = start.length;
+  for (const part of parts) {
+    starts.push(end);
+    end += part.length + bytesEach;
+  }
   let total = 0;
   return {
     readBytes: () => total,
     source: {
-      byteLength: start.length + graphLength,
-      read(offset = 0, length = start.length + graphLength - offset) {
+      byteLength: end,
+      read(offset = 0, length = end - offset) {
         total += length;
         onRead(length);
         const bytes = Buffer.alloc(length);
