@@ -42,21 +42,20 @@ export function unpackTrits(bytes: Uint8Array, count: number): Uint8Array<ArrayB
   return digits;
 }
 
-function packBits(codes: ArrayLike<number>, bits: number): Uint8Array<ArrayBuffer> {
+function packBits(codes: ArrayLike<number>, bits: 2 | 4): Uint8Array<ArrayBuffer> {
   const perByte = 8 / bits;
   const mask = (1 << bits) - 1;
   const bytes = new Uint8Array(Math.ceil(codes.length / perByte));
   for (let i = 0; i < codes.length; i++) {
-    bytes[Math.floor(i / perByte)] |= (codes[i] & mask) << ((i % perByte) * bits);
+    bytes[(i / perByte) | 0] |= (codes[i] & mask) << ((i % perByte) * bits);
   }
   return bytes;
 }
 
-function unpackBits(bytes: Uint8Array, count: number, bits: number): Uint8Array<ArrayBuffer> {
+function unpackBits(bytes: Uint8Array, count: number, bits: 2 | 4): Uint8Array<ArrayBuffer> {
   const perByte = 8 / bits;
   const mask = (1 << bits) - 1;
   const codes = new Uint8Array(count);
-  for (let i = 0; i < count; i++)
-    codes[i] = (bytes[Math.floor(i / perByte)] >> ((i % perByte) * bits)) & mask;
+  for (let i = 0; i < count; i++) codes[i] = (bytes[(i / perByte) | 0] >> ((i % perByte) * bits)) & mask;
   return codes;
 }
