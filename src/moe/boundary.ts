@@ -117,7 +117,7 @@ function readRouting(
   const [{ value, isTransposed }] = sources;
   if (sources.some((source) => source.value !== value)) return 'its experts are weighed by unequal tables';
   const dims = facts.shapes.shapeOf(value);
-  if (first.node.opType === 'Einsum' && bank.isStacked && dims?.length === 3)
+  if (first.node.opType === 'Einsum' && sumsExpertsAndSlots(first.node))
     return { kind: 'combine', weights: value, appliesTo: 'output' };
   if (dims?.at(-1) === router.experts) return denseRouting(value, tokenIndex, evidence, router);
   if (isTransposed) return 'the weights of the chosen experts are transposed';
@@ -127,6 +127,13 @@ function readRouting(
   if (!indices)
     return 'the table of chosen experts was not found, or more than it decides which tokens an expert gets';
   return topK(indices, value, router, evidence);
+}
+
+/** True for a combine einsum such as `tec,ecd->td`: weights and outputs share an axis of experts and one of slots. */
+function sumsExpertsAndSlots(node: Node): boolean {
+  const [inputs, output = ''] = (node.string('equation') ?? '').replaceAll(' ', '').split('->');
+  const [first, second = ''] = inputs.split(',');
+  return [...first].filter((label) => second.includes(label) && !output.includes(label)).length === 2;
 }
 
 function topK(indices: Value, weights: Value, router: Router, { facts }: Evidence): Routing | string {

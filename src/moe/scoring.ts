@@ -66,7 +66,7 @@ function scoringOf(used: ReadonlySet<Node>, selections: readonly Node[], region:
   if (nodes.some(({ opType }) => opType === 'Sigmoid')) return 'sigmoid';
   const softmaxes = nodes.filter(({ opType }) => opType === 'Softmax');
   if (softmaxes.length === 0) return 'unknown';
-  if (selections.length === 0) return 'dense-softmax';
+  if (!nodes.some(({ opType }) => opType === 'TopK' || opType === 'ArgMax')) return 'dense-softmax';
   if (softmaxes.some(isThresholded)) return 'sparsemixer';
   return softmaxes.every((node) => after.has(node)) ? 'topk-softmax' : 'softmax';
 }
