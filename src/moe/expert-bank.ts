@@ -52,8 +52,7 @@ export function expertBank(linears: readonly RegionLinear[], region: Region, fac
   if (routed.length === 0) return failure('no linear behind it is chosen by its output', linears[0]);
   const inner = new Set(routed.flatMap(({ origins }) => origins));
   const downs = routed.filter((linear) => linear.origins.length > 0 && !inner.has(linear));
-  if (downs.length === 0)
-    return failure('what it selects is a single linear, not an expert of two', routed[0]);
+  if (downs.length === 0) return singleLinears(routed, region);
   const branches = downs.map((down) => readBranch(down, facts));
   const missing = branches.indexOf(null);
   if (missing >= 0) return failure('the first linears of an expert were not found', downs[missing]);

@@ -17,7 +17,7 @@ export function readRouter(candidate: RouterCandidate, region: Region, facts: Gr
     linear: linearRecord(candidate.linear, null),
     experts: candidate.experts,
     topK: topKOf(selections, candidate.experts, facts),
-    scoring: scoringOf(used, selections, region),
+    scoring: candidate.linear.fused === 'Sigmoid' ? 'sigmoid' : scoringOf(used, selections, region),
     renormalized: isRenormalized(used, selections, region),
     bias: candidate.linear.bias !== null || hasSelectionBias(used, selections, candidate.experts, facts),
     logits: candidate.logits,
