@@ -5,7 +5,8 @@ import { makeBatches } from '../data/batches.ts';
 import type { DataRecord } from '../data/record.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
 import { foldSmoothing } from '../emit/fold-smoothing.ts';
-import { intExperts } from '../emit/int-experts.ts';
+import { groupedFfn } from '../emit/grouped-ffn.ts';
+import { intForm } from '../emit/int-form.ts';
 import type { QuantizedExpert } from '../emit/quantized-expert.ts';
 import { Fault } from '../fault.ts';
 import { layerRecord, writeModelRecord } from '../moe/model-record.ts';
@@ -83,7 +84,7 @@ async function quantizeLayer(
   const smoothing = stats ? smoothLayer(layer, stats, config.smoothing) : noSmoothing;
   const quantized = await quantizeExperts(layer, stats, smoothing, { config, scheme });
   if (smoothing.input) foldSmoothing(model, layer, smoothing.input);
-  emitLayer(model, layer, intExperts(layer, { activationBits, weightsOf: ({ id }) => quantized.get(id)! }));
+  emitLayer(model, layer, groupedFfn(layer, ({ id }) => quantized.get(id)!, intForm(activationBits)));
 }
 
 async function quantizeExperts(
