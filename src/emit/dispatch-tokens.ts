@@ -1,4 +1,5 @@
-import type { Expert, Routing } from '../moe/moe-layer.ts';
+import type { Expert } from '../moe/moe-layer.ts';
+import type { ExplicitRouting } from '../moe/spell-out-routing.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 
@@ -22,7 +23,7 @@ export interface Dispatch {
 /** Turns the routing of a layer into pairs for `experts`; tokens of experts that are not listed make no pair. */
 export function dispatchTokens(
   b: Builder,
-  routing: Routing,
+  routing: ExplicitRouting,
   experts: readonly Expert[],
   routerWidth: number,
 ): Dispatch {
@@ -51,7 +52,11 @@ interface Pairs {
   weights: Value;
 }
 
-function topKPairs(b: Builder, routing: Extract<Routing, { kind: 'topk' }>, ids: readonly number[]): Pairs {
+function topKPairs(
+  b: Builder,
+  routing: Extract<ExplicitRouting, { kind: 'topk' }>,
+  ids: readonly number[],
+): Pairs {
   const flat = b.op('Reshape', [routing.indices, b.ints([1, -1])]);
   const indices = b.op('Cast', [flat], { to: 7 }, { name: 'indices' });
   const chosen = b.op('Equal', [indices, b.constant('ids', 'int64', [ids.length, 1], ids)]);
@@ -68,7 +73,7 @@ function topKPairs(b: Builder, routing: Extract<Routing, { kind: 'topk' }>, ids:
 
 function densePairs(
   b: Builder,
-  routing: Extract<Routing, { kind: 'dense' | 'combine' }>,
+  routing: Extract<ExplicitRouting, { kind: 'dense' | 'combine' }>,
   ids: readonly number[],
   routerWidth: number,
 ): Pairs {
@@ -88,7 +93,7 @@ function densePairs(
 /** Routing weights as [E, T]. */
 function denseWeights(
   b: Builder,
-  routing: Extract<Routing, { kind: 'dense' | 'combine' }>,
+  routing: Extract<ExplicitRouting, { kind: 'dense' | 'combine' }>,
   experts: number,
 ): Value {
   if (routing.kind === 'dense' && routing.expertAxis === 'first')

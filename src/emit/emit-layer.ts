@@ -1,5 +1,7 @@
 import { Fault } from '../fault.ts';
 import type { Boundary, MoeLayer } from '../moe/moe-layer.ts';
+import type { ExplicitRouting } from '../moe/spell-out-routing.ts';
+import { explicitRouting } from '../moe/spell-out-routing.ts';
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
@@ -20,7 +22,8 @@ import { splitByExpert } from './split-by-expert.ts';
  * @throws Fault MOE_NOT_QUANTIZABLE when the layer has no boundary
  */
 export function emitLayer(model: Model, layer: MoeLayer, emitter: ExpertEmitter): EmittedExpert[] {
-  const { input, output, routing } = boundaryOf(layer);
+  const { input, output } = boundaryOf(layer);
+  const routing = explicitRouting(layer);
   const b = builder(model.graph, `moeq/${layer.id}`);
   const tokens = tokenRows(b, input, layer.hidden);
   const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
@@ -57,7 +60,7 @@ function addCopies(
   sum: Value,
   tokens: Value,
   { experts, router }: MoeLayer,
-  routing: Boundary['routing'],
+  routing: ExplicitRouting,
 ): Value {
   const copies = experts.filter(({ kind }) => kind === 'copy');
   if (copies.length === 0) return sum;
@@ -66,11 +69,7 @@ function addCopies(
 }
 
 /** Gives the readers of the old output the new sum, in the old element type and shape. */
-function replaceOutput(
-  b: Builder,
-  { input, output }: Pick<Boundary, 'input' | 'output'>,
-  sum: Value,
-): void {
+function replaceOutput(b: Builder, { input, output }: Pick<Boundary, 'input' | 'output'>, sum: Value): void {
   const dtype = output.dtype ?? input.dtype ?? 'float32';
   const typed = dtype === 'float32' ? sum : b.op('Cast', [sum], { to: codeOf(dtype) });
   const isFlat = output.shape?.length === 2;

@@ -49,10 +49,20 @@ export function groupedFfn(
       linears: readonly QuantizedLinear[],
     ): Value => {
       const products = linears.map(({ weight }, i) =>
-        form.product(builder(b.graph, `moeq/${experts[i].id}`), name, weight, { ...input, operand: parts[i] }),
+        form.product(builder(b.graph, `moeq/${experts[i].id}`), name, weight, {
+          ...input,
+          operand: parts[i],
+        }),
       );
       const all = b.op('Concat', products, { axis: 0 }, { name: `${name}/products` });
-      return finish(b, { name, result }, { all, scales: input.scales }, linears, dispatch, form.channelScalesApart);
+      return finish(
+        b,
+        { name, result },
+        { all, scales: input.scales },
+        linears,
+        dispatch,
+        form.channelScalesApart,
+      );
     };
     const split = ({ operand }: Operand): Value[] =>
       splitByExpert(b, operand, dispatch.counts, experts.length);

@@ -1,5 +1,5 @@
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
-import { packBits } from '../tensor/pack.ts';
+import { packCrumbs, packNibbles } from '../tensor/pack.ts';
 
 /** ONNX integer types that hold signed weight codes. */
 export type CodeType = 'int2' | 'int4' | 'int8';
@@ -13,5 +13,5 @@ export function storageOf({ bits }: Pick<QuantizedTensor, 'bits'>): CodeType {
 /** Codes in ONNX raw form: below a byte packed, the first in the low bits. */
 export function packCodes(codes: Int8Array, dtype: CodeType): Uint8Array {
   if (dtype === 'int8') return new Uint8Array(codes.buffer, codes.byteOffset, codes.length);
-  return packBits(codes, dtype === 'int2' ? 2 : 4);
+  return dtype === 'int2' ? packCrumbs(codes) : packNibbles(codes);
 }

@@ -1,5 +1,6 @@
 import type { Value } from '../onnx/value.ts';
 import { scalarOf } from './constant.ts';
+import { elementwiseOps } from './operators.ts';
 import type { Activation } from './moe-layer.ts';
 import { erf, evaluate } from './scalar-function.ts';
 
@@ -19,7 +20,10 @@ const probes = [-9.3, -3.1, -1.7, -0.6, -0.2, 0.3, 0.9, 1.6, 2.8, 4.1, 8.7];
  * Names the elementwise function between the leaves and `value` by its values: it is evaluated on a grid and compared
  * with every known activation. This sees through any way of writing it.
  */
-export function fitActivation<Leaf extends { names: LeafNames }>(value: Value, leaves: readonly Leaf[]): FittedActivation<Leaf> {
+export function fitActivation<Leaf extends { names: LeafNames }>(
+  value: Value,
+  leaves: readonly Leaf[],
+): FittedActivation<Leaf> {
   const [first, second] = leaves;
   const constants = constantsBetween(value, new Set(leaves.flatMap(({ names }) => names)));
   const unknown: Activation = { name: 'unknown', alpha: 1, limit: null, upOffset: 0 };
@@ -40,7 +44,11 @@ export function fitActivation<Leaf extends { names: LeafNames }>(value: Value, l
 }
 
 /** What an activation computes; the reference for fitting and for anyone who runs a layer anew. */
-export function activate({ name, alpha, limit, upOffset }: Activation, gate: number | null, up: number): number {
+export function activate(
+  { name, alpha, limit, upOffset }: Activation,
+  gate: number | null,
+  up: number,
+): number {
   const cut = limit ?? Infinity;
   if (gate === null) return functions[name](up, alpha);
   return functions[name](Math.min(gate, cut), alpha) * (Math.min(cut, Math.max(-cut, up)) + upOffset);
@@ -59,7 +67,10 @@ const functions: Record<Activation['name'], (x: number, alpha: number) => number
 function agrees(value: Value, activation: Activation, gate: LeafNames | null, up: LeafNames): boolean {
   return probes.every((u) =>
     (gate ? probes : [0]).every((g) => {
-      const leaves = new Map([...up.map((name) => [name, u] as const), ...(gate ?? []).map((name) => [name, g] as const)]);
+      const leaves = new Map([
+        ...up.map((name) => [name, u] as const),
+        ...(gate ?? []).map((name) => [name, g] as const),
+      ]);
       const actual = evaluate(value, leaves);
       const expected = activate(activation, gate && g, u);
       return actual !== null && Math.abs(actual - expected) <= 1e-5 * (1 + Math.abs(expected));
@@ -101,7 +112,8 @@ function constantsBetween(value: Value, leaves: ReadonlySet<Value>): number[] {
       if (attribute !== undefined) numbers.add(attribute);
     }
     if (node?.opType === 'QuickGelu') numbers.add(node.float('alpha') ?? 1.702);
-    node?.inputs.forEach((input) => input && pending.push(input));
+    const inputs = node && elementwiseOps.has(node.opType) ? node.inputs : (node?.inputs.slice(0, 1) ?? []);
+    inputs.forEach((input) => input && pending.push(input));
   }
   return [...numbers].filter((number) => Math.abs(number) < 1e6).slice(0, 8);
 }

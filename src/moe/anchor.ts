@@ -44,11 +44,18 @@ export function routerCandidates(facts: GraphFacts, rejected: Rejection[]): Rout
 }
 
 function candidate(linear: LinearNode, anchor: Node): RouterCandidate {
-  return { linear, logits: linear.output, experts: linear.out, x: aliasRoot(linear.input), anchors: [anchor] };
+  return {
+    linear,
+    logits: linear.output,
+    experts: linear.out,
+    x: aliasRoot(linear.input),
+    anchors: [anchor],
+  };
 }
 
 function isAnchor(node: Node, facts: GraphFacts): boolean {
-  if (node.opType === 'TopK') return node.int('k') !== undefined || facts.shapes.integersOf(node.inputs[1])?.[0] != null;
+  if (node.opType === 'TopK')
+    return node.int('k') !== undefined || facts.shapes.integersOf(node.inputs[1])?.[0] != null;
   return node.opType === 'ArgMax' || node.opType === 'Softmax';
 }
 
@@ -61,7 +68,19 @@ function refuse({ out, in: width, node, stackAxis, view }: LinearNode): string |
   return null;
 }
 
-const through = new Set([...elementwiseOps, ...layoutOps, 'Softmax', 'LogSoftmax', 'GatherElements', 'ScatterElements', 'TopK', 'Gather', 'Concat', 'Slice', 'Split']);
+const through = new Set([
+  ...elementwiseOps,
+  ...layoutOps,
+  'Softmax',
+  'LogSoftmax',
+  'GatherElements',
+  'ScatterElements',
+  'TopK',
+  'Gather',
+  'Concat',
+  'Slice',
+  'Split',
+]);
 
 /** Linears that a value descends from without reduction. */
 export function linearSources(value: Value, facts: GraphFacts): LinearNode[] {

@@ -1,4 +1,5 @@
 import type { RouterCandidate } from './anchor.ts';
+import { boundaryOf } from './boundary.ts';
 import { dispatchForm } from './dispatch-form.ts';
 import type { ExpertBank } from './expert-bank.ts';
 import type { GraphFacts } from './graph-facts.ts';
@@ -30,29 +31,47 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const router = readRouter(candidate, region, facts);
   const count = bank.experts.length;
   const node = candidate.linear.node.name;
-  if (count > router.experts) return { node, reason: `it has ${router.experts} columns for ${count} experts` };
-  if (router.topK === null && count < router.experts) return { node, reason: `nothing is selected, yet ${router.experts} columns weigh ${count} branches` };
+  if (count > router.experts)
+    return { node, reason: `it has ${router.experts} columns for ${count} experts` };
+  if (router.topK === null && count < router.experts)
+    return { node, reason: `nothing is selected, yet ${router.experts} columns weigh ${count} branches` };
   const shared = sharedExperts(linears, region, facts);
   const complete = count === router.experts;
-  const known = new Set([candidate.linear.node, ...bank.branches.flatMap(({ up, gate }) => [...up.linears, ...(gate?.linears ?? [])]).map((each) => each.node), ...shared.flatMap(({ readers }) => readers)]);
+  const known = new Set([
+    candidate.linear.node,
+    ...bank.branches
+      .flatMap(({ up, gate }) => [...up.linears, ...(gate?.linears ?? [])])
+      .map((each) => each.node),
+    ...shared.flatMap(({ readers }) => readers),
+  ]);
   const reasons: string[] = [];
   const warnings = [...bank.warnings];
   if (!complete) {
     reasons.push(`the file holds ${count} of ${router.experts} experts`);
-    warnings.push(`the file holds ${count} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`);
+    warnings.push(
+      `the file holds ${count} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`,
+    );
   }
+  if (linears.some(({ isSwapped }) => isSwapped))
+    reasons.push('the shapes of its weights do not fit: ONNX Runtime refuses such a file');
+  if (bank.activation.name === 'unknown')
+    reasons.push('the function between the first linears and the last is not a known activation');
+  const boundary = boundaryOf(evidence, router);
+  if (typeof boundary === 'string') reasons.push(boundary);
+  const form = dispatchForm(evidence, router);
   const layer: MoeLayer = {
     id: '',
-    form: dispatchForm(evidence, router),
+    form,
     router,
     routers: 1,
     experts: numberExperts(bank),
     hidden: bank.hidden,
     intermediate: bank.intermediate,
+    gated: bank.branches[0].gate !== null,
     activation: bank.activation,
     shared: shared[0]?.shared ?? null,
     norm: normOf(region.input, known, facts),
-    boundary: null,
+    boundary: typeof boundary === 'string' ? null : boundary,
     complete,
     quantizable: reasons.length === 0,
     reason: reasons.join('; '),
@@ -64,6 +83,13 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
 /** Experts in the order of the router's columns; in the order of the file where their columns are not known. */
 function numberExperts({ experts }: ExpertBank): Expert[] {
   return experts
-    .map(({ key, gate, up, down }, position): Expert => ({ id: '', index: key ?? position, kind: 'ffn', gate, up, down }))
+    .map(({ key, gate, up, down }, position): Expert => ({
+      id: '',
+      index: key ?? position,
+      kind: 'ffn',
+      gate,
+      up,
+      down,
+    }))
     .toSorted((a, b) => a.index - b.index);
 }

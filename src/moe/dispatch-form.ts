@@ -13,7 +13,9 @@ export function dispatchForm({ bank, region }: Evidence, router: Router): Dispat
   if (down.stackAxis !== null) {
     if (!isChosen) return 'dense';
     if (router.topK === null) return 'soft';
-    return first.input.producer?.opType === 'Einsum' || first.input.producer?.opType === 'MatMul' ? 'capacity' : 'dense';
+    return first.input.producer?.opType === 'Einsum' || first.input.producer?.opType === 'MatMul'
+      ? 'capacity'
+      : 'dense';
   }
   if (!isChosen) return 'dense';
   return up.linears.length > 1 || bank.meetings[0]?.node.opType === 'Concat' ? 'sorted' : 'loop';

@@ -1,9 +1,11 @@
+import type { Node } from '../onnx/node.ts';
 import type { Branch, Leaf } from './branch.ts';
 import { readBranch } from './branch.ts';
 import { differences } from './expert-keys.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
-import { linearRecord, stackSize } from './linear-node.ts';
+import type { Bias } from './linear-node.ts';
+import { biasAfter, linearRecord, stackSize, whole } from './linear-node.ts';
 import type { Meeting } from './meeting.ts';
 import { meetingOf } from './meeting.ts';
 import type { Activation, Linear } from './moe-layer.ts';
@@ -30,6 +32,8 @@ export interface ExpertBank {
   isStacked: boolean;
   /** True when each expert's number is a position among the experts that the traced input reached. */
   isHitList: boolean;
+  /** The Add that brings in the biases of all down linears at once, after they were laid end to end. */
+  joinedBias: Node | null;
   warnings: string[];
 }
 
@@ -45,18 +49,19 @@ export function expertBank(linears: readonly RegionLinear[], region: Region, fac
   if (routed.length === 0) return failure('no linear behind it is chosen by its output', linears[0]);
   const inner = new Set(routed.flatMap(({ origins }) => origins));
   const downs = routed.filter((linear) => linear.origins.length > 0 && !inner.has(linear));
-  if (downs.length === 0) return failure('what it selects is a single linear, not an expert of two', routed[0]);
+  if (downs.length === 0)
+    return failure('what it selects is a single linear, not an expert of two', routed[0]);
   const branches = downs.map((down) => readBranch(down, facts));
   const missing = branches.indexOf(null);
   if (missing >= 0) return failure('the first linears of an expert were not found', downs[missing]);
-  return assemble(branches as Branch[], region);
+  return assemble(branches as Branch[], region, facts);
 }
 
 function failure(reason: string, linear: RegionLinear | undefined): BankResult {
   return { reason, node: linear?.node.name ?? '' };
 }
 
-function assemble(branches: Branch[], region: Region): BankResult {
+function assemble(branches: Branch[], region: Region, facts: GraphFacts): BankResult {
   const [first] = branches;
   const different = branches.find((branch) => shapeKey(branch) !== shapeKey(first));
   if (different) return failure('its branches have unequal shapes', different.down);
@@ -71,23 +76,39 @@ function assemble(branches: Branch[], region: Region): BankResult {
   };
   if (size > 1) {
     if (!stacksAgree(first, size)) return failure('the stacks of its linears differ in length', first.down);
-    return { bank: { ...common, experts: stackedExperts(first, size), isStacked: true, isHitList: false, warnings: [] } };
+    return {
+      bank: {
+        ...common,
+        experts: stackedExperts(first, size),
+        isStacked: true,
+        isHitList: false,
+        warnings: [],
+      },
+    };
   }
   if (branches.length < 2) return failure('there is only one expert', first.down);
   const names = new Set(branches.map(({ down }) => `${down.view.name} ${down.view.offset}`));
   if (names.size < branches.length) return failure('its branches share one weight', first.down);
   const { keys, isHitList, warnings } = branchKeys(branches, meetings, region);
-  const experts = branches.map((branch, index) => branchExpert(branch, joinedIndex(meetings[index], index), keys?.[index] ?? null));
-  return { bank: { ...common, experts, isStacked: false, isHitList, warnings } };
+  const added = joinedBias(first, branches.length, meetings[0], facts);
+  const experts = branches.map((branch, index) =>
+    branchExpert(branch, joinedIndex(meetings[index], index), keys?.[index] ?? null, added?.bias ?? null),
+  );
+  return {
+    bank: { ...common, experts, isStacked: false, isHitList, joinedBias: added?.node ?? null, warnings },
+  };
 }
 
 function shapeKey({ down, gate, up, activation }: Branch): string {
-  const leaf = (each: Leaf | null): string => (each ? `${each.linears[0].in}-${each.linears[0].out}/${each.rows.start}/${each.rows.step}` : '');
+  const leaf = (each: Leaf | null): string =>
+    each ? `${each.linears[0].in}-${each.linears[0].out}/${each.rows.start}/${each.rows.step}` : '';
   return [down.in, down.out, leaf(gate), leaf(up), JSON.stringify(activation), stackSize(down)].join(' ');
 }
 
 function stacksAgree({ gate, up }: Branch, size: number): boolean {
-  return [gate, up].every((leaf) => !leaf || (leaf.linears.length === 1 && stackSize(leaf.linears[0]) === size));
+  return [gate, up].every(
+    (leaf) => !leaf || (leaf.linears.length === 1 && stackSize(leaf.linears[0]) === size),
+  );
 }
 
 function stackedExperts({ down, gate, up }: Branch, size: number): BankExpert[] {
@@ -99,9 +120,30 @@ function stackedExperts({ down, gate, up }: Branch, size: number): BankExpert[] 
   }));
 }
 
-function branchExpert({ down, gate, up }: Branch, index: number, key: number | null): BankExpert {
-  const pick = ({ linears, rows }: Leaf): Linear => linearRecord(linears[linears.length === 1 ? 0 : index], null, rows);
-  return { key, gate: gate && pick(gate), up: pick(up), down: linearRecord(down, null) };
+function branchExpert(
+  { down, gate, up }: Branch,
+  index: number,
+  key: number | null,
+  added: Bias | null,
+): BankExpert {
+  const pick = ({ linears, rows, bias }: Leaf): Linear =>
+    linearRecord(linears[linears.length === 1 ? 0 : index], null, rows, bias && { bias, index });
+  return {
+    key,
+    gate: gate && pick(gate),
+    up: pick(up),
+    down: linearRecord(down, null, whole, added && { bias: added, index }),
+  };
+}
+
+function joinedBias(
+  { down }: Branch,
+  count: number,
+  meeting: Meeting | null,
+  { shapes }: GraphFacts,
+): ReturnType<typeof biasAfter> {
+  if (meeting?.node.opType !== 'Concat') return null;
+  return biasAfter(meeting.node.outputs[0]!, down.out, count, true, shapes);
 }
 
 /** Where a branch stands among linears laid end to end: its place in the Concat that its output goes to. */
@@ -110,16 +152,35 @@ function joinedIndex(meeting: Meeting | null, fallback: number): number {
 }
 
 /** The router column of each branch, from what tells the branches apart; all evidence must agree. */
-function branchKeys(branches: readonly Branch[], meetings: readonly (Meeting | null)[], region: Region): { keys: number[] | null; isHitList: boolean; warnings: string[] } {
+function branchKeys(
+  branches: readonly Branch[],
+  meetings: readonly (Meeting | null)[],
+  region: Region,
+): { keys: number[] | null; isHitList: boolean; warnings: string[] } {
   const evidence = [
-    ...differences(branches.map(({ up, down }, index) => (up.linears.length > 1 ? up.linears[index].input : up.linears[0].input) ?? down.input), region),
+    ...differences(
+      branches.map(
+        ({ up, down }, index) =>
+          (up.linears.length > 1 ? up.linears[index].input : up.linears[0].input) ?? down.input,
+      ),
+      region,
+    ),
     ...meetingKeys(meetings, region),
   ];
   const inside = evidence.filter(({ keys }) => keys.every((key) => key >= 0));
   const [first] = inside;
-  if (!first) return { keys: null, isHitList: false, warnings: ['which router column belongs to which expert could not be told'] };
+  if (!first)
+    return {
+      keys: null,
+      isHitList: false,
+      warnings: ['which router column belongs to which expert could not be told'],
+    };
   if (inside.some(({ keys }) => keys.join() !== first.keys.join())) {
-    return { keys: null, isHitList: false, warnings: ['the graph numbers its experts in two ways that disagree'] };
+    return {
+      keys: null,
+      isHitList: false,
+      warnings: ['the graph numbers its experts in two ways that disagree'],
+    };
   }
   return { keys: first.keys, isHitList: inside.some(({ isHitOrdinal }) => isHitOrdinal), warnings: [] };
 }
@@ -129,7 +190,9 @@ function meetingKeys(meetings: readonly (Meeting | null)[], region: Region): Ret
   const known = meetings as Meeting[];
   const [first] = known;
   if (known.every(({ node }) => node === first.node)) {
-    return first.node.opType === 'Concat' && known.length > 1 ? [{ keys: known.map(({ index }) => index), isHitOrdinal: false }] : [];
+    return first.node.opType === 'Concat' && known.length > 1
+      ? [{ keys: known.map(({ index }) => index), isHitOrdinal: false }]
+      : [];
   }
   return first.routing.flatMap((_, at) => {
     const values = known.map(({ routing }) => routing[at]);

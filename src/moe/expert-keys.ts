@@ -24,10 +24,12 @@ export function differences(values: readonly Value[], region: Region): KeyVector
     if (!first || others.every((value) => value === first)) return;
     const constants = branch.map((value) => scalarOf(value));
     if (!constants.includes(null)) {
-      if (consumer && isKeyInput(consumer, index)) found.push({ keys: constants as number[], isHitOrdinal: false });
+      if (consumer && isKeyInput(consumer, index))
+        found.push({ keys: constants as number[], isHitOrdinal: false });
       return;
     }
-    if (seen.has(first) || !branch.every((value) => value && (region.colour.get(value) ?? 0) & fromRouter)) return;
+    if (seen.has(first) || !branch.every((value) => value && (region.colour.get(value) ?? 0) & fromRouter))
+      return;
     seen.add(first);
     const nodes = branch.map((value) => value!.producer);
     const [node] = nodes;
@@ -36,10 +38,18 @@ export function differences(values: readonly Value[], region: Region): KeyVector
       found.push({ keys: branch.map((value) => node.outputs.indexOf(value)), isHitOrdinal: isHitList(node) });
       return;
     }
-    node.inputs.forEach((_, at) => visit(nodes.map((each) => each!.inputs[at] ?? null), node, at));
+    node.inputs.forEach((_, at) =>
+      visit(
+        nodes.map((each) => each!.inputs[at] ?? null),
+        node,
+        at,
+      ),
+    );
   };
   visit(values, null, 0);
-  return found.filter(({ keys }) => new Set(keys).size === keys.length && keys.every((key) => Number.isInteger(key)));
+  return found.filter(
+    ({ keys }) => new Set(keys).size === keys.length && keys.every((key) => Number.isInteger(key)),
+  );
 }
 
 function isKeyInput(node: Node, index: number): boolean {

@@ -4,7 +4,8 @@ import type { GraphFacts } from './graph-facts.ts';
 import { linearSources } from './anchor.ts';
 import type { RowPart } from './linear-node.ts';
 import { linearRecord } from './linear-node.ts';
-import type { Activation, Expert, Linear, MoeLayer, Router, Scoring } from './moe-layer.ts';
+import type { Activation, Expert, Linear, MoeLayer, Router, Routing, Scoring } from './moe-layer.ts';
+import { normOf } from './norm.ts';
 import { aliasRoot } from './operators.ts';
 import { storedView } from './stored-view.ts';
 
@@ -39,7 +40,9 @@ function fusedLayer(node: Node, facts: GraphFacts): MoeLayer | null {
   const [output] = node.outputs;
   if (!input || !probabilities || !output || fc1?.length !== 3 || fc2?.length !== 3) return null;
   const pack = isPacked ? 8 / (node.int('expert_weight_bits') ?? 4) : 1;
-  const isSwiglu = node.string('activation_type') === 'swiglu' || (isPacked && node.int('swiglu_fusion') !== undefined && node.int('swiglu_fusion') !== 0);
+  const isSwiglu =
+    node.string('activation_type') === 'swiglu' ||
+    (isPacked && node.int('swiglu_fusion') !== undefined && node.int('swiglu_fusion') !== 0);
   const fusion = node.int('swiglu_fusion') ?? 0;
   const hasThird = Boolean(node.inputs[slots.fc3]);
   const count = fc1[0]!;
@@ -51,21 +54,34 @@ function fusedLayer(node: Node, facts: GraphFacts): MoeLayer | null {
   const intermediate = isHalved ? width / 2 : width;
   const isGated = isHalved || hasThird;
   const reasons = isPacked ? ['it is quantized already (QMoE)'] : [];
-  const experts = isPacked ? packedExperts(count) : floatExperts(node, slots, facts, { count, isOutMajor, fusion: isHalved ? fusion : 0, intermediate });
+  const experts = isPacked
+    ? packedExperts(count)
+    : floatExperts(node, slots, facts, { count, isOutMajor, fusion: isHalved ? fusion : 0, intermediate });
   if (!experts) reasons.push('its expert weights are not stored in the file');
-  if (hasThird && !isPacked) reasons.push('the third weight of a fused MoE is not run by ONNX Runtime on CPU');
+  if (hasThird && !isPacked)
+    reasons.push('the third weight of a fused MoE is not run by ONNX Runtime on CPU');
+  if (node.int('use_sparse_mixer')) reasons.push('its sparse mixer runs only inside the fused operator');
+  const router = fusedRouter(node, probabilities, count, facts);
+  const routing: Routing = {
+    kind: 'logits',
+    logits: probabilities,
+    k: router.topK!,
+    renormalized: node.int('normalize_routing_weights') === 1,
+    appliesTo: 'output',
+  };
   return {
     id: '',
     form: 'fused',
-    router: fusedRouter(node, probabilities, count, facts),
+    router,
     routers: 1,
     experts: experts ?? packedExperts(count),
     hidden,
     intermediate,
+    gated: isGated,
     activation: fusedActivation(node, isSwiglu),
     shared: null,
-    norm: null,
-    boundary: null,
+    norm: normOf(aliasRoot(input), new Set([node, ...(router.linear ? [router.linear.node] : [])]), facts),
+    boundary: reasons.length === 0 ? { input, output, routing } : null,
     complete: true,
     quantizable: reasons.length === 0,
     reason: reasons.join('; '),
@@ -74,7 +90,14 @@ function fusedLayer(node: Node, facts: GraphFacts): MoeLayer | null {
 }
 
 function packedExperts(count: number): Expert[] {
-  return Array.from({ length: count }, (_, index) => ({ id: '', index, kind: 'ffn', gate: null, up: null, down: null }));
+  return Array.from({ length: count }, (_, index) => ({
+    id: '',
+    index,
+    kind: 'ffn',
+    gate: null,
+    up: null,
+    down: null,
+  }));
 }
 
 interface Layout {
@@ -85,25 +108,45 @@ interface Layout {
   intermediate: number;
 }
 
-function floatExperts(node: Node, slots: Slots, facts: GraphFacts, { count, isOutMajor, fusion, intermediate }: Layout): Expert[] | null {
+function floatExperts(
+  node: Node,
+  slots: Slots,
+  facts: GraphFacts,
+  { count, isOutMajor, fusion, intermediate }: Layout,
+): Expert[] | null {
   const linear = (weight: number, bias: number, expert: number, rows: RowPart): Linear | null =>
     stackedLinear(node, weight, bias, facts, expert, rows, isOutMajor);
   const all = { start: 0, step: 1, count: null };
   const gateRows = fusion === 0 ? null : { start: 0, step: fusion === 1 ? 2 : 1, count: intermediate };
-  const upRows = fusion === 0 ? all : { start: fusion === 1 ? 1 : intermediate, step: fusion === 1 ? 2 : 1, count: intermediate };
+  const upRows =
+    fusion === 0
+      ? all
+      : { start: fusion === 1 ? 1 : intermediate, step: fusion === 1 ? 2 : 1, count: intermediate };
   const hasThird = Boolean(node.inputs[slots.fc3]);
   const experts = Array.from({ length: count }, (_, index): Expert => ({
     id: '',
     index,
     kind: 'ffn',
-    gate: hasThird ? linear(slots.fc1, slots.fc1Bias, index, all) : gateRows && linear(slots.fc1, slots.fc1Bias, index, gateRows),
-    up: hasThird ? linear(slots.fc3, slots.fc3 + 1, index, all) : linear(slots.fc1, slots.fc1Bias, index, upRows),
+    gate: hasThird
+      ? linear(slots.fc1, slots.fc1Bias, index, all)
+      : gateRows && linear(slots.fc1, slots.fc1Bias, index, gateRows),
+    up: hasThird
+      ? linear(slots.fc3, slots.fc3 + 1, index, all)
+      : linear(slots.fc1, slots.fc1Bias, index, upRows),
     down: linear(slots.fc2, slots.fc2Bias, index, all),
   }));
   return experts.every(({ up, down }) => up && down) ? experts : null;
 }
 
-function stackedLinear(node: Node, weightInput: number, biasInput: number, { shapes }: GraphFacts, expert: number, rows: RowPart, isOutMajor: boolean): Linear | null {
+function stackedLinear(
+  node: Node,
+  weightInput: number,
+  biasInput: number,
+  { shapes }: GraphFacts,
+  expert: number,
+  rows: RowPart,
+  isOutMajor: boolean,
+): Linear | null {
   const view = storedView(node.inputs[weightInput], shapes);
   if (!view || view.axes.length !== 3 || view.selector) return null;
   const [stack, second, third] = view.axes;
@@ -177,7 +220,23 @@ function scoringBehind(weights: Value): Scoring {
 
 function fusedActivation(node: Node, isSwiglu: boolean): Activation {
   const limit = node.float('swiglu_limit') ?? null;
-  if (isSwiglu) return { name: 'silu', alpha: node.float('activation_alpha') ?? 1, limit: limit !== null && Number.isFinite(limit) ? limit : null, upOffset: node.float('activation_beta') ?? 0 };
-  const names: Record<string, Activation['name']> = { relu: 'relu', silu: 'silu', gelu: 'gelu-tanh', identity: 'identity' };
-  return { name: names[node.string('activation_type') ?? 'relu'] ?? 'unknown', alpha: 1, limit: null, upOffset: 0 };
+  if (isSwiglu)
+    return {
+      name: 'silu',
+      alpha: node.float('activation_alpha') ?? 1,
+      limit: limit !== null && Number.isFinite(limit) ? limit : null,
+      upOffset: node.float('activation_beta') ?? 0,
+    };
+  const names: Record<string, Activation['name']> = {
+    relu: 'relu',
+    silu: 'silu',
+    gelu: 'gelu-tanh',
+    identity: 'identity',
+  };
+  return {
+    name: names[node.string('activation_type') ?? 'relu'] ?? 'unknown',
+    alpha: 1,
+    limit: null,
+    upOffset: 0,
+  };
 }

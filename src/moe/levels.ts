@@ -17,9 +17,25 @@ export interface RegionLinear extends LinearNode {
 }
 
 const selecting = ['Concat', 'Split', 'Slice', 'Gather', 'GatherND', 'GatherElements'];
-const norms = ['LayerNormalization', 'SimplifiedLayerNormalization', 'RMSNormalization', 'BatchNormalization'];
+const norms = [
+  'LayerNormalization',
+  'SimplifiedLayerNormalization',
+  'RMSNormalization',
+  'BatchNormalization',
+];
 const passing = new Set([...elementwiseOps, ...layoutOps, ...selecting, ...norms]);
-const meetingOps = new Set([...selecting, 'Mul', 'Div', 'Where', 'MatMul', 'FusedMatMul', 'Gemm', 'Einsum', 'ScatterND', 'ScatterElements']);
+const meetingOps = new Set([
+  ...selecting,
+  'Mul',
+  'Div',
+  'Where',
+  'MatMul',
+  'FusedMatMul',
+  'Gemm',
+  'Einsum',
+  'ScatterND',
+  'ScatterElements',
+]);
 
 /** Linears of a region, apart from its routers, in topological order. */
 export function regionLinears(region: Region, facts: GraphFacts): RegionLinear[] {
@@ -27,7 +43,7 @@ export function regionLinears(region: Region, facts: GraphFacts): RegionLinear[]
   const sources = sourceFinder(region, byNode);
   const meets = meetingFinder(region);
   for (const node of region.nodes) {
-    const linear = facts.linearOf(node);
+    const linear = region.routers.has(node) ? null : facts.linearOf(node);
     if (!linear || !((region.colour.get(linear.input) ?? 0) & fromInput)) continue;
     const { nearest, hasHidden } = sources(linear.input);
     const origins = [...nearest];
@@ -38,7 +54,9 @@ export function regionLinears(region: Region, facts: GraphFacts): RegionLinear[]
 }
 
 function isChosen({ input, view }: RegionLinear, { colour }: Region): boolean {
-  return Boolean(((colour.get(input) ?? 0) | (view.selector ? (colour.get(view.selector.index) ?? 0) : 0)) & fromRouter);
+  return Boolean(
+    ((colour.get(input) ?? 0) | (view.selector ? (colour.get(view.selector.index) ?? 0) : 0)) & fromRouter,
+  );
 }
 
 interface Sources {
@@ -49,7 +67,10 @@ interface Sources {
 const nothing: Sources = { nearest: new Set(), hasHidden: false };
 
 /** Walks back from a value to the nearest linears. */
-function sourceFinder({ colour }: Region, byNode: ReadonlyMap<Node, RegionLinear>): (value: Value) => Sources {
+function sourceFinder(
+  { colour }: Region,
+  byNode: ReadonlyMap<Node, RegionLinear>,
+): (value: Value) => Sources {
   const known = new Map<Value, Sources>();
   const find = (value: Value): Sources => {
     const cached = known.get(value);
@@ -64,9 +85,12 @@ function sourceFinder({ colour }: Region, byNode: ReadonlyMap<Node, RegionLinear
     if (!node || !colour.has(value)) return nothing;
     const linear = byNode.get(node);
     if (linear) return { nearest: new Set([linear]), hasHidden: false };
-    const inputs = node.inputs.filter((each) => each !== null).filter((each) => (colour.get(each) ?? 0) & fromInput);
+    const inputs = node.inputs
+      .filter((each) => each !== null)
+      .filter((each) => (colour.get(each) ?? 0) & fromInput);
     const found = inputs.map(find);
-    const nearest = found.length === 1 ? found[0].nearest : new Set(found.flatMap((each) => [...each.nearest]));
+    const nearest =
+      found.length === 1 ? found[0].nearest : new Set(found.flatMap((each) => [...each.nearest]));
     const hasHidden = found.some((each) => each.hasHidden);
     if (passing.has(node.opType)) return { nearest, hasHidden };
     return { nearest: new Set(), hasHidden: hasHidden || nearest.size > 0 };
@@ -77,7 +101,8 @@ function sourceFinder({ colour }: Region, byNode: ReadonlyMap<Node, RegionLinear
 /** Whether a value is weighed or selected by the routing before it is added to anything else. */
 function meetingFinder({ colour }: Region): (value: Value) => boolean {
   const known = new Map<Value, boolean>();
-  const depends = (value: Value | null, bits: number): boolean => value !== null && Boolean((colour.get(value) ?? 0) & bits);
+  const depends = (value: Value | null, bits: number): boolean =>
+    value !== null && Boolean((colour.get(value) ?? 0) & bits);
   const meets = (value: Value): boolean => {
     const cached = known.get(value);
     if (cached !== undefined) return cached;
@@ -92,8 +117,12 @@ function meetingFinder({ colour }: Region): (value: Value) => boolean {
     if (routing && meetingOps.has(node.opType)) return true;
     if ((node.opType === 'Add' || node.opType === 'Sum') && data.length > 1) return false;
     const [output] = node.outputs;
-    const isTransparent = passing.has(node.opType) || ['MatMul', 'Gemm', 'FusedMatMul', 'FusedGemm', 'Einsum', 'Conv', 'Split'].includes(node.opType);
-    return isTransparent && node.outputs.some((each) => each && colour.has(each) && meets(each)) && output !== null;
+    const isTransparent =
+      passing.has(node.opType) ||
+      ['MatMul', 'Gemm', 'FusedMatMul', 'FusedGemm', 'Einsum', 'Conv', 'Split'].includes(node.opType);
+    return (
+      isTransparent && node.outputs.some((each) => each && colour.has(each) && meets(each)) && output !== null
+    );
   };
   return meets;
 }

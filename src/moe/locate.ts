@@ -40,9 +40,13 @@ export function locate(model: Model): Location {
 function locateIn(graph: Graph, rejected: Rejection[], outer?: GraphFacts): MoeLayer[] {
   const facts = graphFacts(graph, outer);
   const fused = fusedLayers(facts).map(({ node, layer }) => ({ position: facts.position.get(node)!, layer }));
-  const written = mergeGates(routerCandidates(facts, rejected).flatMap((candidate) => tryCandidate(candidate, facts, rejected)));
+  const written = mergeGates(
+    routerCandidates(facts, rejected).flatMap((candidate) => tryCandidate(candidate, facts, rejected)),
+  );
   const own = [...fused, ...written].toSorted((a, b) => a.position - b.position).map(({ layer }) => layer);
-  const inner = facts.nodes.flatMap((node) => [...node.subgraphs.values()].flat().flatMap((each) => locateIn(each, rejected, facts)));
+  const inner = facts.nodes.flatMap((node) =>
+    [...node.subgraphs.values()].flat().flatMap((each) => locateIn(each, rejected, facts)),
+  );
   return [...own, ...inner];
 }
 

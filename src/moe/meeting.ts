@@ -17,16 +17,21 @@ const passing = new Set([...elementwiseOps, ...layoutOps, 'Slice']);
 
 /** Follows an expert's output, through what is done to it alone, to the first node where it meets something else. */
 export function meetingOf(output: Value, { colour }: Region): Meeting | null {
-  const depends = (value: Value | null, bits: number): boolean => value !== null && Boolean((colour.get(value) ?? 0) & bits);
+  const depends = (value: Value | null, bits: number): boolean =>
+    value !== null && Boolean((colour.get(value) ?? 0) & bits);
   let value = output;
   for (let hops = 0; hops < 16; hops++) {
-    const uses = value.uses.filter(({ node }) => !shapeOps.has(node.opType) && node.outputs.some((each) => depends(each, fromInput)));
+    const uses = value.uses.filter(
+      ({ node }) => !shapeOps.has(node.opType) && node.outputs.some((each) => depends(each, fromInput)),
+    );
     const nodes = new Set(uses.map(({ node }) => node));
     const [use] = uses;
     if (!use || nodes.size > 1) return null;
     const { node, index } = use;
     const others = node.inputs.filter((input) => input && input !== value);
-    const routing = others.filter((input): input is Value => depends(input, fromRouter) && !depends(input, fromInput));
+    const routing = others.filter(
+      (input): input is Value => depends(input, fromRouter) && !depends(input, fromInput),
+    );
     const isAlone = !others.some((input) => depends(input, fromInput | fromRouter));
     if (!isAlone || !passing.has(node.opType)) return { node, index, routing };
     value = node.outputs[0]!;

@@ -81,7 +81,14 @@ function parameterAt(node: Node, input: number, { shapes }: GraphFacts): Paramet
   const axis = view?.axes.findLastIndex(({ size, stride }) => size !== 1 && stride !== null) ?? -1;
   if (!view || axis < 0) return null;
   const { size, stride } = view.axes[axis];
-  const vector = { source: view.source, rows: 1, cols: size!, offset: view.offset, rowStride: size! * stride!, colStride: stride! };
+  const vector = {
+    source: view.source,
+    rows: 1,
+    cols: size!,
+    offset: view.offset,
+    rowStride: size! * stride!,
+    colStride: stride!,
+  };
   return { name: view.name, view: vector, node, input };
 }
 
@@ -104,16 +111,26 @@ function endsInRoot(factor: Value): boolean {
   let node = factor.producer;
   let hasRoot = false;
   for (let hops = 0; node && hops < 10; hops++) {
-    if (node.opType === 'Sqrt' || node.opType === 'Pow') hasRoot ||= node.opType === 'Sqrt' || node.inputs.length === 2;
+    if (node.opType === 'Sqrt' || node.opType === 'Pow')
+      hasRoot ||= node.opType === 'Sqrt' || node.inputs.length === 2;
     if (node.opType === 'ReduceMean') return hasRoot;
-    if (!['Sqrt', 'Reciprocal', 'Div', 'Add', 'Cast', 'Pow', 'Identity', 'Max', 'Clip'].includes(node.opType)) return false;
-    const next: Node | null = node.inputs.map((input) => input?.producer ?? null).find((each) => each && each.opType !== 'Constant') ?? null;
+    if (!['Sqrt', 'Reciprocal', 'Div', 'Add', 'Cast', 'Pow', 'Identity', 'Max', 'Clip'].includes(node.opType))
+      return false;
+    const next: Node | null =
+      node.inputs
+        .map((input) => input?.producer ?? null)
+        .find((each) => each && each.opType !== 'Constant') ?? null;
     node = next;
   }
   return false;
 }
 
-function foldProblem({ scale, bias, output }: Found, x: Value, known: ReadonlySet<Node>, facts: GraphFacts): string {
+function foldProblem(
+  { scale, bias, output }: Found,
+  x: Value,
+  known: ReadonlySet<Node>,
+  facts: GraphFacts,
+): string {
   if (!scale) return 'the norm has no stored scale of its own';
   if (facts.graph.outputs.includes(output)) return 'its output is an output of the model';
   const pending: Value[] = [x];

@@ -4,7 +4,9 @@ import type { Value } from '../onnx/value.ts';
 const set = (names: string): ReadonlySet<string> => new Set(names.split(/\s+/));
 
 /** Operators that move or relabel elements of their first input and change none of them. */
-export const layoutOps = set('Identity Cast CastLike Reshape Flatten Squeeze Unsqueeze Expand Transpose Dropout Tile');
+export const layoutOps = set(
+  'Identity Cast CastLike Reshape Flatten Squeeze Unsqueeze Expand Transpose Dropout Tile',
+);
 
 /** Operators that keep every element and the order of elements: what they give is another name for their input. */
 export const aliasOps = set('Identity Cast CastLike Reshape Flatten Squeeze Unsqueeze Dropout');
@@ -23,12 +25,15 @@ export function isShapeInput(node: Node, index: number): boolean {
   return index > 0 && shapeArguments.has(node.opType);
 }
 
-const shapeArguments = set('Reshape Expand Tile Unsqueeze Squeeze ReduceSum ReduceMean ReduceMax ReduceMin CastLike');
+const shapeArguments = set(
+  'Reshape Expand Tile Unsqueeze Squeeze ReduceSum ReduceMean ReduceMax ReduceMin CastLike',
+);
 
 /** The value before everything that only renames or reshapes it. */
 export function aliasRoot(value: Value): Value {
   let root = value;
-  while (root.producer && aliasOps.has(root.producer.opType) && root.producer.inputs[0]) root = root.producer.inputs[0];
+  while (root.producer && aliasOps.has(root.producer.opType) && root.producer.inputs[0])
+    root = root.producer.inputs[0];
   return root;
 }
 

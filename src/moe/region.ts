@@ -17,6 +17,8 @@ export interface Region {
   nodes: Node[];
   /** Bits per value; values that are not in the map do not belong to the region. */
   colour: ReadonlyMap<Value, number>;
+  /** Nodes whose outputs count as routing. */
+  routers: ReadonlySet<Node>;
   /** Additions to the residual stream, which end the region. */
   exits: Node[];
 }
@@ -28,7 +30,7 @@ export interface Region {
 export function growRegion(input: Value, routers: ReadonlySet<Node>, facts: GraphFacts): Region {
   const aliases = aliasesOf(input);
   const colour = new Map<Value, number>([[input, fromInput]]);
-  const region: Region = { input, aliases, nodes: [], colour, exits: [] };
+  const region: Region = { input, aliases, nodes: [], colour, routers, exits: [] };
   // Uses of coloured values that lie ahead; the scan stops when none is left.
   let pending = input.uses.length;
   const start = input.producer ? (facts.position.get(input.producer) ?? -1) + 1 : 0;
@@ -62,12 +64,21 @@ function colourOf(node: Node, colour: ReadonlyMap<Value, number>, facts: GraphFa
   return bits & (fromInput | fromRouter) ? bits : 0;
 }
 
-const residualOps = new Set(['Add', 'SkipLayerNormalization', 'SkipSimplifiedLayerNormalization', 'GatedAdd', 'Sum']);
+const residualOps = new Set([
+  'Add',
+  'SkipLayerNormalization',
+  'SkipSimplifiedLayerNormalization',
+  'GatedAdd',
+  'Sum',
+]);
 
 function isExit(node: Node, { colour, aliases }: Region, facts: GraphFacts): boolean {
   if (!residualOps.has(node.opType)) return false;
-  const operands = (node.opType.startsWith('Skip') ? node.inputs.slice(0, 2) : node.inputs).filter((value) => value !== null);
+  const operands = (node.opType.startsWith('Skip') ? node.inputs.slice(0, 2) : node.inputs).filter(
+    (value) => value !== null,
+  );
   const isBesides = (value: Value): boolean => !colour.has(value) && !facts.isDataless(value);
-  const isItself = (value: Value): boolean => aliases.has(value) && operands.some((other) => other !== value && colour.has(other));
+  const isItself = (value: Value): boolean =>
+    aliases.has(value) && operands.some((other) => other !== value && colour.has(other));
   return operands.some((value) => isBesides(value) || isItself(value));
 }

@@ -22,13 +22,14 @@ type Input = (index: number) => number | null;
 type Operation = (x: number, node: Node, input: Input) => number | null;
 
 function apply(node: Node, input: Input): number | null {
-  const operation = layoutOps.has(node.opType) ? (x: number): number => x : operations[node.opType];
+  const operation: Operation | undefined = layoutOps.has(node.opType) ? same : operations[node.opType];
   const x = input(0);
-  return operation && x !== null ? operation(x, node, input) : null;
+  return operation === undefined || x === null ? null : operation(x, node, input);
 }
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
-const geluTanh = (x: number): number => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+const geluTanh = (x: number): number =>
+  0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
 const gelu = (x: number): number => 0.5 * x * (1 + erf(x / Math.SQRT2));
 
 const both =
@@ -73,7 +74,8 @@ const operations: Record<string, Operation> = {
   Relu: (x) => Math.max(x, 0),
   LeakyRelu: (x, node) => (x < 0 ? x * (node.float('alpha') ?? 0.01) : x),
   Elu: (x, node) => (x < 0 ? (node.float('alpha') ?? 1) * Math.expm1(x) : x),
-  HardSigmoid: (x, node) => Math.min(1, Math.max(0, (node.float('alpha') ?? 0.2) * x + (node.float('beta') ?? 0.5))),
+  HardSigmoid: (x, node) =>
+    Math.min(1, Math.max(0, (node.float('alpha') ?? 0.2) * x + (node.float('beta') ?? 0.5))),
   HardSwish: (x) => x * Math.min(1, Math.max(0, x / 6 + 0.5)),
   Swish: (x, node) => x * sigmoid((node.float('alpha') ?? 1) * x),
   Silu: (x) => x * sigmoid(x),

@@ -30,7 +30,11 @@ function usedRouting({ nodes, colour }: Region): Set<Node> {
   const used = new Set<Node>();
   for (const node of nodes.toReversed()) {
     const isRouting = node.outputs.every((value) => !(bits(value) & fromInput));
-    const reaches = node.outputs.some((value) => value?.uses.some(({ node: user }) => used.has(user) || user.outputs.some((output) => bits(output) & fromInput)));
+    const reaches = node.outputs.some((value) =>
+      value?.uses.some(
+        ({ node: user }) => used.has(user) || user.outputs.some((output) => bits(output) & fromInput),
+      ),
+    );
     if (isRouting && reaches) used.add(node);
   }
   return used;
@@ -46,7 +50,9 @@ function selects(node: Node, experts: number, { shapes }: GraphFacts): boolean {
 }
 
 function topKOf(selections: readonly Node[], experts: number, { shapes }: GraphFacts): number | null {
-  const counts = selections.map((node) => (node.opType === 'ArgMax' ? 1 : (node.int('k') ?? shapes.integersOf(node.inputs[1])?.[0] ?? null)));
+  const counts = selections.map((node) =>
+    node.opType === 'ArgMax' ? 1 : (node.int('k') ?? shapes.integersOf(node.inputs[1])?.[0] ?? null),
+  );
   if (counts.length === 0 || counts.includes(null)) return null;
   const largest = Math.max(...(counts as number[]));
   if (largest >= experts) return null;
@@ -106,14 +112,20 @@ function sumBehind(value: Value | null | undefined): Node | null {
   let node = value?.producer ?? null;
   for (let hops = 0; node && hops < 6; hops++) {
     if (node.opType === 'ReduceSum' || node.opType === 'ReduceL1') return node;
-    if (!['Add', 'Clip', 'Max', 'Cast', 'Expand', 'Unsqueeze', 'Identity', 'Reshape'].includes(node.opType)) return null;
+    if (!['Add', 'Clip', 'Max', 'Cast', 'Expand', 'Unsqueeze', 'Identity', 'Reshape'].includes(node.opType))
+      return null;
     node = node.inputs[0]?.producer ?? node.inputs[1]?.producer ?? null;
   }
   return null;
 }
 
 /** An Add of one stored number per expert on the way to the selection. */
-function hasSelectionBias(used: ReadonlySet<Node>, selections: readonly Node[], experts: number, facts: GraphFacts): boolean {
+function hasSelectionBias(
+  used: ReadonlySet<Node>,
+  selections: readonly Node[],
+  experts: number,
+  facts: GraphFacts,
+): boolean {
   const before = new Set<Node>();
   const pending = [...selections];
   for (let node = pending.pop(); node; node = pending.pop()) {

@@ -58,13 +58,17 @@ function inferNode(node: Node, facts: Shapes, state: State): void {
 }
 
 const broadcasting = new Set(
-  'Add Sub Mul Div Pow Mod Max Min Sum Mean Where Equal Less Greater LessOrEqual GreaterOrEqual And Or Xor PRelu'.split(' '),
+  'Add Sub Mul Div Pow Mod Max Min Sum Mean Where Equal Less Greater LessOrEqual GreaterOrEqual And Or Xor PRelu'.split(
+    ' ',
+  ),
 );
 const sameShape = new Set(
   `Identity Cast CastLike Dropout Relu Sigmoid Tanh Gelu FastGelu QuickGelu BiasGelu Erf Exp Log Neg Abs Sqrt Reciprocal
   Floor Ceil Round Sign Softmax LogSoftmax Clip Not LeakyRelu Elu Selu Celu Softplus Softsign HardSwish HardSigmoid Mish
   Swish Silu CumSum ScatterElements ScatterND LayerNormalization SimplifiedLayerNormalization RMSNormalization
-  SkipSimplifiedLayerNormalization SkipLayerNormalization QuantizeLinear DequantizeLinear MoE QMoE IsNaN`.split(/\s+/),
+  SkipSimplifiedLayerNormalization SkipLayerNormalization QuantizeLinear DequantizeLinear MoE QMoE IsNaN`.split(
+    /\s+/,
+  ),
 );
 
 function outputShapes(node: Node, facts: Shapes): (Dims | null)[] | null {
@@ -129,7 +133,11 @@ const rules: Record<string, Rule> = {
     const shapes = all as Dims[];
     const axis = positiveAxis(node.int('axis') ?? 0, shapes[0].length);
     const total = shapes.reduce<number | null>((sum, dims) => add(sum, dims[axis] ?? null), 0);
-    return [shapes[0].map((dim, index) => (index === axis ? total : (shapes.find((s) => s[index] !== null)?.[index] ?? dim)))];
+    return [
+      shapes[0].map((dim, index) =>
+        index === axis ? total : (shapes.find((s) => s[index] !== null)?.[index] ?? dim),
+      ),
+    ];
   },
   Split: splitShape,
   Slice: sliceShape,
@@ -190,7 +198,8 @@ const rules: Record<string, Rule> = {
   },
   Einsum: einsumShape,
 };
-for (const name of ['Sum', 'Mean', 'Max', 'Min', 'Prod', 'L1', 'L2', 'SumSquare', 'LogSumExp']) rules[`Reduce${name}`] = reduceShape;
+for (const name of ['Sum', 'Mean', 'Max', 'Min', 'Prod', 'L1', 'L2', 'SumSquare', 'LogSumExp'])
+  rules[`Reduce${name}`] = reduceShape;
 rules.ArgMax = argShape;
 rules.ArgMin = argShape;
 
@@ -198,6 +207,8 @@ function matMulShape(node: Node, facts: Shapes): (Dims | null)[] | null {
   const a = transposed(facts.shapeOf(node.inputs[0]), node.int('transA'));
   const b = transposed(facts.shapeOf(node.inputs[1]), node.int('transB'));
   if (!a || !b || a.length < 2 || b.length < 2) return null;
+  const [left, right] = [a.at(-1)!, b.at(-2)!];
+  if (left !== null && right !== null && left !== right) return null;
   return [[...broadcast(a.slice(0, -2), b.slice(0, -2)), a.at(-2)!, b.at(-1)!]];
 }
 
@@ -214,7 +225,9 @@ function transposed(dims: Dims | null, flag: number | undefined): Dims | null {
 /** A target of Reshape with 0 copied and -1 worked out where everything else is known. */
 function reshape(x: Dims | null, target: Dims | null, node: Node): Dims | null {
   if (!target) return null;
-  const copied = target.map((dim, index) => (dim === 0 && !node.int('allowzero') ? (x?.[index] ?? null) : dim));
+  const copied = target.map((dim, index) =>
+    dim === 0 && !node.int('allowzero') ? (x?.[index] ?? null) : dim,
+  );
   const free = copied.findIndex((dim) => dim === -1);
   if (free < 0) return copied;
   const others = copied.toSpliced(free, 1);
@@ -240,7 +253,8 @@ function sliceShape(node: Node, facts: Shapes): (Dims | null)[] | null {
   const starts = node.ints('starts') ?? facts.integersOf(node.inputs[1]);
   const ends = node.ints('ends') ?? facts.integersOf(node.inputs[2]);
   if (!x) return null;
-  const given = node.inputs[3] || node.ints('axes') ? axesOf(node) : x.map((_, index) => index).slice(0, starts?.length);
+  const given =
+    node.inputs[3] || node.ints('axes') ? axesOf(node) : x.map((_, index) => index).slice(0, starts?.length);
   if (!given || !starts || !ends) return [x.map(() => null)];
   const steps = node.inputs[4] ? numbersOf(node.inputs[4]) : given.map(() => 1);
   const shape = [...x];
@@ -251,7 +265,12 @@ function sliceShape(node: Node, facts: Shapes): (Dims | null)[] | null {
   return [shape];
 }
 
-function slicedLength(size: number | null, start: number | null, end: number | null, step: number | null): number | null {
+function slicedLength(
+  size: number | null,
+  start: number | null,
+  end: number | null,
+  step: number | null,
+): number | null {
   if (start === null || end === null || step === null || step <= 0) return null;
   if (size === null) return start >= 0 && end >= start && end < 1e9 && step === 1 ? end - start : null;
   const clamp = (at: number): number => Math.min(Math.max(at < 0 ? at + size : at, 0), size);
@@ -314,6 +333,10 @@ function outputIntegers(node: Node, facts: Shapes): Dims | null {
     }
     case 'Slice':
       return slicedIntegers(node, facts);
+    case 'Equal':
+      return zip(integers(0), integers(1), (a, b) => (a === null || b === null ? null : Number(a === b)));
+    case 'Not':
+      return integers(0)?.map((each) => (each === null ? null : Number(!each))) ?? null;
     case 'Add':
       return zip(integers(0), integers(1), add);
     case 'Mul':
@@ -333,7 +356,9 @@ function unknownParts(node: Node, facts: Shapes): Dims | null {
     const known = facts.integersOf(value);
     if (known) return known;
     const shape = facts.shapeOf(value);
-    return shape?.length === 1 && shape[0] !== null && shape[0] <= 64 ? Array<null>(shape[0]).fill(null) : null;
+    return shape?.length === 1 && shape[0] !== null && shape[0] <= 64
+      ? Array<null>(shape[0]).fill(null)
+      : null;
   });
   return parts.includes(null) ? null : (parts as Dims[]).flat();
 }
@@ -347,7 +372,11 @@ function slicedIntegers(node: Node, facts: Shapes): Dims | null {
   return data.slice(start, end);
 }
 
-function zip(left: Dims | null, right: Dims | null, combine: (a: number | null, b: number | null) => number | null): Dims | null {
+function zip(
+  left: Dims | null,
+  right: Dims | null,
+  combine: (a: number | null, b: number | null) => number | null,
+): Dims | null {
   if (!left || !right) return null;
   const length = Math.max(left.length, right.length);
   if (![1, length].includes(left.length) || ![1, length].includes(right.length)) return null;

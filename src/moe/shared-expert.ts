@@ -20,10 +20,18 @@ export interface FoundShared {
  * Experts that every token visits: chains of linears that read the layer's input, that the routing does not touch, and
  * whose output is added to the routed sum.
  */
-export function sharedExperts(linears: readonly RegionLinear[], region: Region, facts: GraphFacts): FoundShared[] {
+export function sharedExperts(
+  linears: readonly RegionLinear[],
+  region: Region,
+  facts: GraphFacts,
+): FoundShared[] {
   const plain = linears.filter((linear) => !linear.isRouted && !linear.isBeyond);
   return plain
-    .filter((down) => down.origins.length > 0 && down.origins.every((first) => !first.isRouted && readsInput(first, region)))
+    .filter(
+      (down) =>
+        down.origins.length > 0 &&
+        down.origins.every((first) => !first.isRouted && readsInput(first, region)),
+    )
     .flatMap((down) => {
       const branch = readBranch(down, facts);
       const joined = branch && branch.up.linears.length === 1 && joinOf(down, region, plain);
@@ -36,7 +44,11 @@ function readsInput(first: RegionLinear, { input, aliases }: Region): boolean {
 }
 
 /** Follows the output to the addition with something routed, past a multiplication by a sigmoid gate. */
-function joinOf(down: RegionLinear, region: Region, plain: readonly RegionLinear[]): { sigmoidGate: RegionLinear | null } | null {
+function joinOf(
+  down: RegionLinear,
+  region: Region,
+  plain: readonly RegionLinear[],
+): { sigmoidGate: RegionLinear | null } | null {
   const bits = (value: Value | null): number => (value && region.colour.get(value)) ?? 0;
   let value = down.output;
   let sigmoidGate: RegionLinear | null = null;
@@ -48,10 +60,12 @@ function joinOf(down: RegionLinear, region: Region, plain: readonly RegionLinear
     if (region.exits.includes(node)) return null;
     const rest = node.inputs.filter((input): input is Value => input !== null && input !== value);
     if (node.opType === 'Add' || node.opType === 'Sum' || node.opType === 'GatedAdd') {
-      if (rest.some((input) => bits(input) & fromRouter)) return { sigmoidGate: sigmoidGate ?? gateAmong(rest, plain) };
+      if (rest.some((input) => bits(input) & fromRouter))
+        return { sigmoidGate: sigmoidGate ?? gateAmong(rest, plain) };
     } else if (node.opType === 'Mul') sigmoidGate ??= gateAmong(rest, plain);
     else if (!layoutOps.has(node.opType)) return null;
-    if (node.opType === 'Mul' && !rest.every((input) => !(bits(input) & fromInput) || sigmoidGate)) return null;
+    if (node.opType === 'Mul' && !rest.every((input) => !(bits(input) & fromInput) || sigmoidGate))
+      return null;
     value = node.outputs[0]!;
   }
   return null;

@@ -51,7 +51,8 @@ export function storedView(value: Value | null | undefined, shapes: Shapes): Sto
     selector: null,
     quantized: false,
   };
-  for (const step of chain.toReversed()) view = view && steps[step.node.opType](view, step.node, shapes, step.value);
+  for (const step of chain.toReversed())
+    view = view && steps[step.node.opType](view, step.node, shapes, step.value);
   return view;
 }
 
@@ -88,7 +89,9 @@ const steps: Record<string, Step> = {
   Identity: keep,
   Dropout: keep,
   Cast: (view, node) =>
-    ['float32', 'float64', 'float16', 'bfloat16'].some((type) => codeOf(type as 'float32') === node.int('to')) ? view : null,
+    ['float32', 'float64', 'float16', 'bfloat16'].some((type) => codeOf(type as 'float32') === node.int('to'))
+      ? view
+      : null,
   CastLike: keep,
   DequantizeLinear: (view) => ({ ...view, quantized: true }),
   Transpose: (view, node) => {
@@ -101,17 +104,27 @@ const steps: Record<string, Step> = {
     const rank = view.axes.length + given.length;
     const added = new Set(given.map((axis) => positiveAxis(axis, rank)));
     const rest = [...view.axes];
-    const axes = Array.from({ length: rank }, (_, index) => (added.has(index) ? { size: 1, stride: 0 } : rest.shift()!));
+    const axes = Array.from({ length: rank }, (_, index) =>
+      added.has(index) ? { size: 1, stride: 0 } : rest.shift()!,
+    );
     return { ...view, axes };
   },
   Squeeze: (view, node) => {
     const given = axesOf(node)?.map((axis) => positiveAxis(axis, view.axes.length));
-    return { ...view, axes: view.axes.filter((axis, index) => (given ? !given.includes(index) : axis.size !== 1)) };
+    return {
+      ...view,
+      axes: view.axes.filter((axis, index) => (given ? !given.includes(index) : axis.size !== 1)),
+    };
   },
-  Reshape: (view, node, shapes) => reshapeView(view, shapes.integersOf(node.inputs[1]), !node.int('allowzero')),
+  Reshape: (view, node, shapes) =>
+    reshapeView(view, shapes.integersOf(node.inputs[1]), !node.int('allowzero')),
   Flatten: (view, node) => {
     const at = positiveAxis(node.int('axis') ?? 1, view.axes.length);
-    const product = (axes: Axis[]): number | null => axes.reduce<number | null>((total, { size }) => total === null || size === null ? null : total * size, 1);
+    const product = (axes: Axis[]): number | null =>
+      axes.reduce<number | null>(
+        (total, { size }) => (total === null || size === null ? null : total * size),
+        1,
+      );
     return reshapeView(view, [product(view.axes.slice(0, at)), product(view.axes.slice(at))], false);
   },
   Expand: (view, node, shapes) => {
@@ -139,12 +152,20 @@ function sliceView(view: StoredView, node: Node, shapes: Shapes): StoredView | n
   if (!given || !strides) return null;
   let result: StoredView | null = view;
   given.forEach((axis, index) => {
-    result = result && sliceAxis(result, positiveAxis(axis, view.axes.length), starts[index], ends[index], strides[index]);
+    result =
+      result &&
+      sliceAxis(result, positiveAxis(axis, view.axes.length), starts[index], ends[index], strides[index]);
   });
   return result;
 }
 
-function sliceAxis(view: StoredView, axis: number, start: number | null, end: number | null, step: number): StoredView | null {
+function sliceAxis(
+  view: StoredView,
+  axis: number,
+  start: number | null,
+  end: number | null,
+  step: number,
+): StoredView | null {
   const { size, stride } = view.axes[axis] ?? {};
   if (size == null || stride == null || start === null || end === null || !(step > 0)) return null;
   const clamp = (at: number): number => Math.min(Math.max(at < 0 ? at + size : at, 0), size);
@@ -203,7 +224,11 @@ function gatherNDView(view: StoredView, node: Node, shapes: Shapes): StoredView 
 }
 
 /** Splits and merges axes without moving data, as far as their strides allow. */
-function reshapeView(view: StoredView, target: readonly (number | null)[] | null, zeroCopies: boolean): StoredView | null {
+function reshapeView(
+  view: StoredView,
+  target: readonly (number | null)[] | null,
+  zeroCopies: boolean,
+): StoredView | null {
   if (!target || view.axes.some(({ size, stride }) => size === null || stride === null)) return null;
   const total = view.axes.reduce((product, { size }) => product * size!, 1);
   const copied = target.map((dim, index) => (dim === 0 && zeroCopies ? view.axes[index].size : dim));

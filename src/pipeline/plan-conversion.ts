@@ -1,5 +1,6 @@
 import { prepareModel } from '../moe/prepare-model.ts';
 import { schemeOf } from '../quantize/scheme.ts';
+import { needsRecords } from './calibrate-model.ts';
 import type { Conversion } from './convert.ts';
 import { outputOf } from './convert.ts';
 
@@ -23,7 +24,7 @@ export function planConversion(conversion: Conversion): ConversionPlan {
     output: outputOf(conversion),
     scheme: config.scheme,
     target: config.target,
-    needsRecords: config.smoothing.enabled || config.rounding.method === 'gptq',
+    needsRecords: needsRecords(config),
     layers: prepareModel(path).layers.map(({ id, form, experts }) => {
       const linears = experts
         .flatMap(({ gate, up, down }) => [gate, up, down])

@@ -1,107 +1,81 @@
-import { calibrate } from '../calibrate/calibrate.ts';
 import type { LayerStats } from '../calibrate/layer-stats.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
-import { makeBatches } from '../data/batches.ts';
-import type { DataRecord } from '../data/record.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
 import { foldSmoothing } from '../emit/fold-smoothing.ts';
 import { groupedFfn } from '../emit/grouped-ffn.ts';
 import { intForm } from '../emit/int-form.ts';
 import type { QuantizedExpert } from '../emit/quantized-expert.ts';
 import { Fault } from '../fault.ts';
-import { layerRecord, writeModelRecord } from '../moe/model-record.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
+import { layerRecord, writeModelRecord } from '../moe/model-record.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { readExpert } from '../moe/read-expert.ts';
-import { declaredInputs } from '../data/declared-inputs.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Scheme } from '../quantize/scheme.ts';
 import { schemeOf } from '../quantize/scheme.ts';
+import { version } from '../version.ts';
+import type { Calibration, CalibrationData } from './calibrate-model.ts';
+import { calibrateModel } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
 import { quantizeExpert } from './quantize-expert.ts';
 import { roundingOf } from './rounding.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import { noSmoothing, smoothLayer } from './smooth-layer.ts';
-import { version } from '../version.ts';
 
-/** A quantized model in memory, with what calibration saw. */
+/** A quantized model in memory. */
 export interface QuantizedModel {
   model: Model;
-  stats: LayerStats[] | null;
+  /** Null for a data-free conversion. */
+  calibration: Calibration | null;
+  /** What each layer's inputs were divided by. */
+  smoothing: LayerSmoothing[];
 }
 
 /**
  * Quantizes the experts of a model: calibrate, smooth, round, write anew. The result is ready to be saved.
- * @throws Fault DATA_REQUIRED when the recipe needs records and there are none, SCHEME_TARGET for a combination that
- * cannot be written, and those of the steps
+ * @throws Fault SCHEME_TARGET for a combination that cannot be written, and those of the steps
  */
 export async function quantizeModel(
   path: string,
-  records: readonly DataRecord[] | null,
+  data: CalibrationData | null,
   config: QuantizeConfig,
   progress: Progress = () => {},
 ): Promise<QuantizedModel> {
   const scheme = schemeOf(config.scheme);
   const activationBits = requireInt(scheme, config);
-  const stats = needsData(config)
-    ? await calibrateModel(path, requireRecords(records), config, progress)
-    : null;
-  const { model, layers } = prepareModel(path);
-  const context = { config, scheme, activationBits, progress };
-  for (const [i, layer] of layers.entries()) await quantizeLayer(model, layer, stats?.[i] ?? null, context);
+  const calibration = await calibrateModel(path, data, config, progress);
+  const { model, layers } = prepareModel(path, scheme.weight.bits === 2 ? 25 : 21);
+  const smoothing: LayerSmoothing[] = [];
+  for (const [i, layer] of layers.entries()) {
+    progress({ stage: 'quantize', detail: `${layer.id} (${layer.experts.length} experts)` });
+    const stats = calibration?.stats[i] ?? null;
+    smoothing.push(stats ? smoothLayer(layer, stats, config.smoothing) : noSmoothing);
+    const experts = await quantizeExperts(layer, stats, smoothing[i], config);
+    if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
+    emitLayer(
+      model,
+      layer,
+      groupedFfn(layer, ({ id }) => experts.get(id)!, intForm(activationBits)),
+    );
+  }
   model.graph.removeDeadCode();
-  annotate({ model, layers }, config, stats);
-  return { model, stats };
-}
-
-interface Context {
-  config: QuantizeConfig;
-  scheme: Scheme;
-  activationBits: number;
-  progress: Progress;
-}
-
-async function calibrateModel(
-  path: string,
-  records: readonly DataRecord[],
-  config: QuantizeConfig,
-  progress: Progress,
-): Promise<LayerStats[]> {
-  progress({ stage: 'calibrate', detail: `${records.length} records` });
-  const { model, layers } = prepareModel(path);
-  const batches = makeBatches(records, declaredInputs(model));
-  return calibrate(model, layers, batches, { gram: config.rounding.method === 'gptq', ...threadsOf(config) });
-}
-
-async function quantizeLayer(
-  model: Model,
-  layer: MoeLayer,
-  stats: LayerStats | null,
-  { config, scheme, activationBits, progress }: Context,
-): Promise<void> {
-  progress({ stage: 'quantize', detail: layer.id });
-  const smoothing = stats ? smoothLayer(layer, stats, config.smoothing) : noSmoothing;
-  const quantized = await quantizeExperts(layer, stats, smoothing, { config, scheme });
-  if (smoothing.input) foldSmoothing(model, layer, smoothing.input);
-  emitLayer(model, layer, groupedFfn(layer, ({ id }) => quantized.get(id)!, intForm(activationBits)));
+  annotate({ model, layers }, config, calibration);
+  return { model, calibration, smoothing };
 }
 
 async function quantizeExperts(
   layer: MoeLayer,
   stats: LayerStats | null,
   smoothing: LayerSmoothing,
-  { config, scheme }: Pick<Context, 'config' | 'scheme'>,
+  config: QuantizeConfig,
 ): Promise<Map<string, QuantizedExpert>> {
-  const round = roundingOf(scheme, config, groupOf(config));
+  const round = roundingOf(schemeOf(config.scheme), config, groupOf(config));
   const result = new Map<string, QuantizedExpert>();
   for (const expert of layer.experts.filter(({ kind }) => kind === 'ffn')) {
     const seen = stats?.experts.find(({ id, tokens }) => id === expert.id && tokens > 0) ?? null;
-    const hidden = smoothing.hidden.get(expert.id) ?? null;
-    result.set(
-      expert.id,
-      await quantizeExpert(readExpert(expert), seen, { input: smoothing.input, hidden }, round),
-    );
+    const scales = { input: smoothing.input, hidden: smoothing.hidden.get(expert.id) ?? null };
+    result.set(expert.id, await quantizeExpert(readExpert(expert), seen, scales, round));
   }
   return result;
 }
@@ -110,12 +84,12 @@ async function quantizeExperts(
 function annotate(
   { model, layers }: PreparedModel,
   config: QuantizeConfig,
-  stats: LayerStats[] | null,
+  calibration: Calibration | null,
 ): void {
   const scheme = schemeOf(config.scheme);
   writeModelRecord(model, {
     version,
-    recipe: config as unknown as Record<string, unknown>,
+    recipe: { ...config },
     execution: {
       target: 'int',
       weights: scheme.weight.bits === 8 ? 'int8' : 'int4',
@@ -124,23 +98,8 @@ function annotate(
       provider: 'cpu',
     },
     layers: layers.map((layer, i) =>
-      layerRecord(layer, stats ? stats[i].experts.map(({ tokens }) => tokens) : null),
+      layerRecord(layer, calibration ? calibration.stats[i].experts.map(({ tokens }) => tokens) : null),
     ),
-  });
-}
-
-function needsData({ smoothing, rounding }: QuantizeConfig): boolean {
-  return smoothing.enabled || rounding.method === 'gptq';
-}
-
-function requireRecords(records: readonly DataRecord[] | null): readonly DataRecord[] {
-  if (records) return records;
-  throw new Fault({
-    code: 'DATA_REQUIRED',
-    what: 'this recipe needs calibration records',
-    why: 'smoothing and GPTQ are computed from the activations of a calibration run',
-    remedy:
-      'give --data, or --set smoothing.enabled=false --set rounding.method=rtn for a data-free conversion',
   });
 }
 
@@ -161,8 +120,4 @@ function groupOf({ group }: QuantizeConfig): 'channel' {
     why: 'MatMulInteger sums over the whole input before a scale applies',
     remedy: 'use group channel',
   });
-}
-
-function threadsOf({ threads }: QuantizeConfig): { threads?: number } {
-  return threads === 'auto' ? {} : { threads };
 }

@@ -18,15 +18,26 @@ export function formatShare(value: number): string {
   return Number.isNaN(value) ? unmeasured : value.toFixed(4);
 }
 
-/** Decibels to one decimal; "identical" from the ceiling of reports on. */
+/** Decibels to one decimal without the unit, for tables; "identical" from the ceiling of reports on. */
 export function formatDb(value: number | null): string {
   if (value === null || Number.isNaN(value)) return unmeasured;
   return value >= identicalDb ? 'identical' : value.toFixed(1);
 }
 
+/** Decibels with the unit, for sentences. */
+export function formatDecibels(value: number | null): string {
+  const text = formatDb(value);
+  return /\d$/.test(text) ? `${text} dB` : text;
+}
+
 /** A whole number with separated thousands, e.g. `24,118`. */
 export function formatCount(value: number): string {
   return String(value).replaceAll(/\B(?=(\d{3})+$)/g, ',');
+}
+
+/** How many of a thing, e.g. `1 gate`, `24 gates`. */
+export function formatAmount(count: number, thing: string): string {
+  return `${formatCount(count)} ${thing}${count === 1 ? '' : 's'}`;
 }
 
 /** Bytes in the unit that leaves one to three digits before the point, e.g. `1.1 MB`. */

@@ -6,7 +6,7 @@ import type { RunTensor } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
 import { decibel } from './decibel.ts';
 import type { LayerComparison, RouterValues } from './join-models.ts';
-import { positionsOf } from './positions.ts';
+import { positionsOf } from '../data/positions.ts';
 import type { RouterSums } from './router-metrics.ts';
 import { addToken, emptySums, meansOf } from './router-metrics.ts';
 import type { TokenRouting } from './token-routing.ts';

@@ -7,7 +7,7 @@ import { toFloats } from '../runtime/session.ts';
 import type { OutputComparison } from './compare-outputs.ts';
 import { decibel } from './decibel.ts';
 import type { Agreement } from './layer-totals.ts';
-import { positionsOf } from './positions.ts';
+import { positionsOf } from '../data/positions.ts';
 
 /** Sums over one record's positions. */
 interface RecordSums {

@@ -40,7 +40,11 @@ async function errorsOf(trial: Trial): Promise<Errors> {
   const scheme = schemeOf(trial.scheme ?? 'w4a4');
   const weights = new Map(layer.experts.map((expert) => [expert.id, quantizeByRtn(expert, scheme)]));
   raiseOpset(model, scheme.weight.bits === 2 ? 25 : 21);
-  emitLayer(model, layer, groupedFfn(layer, ({ id }) => weights.get(id)!, intForm(scheme.activationBits!)));
+  emitLayer(
+    model,
+    layer,
+    groupedFfn(layer, ({ id }) => weights.get(id)!, intForm(scheme.activationBits!)),
+  );
   model.graph.removeDeadCode();
   exposeLayer(model, layer);
   const routes = trial.routes ?? randomRoutes(spec, trial.tokens ?? 5);
@@ -50,7 +54,14 @@ async function errorsOf(trial: Trial): Promise<Errors> {
   });
   const asMatrix = (name: string): Matrix => matrix(run[name].dims[0], run[name].dims[1], run[name].data);
 
-  const input = spec.dtype === "float16" ? matrix(x.rows, x.cols, x.data.map((v) => halfToFloat(floatToHalf(v))) as Float32Array) : x;
+  const input =
+    spec.dtype === 'float16'
+      ? matrix(
+          x.rows,
+          x.cols,
+          Float32Array.from(x.data, (v) => halfToFloat(floatToHalf(v))),
+        )
+      : x;
   const errors = { linear: 0, activation: 0, sum: 0 };
   const sum = matrix(x.rows, x.cols);
   let start = 0;

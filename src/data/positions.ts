@@ -1,4 +1,4 @@
-import type { Batch } from '../data/batches.ts';
+import type { Batch } from './batches.ts';
 
 /** A position of a batch that is no padding. */
 export interface Position {

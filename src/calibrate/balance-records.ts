@@ -1,0 +1,118 @@
+import type { RecordCounts } from './count-tokens.ts';
+
+/** How many experts of a layer have enough calibration tokens. */
+export interface Coverage {
+  covered: number;
+  /** Some tokens, but fewer than the floor. */
+  starved: number;
+  unseen: number;
+}
+
+/** The choice of calibration records, and what it did for each layer. */
+export interface Balance {
+  /** Indices of the records to calibrate on: the base, then those that were added, in the order of their choice. */
+  chosen: number[];
+  layers: { id: string; floor: number; before: Coverage; after: Coverage }[];
+}
+
+/**
+ * Expert-level data balance (EAQuant, arXiv 2506.13329, section 3.3), as a real floor: an expert should see at least
+ * r·k·N/n tokens, where N counts the tokens of the base records. While an expert of any layer is below its floor, the
+ * record of the pool is added that fills most of what is missing, per token; until all floors are met or no record
+ * helps. Ties go to the earlier record, so the choice is reproducible.
+ */
+export function balanceRecords(counts: RecordCounts, base: number, ratio: number): Balance {
+  const records = counts.tokens.length;
+  const total = sumOf(counts.tokens.subarray(0, base));
+  const layers = counts.layers.map((layer) => {
+    const floor = Math.ceil((ratio * layer.k * total) / layer.experts);
+    const seen = visitsOf(
+      layer,
+      Array.from({ length: base }, (_, record) => record),
+    );
+    return { ...layer, floor, seen, before: coverageOf(seen, floor) };
+  });
+  const chosen = Array.from({ length: base }, (_, record) => record);
+  const pool = new Set(Array.from({ length: records - base }, (_, i) => base + i));
+  for (
+    let next = bestRecord(pool, layers, counts.tokens);
+    next !== null;
+    next = bestRecord(pool, layers, counts.tokens)
+  ) {
+    pool.delete(next);
+    chosen.push(next);
+    for (const layer of layers) addVisits(layer.seen, layer, next);
+  }
+  return {
+    chosen,
+    layers: layers.map(({ id, floor, seen, before }) => ({
+      id,
+      floor,
+      before,
+      after: coverageOf(seen, floor),
+    })),
+  };
+}
+
+export function coverageOf(visits: ArrayLike<number>, floor: number): Coverage {
+  const coverage: Coverage = { covered: 0, starved: 0, unseen: 0 };
+  for (const count of Array.from(visits)) {
+    if (count >= floor && count > 0) coverage.covered += 1;
+    else if (count > 0) coverage.starved += 1;
+    else coverage.unseen += 1;
+  }
+  return coverage;
+}
+
+interface LayerState {
+  experts: number;
+  visits: Uint32Array;
+  floor: number;
+  seen: Uint32Array;
+}
+
+/** The record of the pool with the largest gain per token; null when none helps. */
+function bestRecord(
+  pool: ReadonlySet<number>,
+  layers: readonly LayerState[],
+  tokens: Uint32Array,
+): number | null {
+  let best: number | null = null;
+  let most = 0;
+  for (const record of pool) {
+    const gain = layers.reduce((sum, layer) => sum + gainOf(layer, record), 0) / Math.max(tokens[record], 1);
+    if (gain > most) [best, most] = [record, gain];
+  }
+  return best;
+}
+
+/** The share of missing tokens that a record supplies, summed over the starving experts of a layer. */
+function gainOf({ experts, visits, floor, seen }: LayerState, record: number): number {
+  let gain = 0;
+  for (let e = 0; e < experts; e++) {
+    const missing = floor - seen[e];
+    if (missing > 0) gain += Math.min(missing, visits[record * experts + e]) / floor;
+  }
+  return gain;
+}
+
+function visitsOf(
+  { experts, visits }: Pick<LayerState, 'experts' | 'visits'>,
+  records: readonly number[],
+): Uint32Array {
+  const seen = new Uint32Array(experts);
+  for (const record of records) addVisits(seen, { experts, visits }, record);
+  return seen;
+}
+
+function addVisits(
+  seen: Uint32Array,
+  { experts, visits }: Pick<LayerState, 'experts' | 'visits'>,
+  record: number,
+): void {
+  for (let e = 0; e < experts; e++) seen[e] += visits[record * experts + e];
+}
+
+function sumOf(values: Uint32Array): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}

@@ -1,0 +1,100 @@
+import { expect, test } from 'vitest';
+import { addToken, emptySums, meansOf } from '../../src/verify/router-metrics.ts';
+import type { TokenRouting } from '../../src/verify/token-routing.ts';
+
+function softmax(values: readonly number[]): number[] {
+  const exps = values.map((value) => Math.exp(value));
+  const sum = exps.reduce((a, b) => a + b, 0);
+  return exps.map((value) => value / sum);
+}
+
+/** Softmax over all experts, then the k largest: one token per row of logits. */
+function route(rows: number[][], k: number): TokenRouting {
+  const chosen = rows.map((row) =>
+    softmax(row)
+      .map((weight, expert) => ({ weight, expert }))
+      .toSorted((a, b) => b.weight - a.weight)
+      .slice(0, k),
+  );
+  return {
+    tokens: rows.length,
+    experts: rows[0].length,
+    k,
+    logits: Float32Array.from(rows.flat()),
+    indices: Int32Array.from(chosen.flat(), ({ expert }) => expert),
+    weights: Float32Array.from(chosen.flat(), ({ weight }) => weight),
+  };
+}
+
+function metrics(reference: TokenRouting, quantized: TokenRouting): ReturnType<typeof meansOf> {
+  const sums = emptySums();
+  for (let token = 0; token < reference.tokens; token++) addToken(sums, reference, quantized, token);
+  return meansOf(sums);
+}
+
+test('a router agrees with itself in everything', () => {
+  const routing = route(
+    [
+      [3, 1, 2, 0],
+      [0, 0.5, 4, 1],
+    ],
+    2,
+  );
+  expect(metrics(routing, routing)).toEqual({
+    mse: 0,
+    kl: 0,
+    topKAgreement: 1,
+    exactSet: 1,
+    top1Agreement: 1,
+    weightL1: 0,
+    marginFlipRate: 0,
+  });
+});
+
+test('figures equal those worked out by hand for two tokens', () => {
+  const a = [
+    [3, 2, 1, 0],
+    [2, 1, 0, -1],
+  ];
+  const b = [
+    [3, 1, 2, 0],
+    [2, 1, 0, -1],
+  ];
+  const result = metrics(route(a, 2), route(b, 2));
+  const p = softmax(a[0]);
+  const q = softmax(b[0]);
+  const kl = p.reduce((sum, each, i) => sum + each * Math.log(each / q[i]), 0);
+  expect(result.mse).toBeCloseTo(2 / 4 / 2, 7);
+  expect(result.kl).toBeCloseTo(kl / 2, 6);
+  expect(result.topKAgreement).toBeCloseTo((1 / 2 + 1) / 2, 7);
+  expect(result.exactSet).toBe(0.5);
+  expect(result.top1Agreement).toBe(1);
+  expect(result.weightL1).toBeCloseTo((p[1] + q[2]) / 2, 6);
+  // Token 0: root-mean-square error sqrt(1/2) exceeds half of the margin 2 - 1.
+  expect(result.marginFlipRate).toBe(0.5);
+});
+
+test('without a top-k every expert takes part and weights are compared one by one', () => {
+  const dense = (rows: number[][]): TokenRouting => ({
+    tokens: rows.length,
+    experts: 3,
+    k: 3,
+    logits: Float32Array.from(rows.flat()),
+    indices: null,
+    weights: Float32Array.from(rows.flatMap(softmax)),
+  });
+  const [a, b] = [
+    [1, 2, 3],
+    [1, 3, 2],
+  ];
+  const result = metrics(dense([a]), dense([b]));
+  const expected = softmax(a).reduce((sum, weight, i) => sum + Math.abs(weight - softmax(b)[i]), 0);
+  expect(result.topKAgreement).toBe(1);
+  expect(result.top1Agreement).toBe(0);
+  expect(result.weightL1).toBeCloseTo(expected, 6);
+  expect(result.marginFlipRate).toBe(0);
+});
+
+test('no token gives no figure', () => {
+  expect(meansOf(emptySums()).kl).toBeNaN();
+});
