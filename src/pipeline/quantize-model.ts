@@ -2,7 +2,8 @@ import type { LayerStats } from '../calibrate/layer-stats.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
 import { foldSmoothing } from '../emit/fold-smoothing.ts';
-import { intExperts } from '../emit/int-experts.ts';
+import { groupedFfn } from '../emit/grouped-ffn.ts';
+import { intForm } from '../emit/int-form.ts';
 import type { QuantizedExpert } from '../emit/quantized-expert.ts';
 import { Fault } from '../fault.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
@@ -44,7 +45,7 @@ export async function quantizeModel(
   const scheme = schemeOf(config.scheme);
   const activationBits = requireInt(scheme, config);
   const calibration = await calibrateModel(path, data, config, progress);
-  const { model, layers } = prepareModel(path);
+  const { model, layers } = prepareModel(path, scheme.weight.bits === 2 ? 25 : 21);
   const smoothing: LayerSmoothing[] = [];
   for (const [i, layer] of layers.entries()) {
     progress({ stage: 'quantize', detail: `${layer.id} (${layer.experts.length} experts)` });
@@ -52,7 +53,11 @@ export async function quantizeModel(
     smoothing.push(stats ? smoothLayer(layer, stats, config.smoothing) : noSmoothing);
     const experts = await quantizeExperts(layer, stats, smoothing[i], config);
     if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
-    emitLayer(model, layer, intExperts(layer, { activationBits, weightsOf: ({ id }) => experts.get(id)! }));
+    emitLayer(
+      model,
+      layer,
+      groupedFfn(layer, ({ id }) => experts.get(id)!, intForm(activationBits)),
+    );
   }
   model.graph.removeDeadCode();
   annotate({ model, layers }, config, calibration);
