@@ -15,6 +15,8 @@ import { takeCensus } from '../verify/census.ts';
 import { verify } from '../verify/verify.ts';
 import type { Progress } from './progress.ts';
 import { quantizeModel } from './quantize-model.ts';
+import type { Workshop } from './workshop.ts';
+import { plainWorkshop } from './workshop.ts';
 
 /** One conversion, from file to file. */
 export interface Conversion {
@@ -45,14 +47,18 @@ export interface ConversionResult {
  * The output appears under its name only when it is complete.
  * @throws Fault OUTPUT_EXISTS, and those of reading, quantizing, writing and verifying
  */
-export async function convert(conversion: Conversion, progress: Progress): Promise<ConversionResult> {
+export async function convert(
+  conversion: Conversion,
+  progress: Progress,
+  workshop: Workshop = plainWorkshop,
+): Promise<ConversionResult> {
   const { model: path, config, reportFolder } = conversion;
   const output = outputOf(conversion);
   refuseOverwriting(output, path, conversion.force);
   const records = config.data === null ? null : openRecords(config.data, path, config);
   const pool = config.calibration.balance.pool;
   const data = records && { records, pool: pool === null ? [] : openRecords(pool, path, config) };
-  const { model, calibration } = await quantizeModel(path, data, config, progress);
+  const { model, calibration } = await quantizeModel(path, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   saveAtomically(model, output);
   const report = await verifyIfAsked(conversion, output, records, progress);
