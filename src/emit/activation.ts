@@ -5,30 +5,31 @@ import type { Value } from '../onnx/value.ts';
 
 /** From the results of the first linears ([n, intermediate] each) to the input of `down`. */
 export function emitActivation(b: Builder, activation: Activation, gate: Value | null, up: Value): Value {
-  if (!gate) return nonlinearity(b, activation, up);
+  if (!gate) return nonlinearity(b, activation, up, 'hidden');
   const { limit, upOffset } = activation;
   const bounded = limit === null ? gate : b.op('Min', [gate, scalar(b, limit)], {}, { name: 'gate' });
   const clipped =
     limit === null ? up : b.op('Clip', [up, scalar(b, -limit), scalar(b, limit)], {}, { name: 'up' });
   const shifted = upOffset === 0 ? clipped : b.op('Add', [clipped, scalar(b, upOffset)], {}, { name: 'up' });
-  return b.op('Mul', [nonlinearity(b, activation, bounded), shifted], {}, { name: 'hidden' });
+  return b.op('Mul', [nonlinearity(b, activation, bounded, 'activated'), shifted], {}, { name: 'hidden' });
 }
 
-function nonlinearity(b: Builder, { name, alpha }: Activation, x: Value): Value {
+function nonlinearity(b: Builder, { name, alpha }: Activation, x: Value, hint: string): Value {
+  const options = { name: hint };
   switch (name) {
     case 'silu': {
       const scaled = alpha === 1 ? x : b.op('Mul', [x, scalar(b, alpha)]);
-      return b.op('Mul', [x, b.op('Sigmoid', [scaled])], {}, { name: 'silu' });
+      return b.op('Mul', [x, b.op('Sigmoid', [scaled])], {}, options);
     }
     case 'gelu':
-      return b.op('Gelu', [x]);
+      return b.op('Gelu', [x], {}, options);
     case 'gelu-tanh':
-      return b.op('Gelu', [x], { approximate: 'tanh' });
+      return b.op('Gelu', [x], { approximate: 'tanh' }, options);
     case 'relu':
-      return b.op('Relu', [x]);
+      return b.op('Relu', [x], {}, options);
     case 'relu2': {
       const positive = b.op('Relu', [x]);
-      return b.op('Mul', [positive, positive], {}, { name: 'relu2' });
+      return b.op('Mul', [positive, positive], {}, options);
     }
     case 'identity':
       return x;

@@ -55,10 +55,9 @@ function intLinear(
   );
   const perToken = b.op('Mul', [b.op('Cast', [sums], { to: 1 }), scales], {}, { name: `${name}/per_token` });
   const channelScales = b.constant(`${name}/scales`, 'float32', [weight.rows], weight.scales);
-  const result = b.op('Mul', [perToken, channelScales], {}, { name });
-  return bias
-    ? b.op('Add', [result, b.constant(`${name}/bias`, 'float32', [weight.rows], bias)], {}, { name })
-    : result;
+  if (!bias) return b.op('Mul', [perToken, channelScales], {}, { name });
+  const product = b.op('Mul', [perToken, channelScales], {}, { name: `${name}/product` });
+  return b.op('Add', [product, b.constant(`${name}/bias`, 'float32', [weight.rows], bias)], {}, { name });
 }
 
 /** Codes as an int8 value [in, out], the layout MatMulInteger wants on its right. */

@@ -19,7 +19,8 @@ export function zeroPointOf(bits: number): number {
  */
 export function quantizeTokens(b: Builder, x: Value, bits: number): TokenCodes {
   const maxCode = 2 ** (bits - 1) - 1;
-  const largest = b.op('ReduceMax', [b.op('Abs', [x]), b.ints([-1])], { keepdims: 1 }, { name: 'absmax' });
+  // Not axis -1: without rows ONNX Runtime 1.30 then gives [0, channels] instead of [0, 1].
+  const largest = b.op('ReduceMax', [b.op('Abs', [x]), b.ints([1])], { keepdims: 1 }, { name: 'absmax' });
   const fraction = b.constant('fraction', 'float32', [], [Math.fround(1 / maxCode)]);
   // The smallest normal float32 keeps a token of zeros from dividing by zero.
   const tiny = b.constant('tiny', 'float32', [], [2 ** -126]);

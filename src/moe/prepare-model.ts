@@ -1,8 +1,7 @@
 import { Fault } from '../fault.ts';
-import { openModel } from '../onnx/open-model.ts';
 import type { Model } from '../onnx/model.ts';
 import { raiseOpset } from '../onnx/raise-opset.ts';
-import { locate } from './locate.ts';
+import { locateInFile } from './locate-in-file.ts';
 import type { MoeLayer } from './moe-layer.ts';
 
 /** A model whose MoE layers can be written anew. */
@@ -15,12 +14,11 @@ export interface PreparedModel {
 export const canonicalOpset = 21;
 
 /**
- * Opens a model, locates its MoE layers and raises its operator set so that they can be rewritten.
+ * Opens a model, sees through its local functions, locates its MoE layers and raises its operator set so that they can be rewritten.
  * @throws Fault MOE_NONE, MOE_NOT_QUANTIZABLE, and those of `openModel`
  */
 export function prepareModel(path: string, opset = canonicalOpset): PreparedModel {
-  const model = openModel(path);
-  const { layers } = locate(model);
+  const { model, layers } = locateInFile(path);
   if (layers.length === 0) {
     throw new Fault({
       code: 'MOE_NONE',

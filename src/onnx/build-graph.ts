@@ -7,7 +7,13 @@ import type { TensorOrigin } from './tensor.ts';
 import { openTensor } from './tensor.ts';
 import { Value } from './value.ts';
 
-type Scope = Map<string, Value>;
+/** Names to values; null for an optional input of a function that was left out. */
+export type Scope = Map<string, Value | null>;
+
+export interface BuildContext extends TensorOrigin {
+  /** Gives values new unique names that start with this prefix; without it they keep the names of the message. */
+  prefix?: string;
+}
 
 /**
  * Turns a decoded graph message into a {@link Graph}. Names that nothing defines occur in published files; they
@@ -17,18 +23,13 @@ type Scope = Map<string, Value>;
 export function buildGraph(
   proto: GraphProto,
   parent: Graph | null,
-  origin: TensorOrigin,
+  context: BuildContext,
   outer: readonly Scope[] = [],
 ): Graph {
   const { node = [], input = [], output = [], initializer = [], valueInfo = [], ...rest } = proto;
   const graph = new Graph(proto.name ?? '', parent, rest);
   const scope: Scope = new Map();
-  const define = (name: string): Value => {
-    if (!graph.claimName(name)) throw invalid(origin, `the name ${name} is defined twice`);
-    const value = new Value(name);
-    scope.set(name, value);
-    return value;
-  };
+  const define = definer(graph, scope, context);
 
   graph.inputs = input.map((info) => Object.assign(define(info.name), { info }));
   const inputs = new Set(graph.inputs);
@@ -37,18 +38,18 @@ export function buildGraph(
     const name = tensor.name ?? '';
     const known = scope.get(name);
     const value = known && inputs.delete(known) ? known : define(name);
-    value.tensor = openTensor(tensor, origin);
+    value.tensor = openTensor(tensor, context);
     graph.constants.add(value);
   }
   for (const sparse of rest.sparseInitializer ?? []) {
-    define(sparse.values?.name ?? '');
-    inlineSparseData(sparse, origin);
+    const { name } = define(sparse.values?.name ?? '');
+    inlineSparseData(sparse, context);
+    if (sparse.values) sparse.values = { ...sparse.values, name };
   }
-  graph.nodes = node.map((each) => declareNode(each, graph, define, origin));
   const scopes = [scope, ...outer];
-  graph.nodes.forEach((each, index) => connectNode(each, node[index], graph, scopes, origin));
+  addNodes(node, graph, scopes, context);
   graph.outputs = output.map((info) => {
-    const value = lookUp(info.name, graph, scopes);
+    const value = lookUp(info.name, graph, scopes) ?? undefinedValue(info.name, graph, scopes);
     value.info ??= info;
     return value;
   });
@@ -57,20 +58,43 @@ export function buildGraph(
     if (value) value.info ??= info;
     else graph.keepInfo(info);
   }
-  checkAcyclic(graph, origin);
+  checkAcyclic(graph, context);
   return graph;
 }
 
-function declareNode(
-  proto: NodeProto,
+/** Appends nodes to a graph; what they make comes under its name into the innermost of `scopes`. */
+export function addNodes(
+  protos: readonly NodeProto[],
   graph: Graph,
-  define: (name: string) => Value,
-  origin: TensorOrigin,
-): Node {
+  scopes: readonly Scope[],
+  context: BuildContext,
+): Node[] {
+  const define = definer(graph, scopes[0], context);
+  const nodes = protos.map((proto) => declareNode(proto, graph, define, context));
+  nodes.forEach((node, index) => connectNode(node, protos[index], scopes, context));
+  graph.nodes = graph.nodes.concat(nodes);
+  return nodes;
+}
+
+type Define = (name: string) => Value;
+
+function definer(graph: Graph, scope: Scope, context: BuildContext): Define {
+  return (name) => {
+    const isNew = context.prefix === undefined ? graph.claimName(name) : !scope.has(name);
+    if (!isNew) throw invalid(context, `the name ${name} is defined twice`);
+    const value = new Value(
+      context.prefix === undefined ? name : graph.uniqueName(`${context.prefix}/${name}`),
+    );
+    scope.set(name, value);
+    return value;
+  };
+}
+
+function declareNode(proto: NodeProto, graph: Graph, define: Define, context: BuildContext): Node {
   const { input: _input, output = [], attribute = [], ...rest } = proto;
   const names = new Set(attribute.map(({ name }) => name));
   if (names.size < attribute.length)
-    throw invalid(origin, `node ${proto.name || proto.opType} has two attributes of one name`);
+    throw invalid(context, `node ${proto.name || proto.opType} has two attributes of one name`);
   return new Node(
     graph,
     rest,
@@ -79,33 +103,31 @@ function declareNode(
   );
 }
 
-function connectNode(
-  node: Node,
-  proto: NodeProto,
-  graph: Graph,
-  scopes: readonly Scope[],
-  origin: TensorOrigin,
-): void {
+function connectNode(node: Node, proto: NodeProto, scopes: readonly Scope[], context: BuildContext): void {
   (proto.input ?? []).forEach((name, index) => {
-    node.setInput(index, name === '' ? null : lookUp(name, graph, scopes));
+    node.setInput(index, name === '' ? null : lookUp(name, node.graph, scopes));
   });
   for (const [name, attribute] of node.attributes) {
     const graphs = attribute.g ? [attribute.g] : (attribute.graphs ?? []);
-    if (attribute.t) node.tensors.set(name, openTensor(attribute.t, origin));
-    else if (graphs.length === 0) inlineAttributeData(attribute, origin);
+    if (attribute.t) node.tensors.set(name, openTensor(attribute.t, context));
+    else if (graphs.length === 0) inlineAttributeData(attribute, context);
     if (graphs.length === 0) continue;
     node.addSubgraphs(
       name,
-      graphs.map((graph) => buildGraph(graph, node.graph, origin, scopes)),
+      graphs.map((graph) => buildGraph(graph, node.graph, context, scopes)),
     );
   }
 }
 
-function lookUp(name: string, graph: Graph, scopes: readonly Scope[]): Value {
+function lookUp(name: string, graph: Graph, scopes: readonly Scope[]): Value | null {
   for (const scope of scopes) {
     const value = scope.get(name);
-    if (value) return value;
+    if (value !== undefined) return value;
   }
+  return undefinedValue(name, graph, scopes);
+}
+
+function undefinedValue(name: string, graph: Graph, scopes: readonly Scope[]): Value {
   const value = new Value(name);
   graph.claimName(name);
   graph.undefinedValues.push(value);

@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { ByteSource } from '../tensor/source.ts';
 import type { Graph } from './graph.ts';
@@ -21,8 +21,10 @@ import type { Value } from './value.ts';
 
 /** Where the weights of a saved model go. */
 export interface SaveOptions {
-  /** File beside the model for tensors of at least 1 KiB; null keeps every tensor inside the model file. */
+  /** File for tensors of at least 1 KiB; null keeps every tensor inside the model file. */
   externalData?: string | null;
+  /** The name of that file inside the model: where it will be, relative to the model. Its own name by default. */
+  location?: string;
 }
 
 const externalThreshold = 1024;
@@ -30,18 +32,28 @@ const externalThreshold = 1024;
 const alignment = 4096;
 
 /**
- * Writes a model, streaming its weights one at a time. The caller owns atomicity: write to a temporary name
- * and rename (see `output.ts`). The same model gives the same bytes.
+ * Writes a model, streaming its weights one at a time. The files are on the disk when it returns, but appear
+ * step by step: `writeModel` makes them appear at once. The same model gives the same bytes.
  */
-export function saveModel(model: Model, path: string, { externalData = null }: SaveOptions = {}): void {
-  const file = openSync(path, 'w');
-  const side = externalData === null ? null : openSync(externalData, 'w');
-  try {
-    const placed = side === null ? null : writeExternal(model.graph, side, basename(externalData!));
+export function saveModel(model: Model, path: string, options: SaveOptions = {}): void {
+  const { externalData = null, location = basename(externalData ?? '') } = options;
+  const placed =
+    externalData === null
+      ? null
+      : writeFile(externalData, (file) => writeExternal(model.graph, file, location));
+  writeFile(path, (file) => {
     for (const part of messageParts(model, placed)) writePart(file, part);
+  });
+}
+
+function writeFile<Result>(path: string, write: (file: number) => Result): Result {
+  const file = openSync(path, 'w');
+  try {
+    const result = write(file);
+    fsyncSync(file);
+    return result;
   } finally {
     closeSync(file);
-    if (side !== null) closeSync(side);
   }
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
@@ -7,14 +7,16 @@ import { openTokenizer } from '../data/tokenizer.ts';
 import { Fault } from '../fault.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { openModel } from '../onnx/open-model.ts';
-import { saveModel } from '../onnx/save-model.ts';
+import { writeModel } from '../onnx/write-model.ts';
 import { evaluateGates } from '../report/gates.ts';
+import { reportHtml } from '../report/html.ts';
 import type { CensusRow, Report } from '../report/report.ts';
 import { serializeReport } from '../report/serialize-report.ts';
 import { takeCensus } from '../verify/census.ts';
 import { verify } from '../verify/verify.ts';
 import type { Progress } from './progress.ts';
 import { quantizeModel } from './quantize-model.ts';
+import { reportCalibration } from './report-calibration.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
 
@@ -58,10 +60,12 @@ export async function convert(
   const records = config.data === null ? null : openRecords(config.data, path, config);
   const pool = config.calibration.balance.pool;
   const data = records && { records, pool: pool === null ? [] : openRecords(pool, path, config) };
-  const { model, calibration } = await quantizeModel(path, data, config, progress, workshop);
+  const quantized = await quantizeModel(path, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
-  saveAtomically(model, output);
-  const report = await verifyIfAsked(conversion, output, records, progress);
+  writeModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
+  const measured = await verifyIfAsked(conversion, output, records, progress);
+  const calibration = reportCalibration(quantized);
+  const report = measured && { ...measured, ...(calibration && { calibration }) };
   if (report && reportFolder) writeReport(report, reportFolder);
   const census = takeCensus(prepareModel(path), openModel(output));
   return {
@@ -72,7 +76,7 @@ export async function convert(
     expertBitsPerWeight: census.expertBitsPerWeight,
     census: census.rows,
     calibration:
-      calibration?.stats.map(({ id, tokens, experts }) => ({
+      quantized.calibration?.stats.map(({ id, tokens, experts }) => ({
         layer: id,
         tokens,
         experts: experts.map((expert) => ({ id: expert.id, tokens: expert.tokens })),
@@ -116,20 +120,15 @@ function limited<T>(records: readonly T[], limit: number | null): readonly T[] {
   return limit === null ? records : records.slice(0, limit);
 }
 
-function saveAtomically(model: Parameters<typeof saveModel>[0], output: string): void {
-  const temporary = `${output}.${process.pid}.tmp`;
-  try {
-    saveModel(model, temporary);
-    renameSync(temporary, output);
-  } finally {
-    rmSync(temporary, { force: true });
-  }
+function externalDataOf({ output }: QuantizeConfig): { externalData?: boolean } {
+  return output.externalData === 'auto' ? {} : { externalData: output.externalData === 'always' };
 }
 
-/** Writes `report.json` into a folder, which is made if need be. */
+/** Writes `report.json` and `report.html` into a folder, which is made if need be. */
 export function writeReport(report: Report, folder: string): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'report.json'), serializeReport(report));
+  writeFileSync(join(folder, 'report.html'), reportHtml(report));
 }
 
 function refuseOverwriting(output: string, model: string, force: boolean): void {

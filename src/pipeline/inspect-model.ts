@@ -1,17 +1,15 @@
-import { locate } from '../moe/locate.ts';
+import { locateInFile } from '../moe/locate-in-file.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Role } from '../moe/role.ts';
 import { rolesOf } from '../moe/roles.ts';
 import type { Model } from '../onnx/model.ts';
 import { opsetOf } from '../onnx/model.ts';
-import { openModel } from '../onnx/open-model.ts';
 import type { Inspection, LayerInspection } from '../report/inspection.ts';
 import { countOf } from '../tensor/dtype.ts';
 
 /** Says what a model holds; reads its graph and no weights. */
 export function inspectModel(path: string, { explain }: { explain: boolean }): Inspection {
-  const model = openModel(path);
-  const { layers, rejected } = locate(model);
+  const { model, layers, rejected } = locateInFile(path);
   const tensors = [...model.graph.constants].map((value) => value.tensor!);
   const external = tensors.filter(({ proto }) => proto.dataLocation === 1);
   return {

@@ -47,6 +47,7 @@ export async function quantizeModel(
     calibrateModel(path, data, config, progress),
   );
   const { model, layers } = prepareModel(path);
+  const original = new Set(model.graph.constants);
   const smoothing: LayerSmoothing[] = [];
   for (const [i, layer] of layers.entries()) {
     progress({ stage: 'quantize', detail: `${layer.id} (${layer.experts.length} experts)` });
@@ -61,7 +62,7 @@ export async function quantizeModel(
     });
     if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
     emitLayer(model, layer, intExperts(layer, { activationBits, weightsOf }));
-    workshop.settle(model.graph);
+    workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
   }
   model.graph.removeDeadCode();
   annotate({ model, layers }, config, calibration);

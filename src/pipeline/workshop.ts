@@ -1,6 +1,6 @@
 import type { QuantizedExpert } from '../emit/quantized-expert.ts';
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
-import type { Graph } from '../onnx/graph.ts';
+import type { Value } from '../onnx/value.ts';
 import type { ExpertOrder, Recipe } from './quantize-expert.ts';
 import { quantizeOrder } from './quantize-expert.ts';
 
@@ -24,8 +24,8 @@ export interface Workshop {
   /** Does a step, named within the conversion, whose result is plain data. */
   remember<T>(step: string, compute: () => Promise<T>): Promise<T>;
   quantizeExperts(order: LayerOrder): Promise<WeightsOf>;
-  /** Called when a layer is written: its weights may be moved out of memory. */
-  settle(graph: Graph): void;
+  /** Called after each layer with the constants that are new in the graph: they may be moved out of memory. */
+  settle(constants: readonly Value[]): void;
 }
 
 export const plainWorkshop: Workshop = {

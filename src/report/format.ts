@@ -18,10 +18,16 @@ export function formatShare(value: number): string {
   return Number.isNaN(value) ? unmeasured : value.toFixed(4);
 }
 
-/** Decibels to one decimal; "identical" from the ceiling of reports on. */
+/** Decibels to one decimal without the unit, for tables; "identical" from the ceiling of reports on. */
 export function formatDb(value: number | null): string {
   if (value === null || Number.isNaN(value)) return unmeasured;
   return value >= identicalDb ? 'identical' : value.toFixed(1);
+}
+
+/** Decibels with the unit, for sentences. */
+export function formatDecibels(value: number | null): string {
+  const text = formatDb(value);
+  return /\d$/.test(text) ? `${text} dB` : text;
 }
 
 /** A whole number with separated thousands, e.g. `24,118`. */

@@ -1,5 +1,12 @@
 import type { ReportDiff } from './diff.ts';
-import { formatBytes, formatChange, formatCount, formatDb, formatFigure, formatShare } from './format.ts';
+import {
+  formatBytes,
+  formatChange,
+  formatCount,
+  formatDecibels,
+  formatFigure,
+  formatShare,
+} from './format.ts';
 import { verdictText } from './gate-text.ts';
 import { findOutliers } from './outliers.ts';
 import type { Gate, Report } from './report.ts';
@@ -29,7 +36,7 @@ export function markdownReport(report: Report): string {
     headline(gates),
     `${code(quantized.path)} against ${code(reference.path)}, ${dataText(data)}: ` +
       `${formatBytes(size.referenceBytes)} to ${formatBytes(size.quantizedBytes)}${bits}; ` +
-      `output SQNR ${formatDb(output.sqnrDb)} dB, KL ${formatFigure(output.kl)}.`,
+      `output SQNR ${formatDecibels(output.sqnrDb)}, KL ${formatFigure(output.kl)}.`,
     gateTable(gates),
     outlierList(report),
     taskTable(tasks),

@@ -1,4 +1,4 @@
-import { formatDb, formatShare } from './format.ts';
+import { formatDecibels, formatShare } from './format.ts';
 import { median } from './median.ts';
 import type { LayerReport, Report } from './report.ts';
 
@@ -51,7 +51,7 @@ function layerOutliers(layers: LayerReport[]): Outlier[] {
   return layers.flatMap(({ id }, i) => {
     const severity = (typical - medians[i]) / decibelTolerance;
     if (!(severity > 1)) return [];
-    const values = `${formatDb(medians[i])} dB at the median, ${formatDb(typical)} dB in other layers`;
+    const values = `${formatDecibels(medians[i])} at the median, ${formatDecibels(typical)} in other layers`;
     return [{ layer: id, finding: `every expert is far from the reference (${values})`, severity }];
   });
 }
@@ -61,7 +61,7 @@ function expertOutliers({ id: layer, experts }: LayerReport): Outlier[] {
   return experts.flatMap(({ id: expert, sqnrDb }) => {
     const severity = sqnrDb === null ? 0 : (typical - sqnrDb) / decibelTolerance;
     if (!(severity > 1)) return [];
-    const values = `SQNR ${formatDb(sqnrDb)} dB, typical of the layer is ${formatDb(typical)} dB`;
+    const values = `SQNR ${formatDecibels(sqnrDb)}, typical of the layer is ${formatDecibels(typical)}`;
     return [{ layer, expert, finding: `far from the reference (${values})`, severity }];
   });
 }

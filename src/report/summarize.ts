@@ -1,5 +1,5 @@
 import { countState, layerCoverage } from './coverage.ts';
-import { formatBytes, formatCount, formatDb, formatFigure, formatShare } from './format.ts';
+import { formatBytes, formatCount, formatDb, formatDecibels, formatFigure, formatShare } from './format.ts';
 import { gateText, verdictText } from './gate-text.ts';
 import { findOutliers } from './outliers.ts';
 import { refusalsByReason } from './refusals.ts';
@@ -71,7 +71,7 @@ function factLines(
 }
 
 function outputText({ sqnrDb, kl, top1Agreement, perplexity }: Report['output']): string {
-  const figures = `SQNR ${formatDb(sqnrDb)} dB, KL ${formatFigure(kl)}, top-1 agreement ${formatShare(top1Agreement)}`;
+  const figures = `SQNR ${formatDecibels(sqnrDb)}, KL ${formatFigure(kl)}, top-1 agreement ${formatShare(top1Agreement)}`;
   if (!perplexity) return figures;
   return `${figures}, perplexity ${formatFigure(perplexity.reference)} -> ${formatFigure(perplexity.quantized)}`;
 }

@@ -55,10 +55,7 @@ export async function openSession(model: Model | string, options: SessionOptions
     ),
     run: (feeds, fetches) =>
       guard('ORT_RUN', 'ONNX Runtime failed while running the model', path, async () => {
-        const inputs = Object.entries(feeds).map(([name, { dtype, dims, data }]) => [
-          name,
-          new ort.Tensor(dtype as 'float32', data as Float32Array, dims),
-        ]);
+        const inputs = Object.entries(feeds).map(([name, tensor]) => [name, toOrtTensor(ort, tensor)]);
         const results = await session.run(Object.fromEntries(inputs) as Ort.InferenceSession.FeedsType, [
           ...(fetches ?? session.outputNames),
         ]);
@@ -78,6 +75,17 @@ export function toFloats({ data }: RunTensor): Float32Array {
 /** Loaded on first use: commands that only read a graph do not pay for the native library. */
 function loadOrt(): typeof Ort {
   return createRequire(import.meta.url)('onnxruntime-node') as typeof Ort;
+}
+
+function toOrtTensor(ort: typeof Ort, { dtype, dims, data }: RunTensor): Ort.Tensor {
+  if (dtype !== 'float16') return new ort.Tensor(dtype as 'float32', data as Float32Array, dims);
+  // A Float16Array, which the constructor would make of these bits, cannot be read by the native library.
+  return Object.assign(new ort.Tensor('uint16', bitsOf(data), dims), { type: 'float16' });
+}
+
+/** float16 numbers, held as a Float16Array or as plain bits, as bits. */
+function bitsOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint16Array {
+  return new Uint16Array(buffer, byteOffset, byteLength / 2);
 }
 
 function toRunTensor({ type, dims, data }: Ort.Tensor): RunTensor {

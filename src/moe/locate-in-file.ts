@@ -1,0 +1,18 @@
+import { inlineFunctions } from '../onnx/inline-functions.ts';
+import type { FunctionProto } from '../onnx/messages.ts';
+import type { Model } from '../onnx/model.ts';
+import { openModel } from '../onnx/open-model.ts';
+import type { Location } from './locate.ts';
+import { locate } from './locate.ts';
+
+/** Opens a model, replaces calls of local functions by their bodies, and locates its MoE layers. */
+export function locateInFile(path: string): Location & { model: Model } {
+  const model = openModel(path);
+  inlineFunctions(model, isContribFunction);
+  return { model, ...locate(model) };
+}
+
+/** Fused operators of ONNX Runtime may ship a body; the operator says more than the body does. */
+function isContribFunction({ domain = '' }: FunctionProto): boolean {
+  return domain.startsWith('com.microsoft');
+}

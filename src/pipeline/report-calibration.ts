@@ -1,0 +1,44 @@
+import { coverageOf } from '../calibrate/balance-records.ts';
+import type { LayerStats } from '../calibrate/layer-stats.ts';
+import { median } from '../report/median.ts';
+import type { Calibration as CalibrationReport } from '../report/report.ts';
+import type { QuantizedModel } from './quantize-model.ts';
+
+type LayerCalibration = CalibrationReport['layers'][number];
+
+const channelsShown = 8;
+
+/** What calibration saw, for the report: tokens per expert against the floor, outlier channels before and after. */
+export function reportCalibration({ calibration, smoothing }: QuantizedModel): CalibrationReport | null {
+  if (!calibration) return null;
+  const { stats, balance } = calibration;
+  const layers = stats.map((layer, i): LayerCalibration => {
+    const balanced = balance?.layers.find(({ id }) => id === layer.id);
+    const coverage = coverageOf(
+      layer.experts.map(({ tokens }) => tokens),
+      balanced?.floor ?? 1,
+    );
+    return {
+      id: layer.id,
+      tokens: layer.tokens,
+      floor: balanced?.floor ?? 1,
+      experts: { before: balanced?.before ?? coverage, after: balanced?.after ?? coverage },
+      channels: channelsOf(layer, smoothing[i].input),
+    };
+  });
+  return { tokens: stats[0].tokens, layers };
+}
+
+/** The channels with the largest activations, and the median channel, before and after smoothing. */
+function channelsOf({ inputAbsMax }: LayerStats, scales: Float32Array | null): NonNullable<LayerCalibration['channels']> {
+  const smoothed = inputAbsMax.map((value, j) => value / (scales?.[j] ?? 1));
+  const order = Array.from(inputAbsMax.keys()).toSorted((a, b) => inputAbsMax[b] - inputAbsMax[a]);
+  return {
+    top: order.slice(0, channelsShown).map((channel) => ({
+      channel,
+      before: inputAbsMax[channel],
+      after: smoothed[channel],
+    })),
+    median: { before: median([...inputAbsMax]), after: median([...smoothed]) },
+  };
+}

@@ -1,0 +1,141 @@
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  copyFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { builder } from '../../src/onnx/build.ts';
+import { Graph } from '../../src/onnx/graph.ts';
+import { saveModel } from '../../src/onnx/save-model.ts';
+import { Value } from '../../src/onnx/value.ts';
+import { root, runCli } from '../helpers/run-cli.ts';
+
+const model = join(root, 'test/fixtures/models/tasks-olmoe/batched.dyn.onnx');
+const data = join(root, 'calib-data/tasks-calib.jsonl');
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'moeq-cli-'));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+/** Expects exit code 2, exactly one error with this code and place, and a remedy. */
+function expectRefusal(args: string[], code: string, place: string): void {
+  const files = readdirSync(folder);
+  const { code: exit, stdout, stderr } = runCli(...args);
+  expect({ exit, stdout }).toEqual({ exit: 2, stdout: '' });
+  const errors = stderr.split('\n').filter((line) => /^[A-Z][A-Z0-9_]+: /.test(line));
+  expect(errors).toHaveLength(1);
+  expect(errors[0]).toMatch(new RegExp(`^${code}: `));
+  expect(stderr).toContain(place);
+  expect(stderr).toMatch(/^ {2}do: {4}\S/m);
+  expect(readdirSync(folder)).toEqual(files);
+}
+
+/** A model of one linear: valid, and without a MoE. */
+function plainModel(): string {
+  const graph = new Graph('plain');
+  const input = new Value(graph.uniqueName('x'), {
+    name: 'x',
+    type: { tensorType: { elemType: 1, shape: { dim: [{ dimParam: 'n' }, { dimValue: 2 }] } } },
+  });
+  graph.inputs.push(input);
+  const b = builder(graph, '');
+  const output = b.op('MatMul', [input, b.constant('w', 'float32', [2, 2], [1, 2, 3, 4])]);
+  output.info = { name: output.name, type: { tensorType: { elemType: 1 } } };
+  graph.outputs = [output];
+  const path = join(folder, 'plain.onnx');
+  saveModel(
+    {
+      path,
+      byteLength: 0,
+      graph,
+      irVersion: 10,
+      opsets: new Map([['', 21]]),
+      metadata: [],
+      functions: [],
+      proto: {},
+    },
+    path,
+  );
+  return path;
+}
+
+describe('bad input ends in one clear error, exit code 2 and no output', () => {
+  const output = (): string[] => ['-o', join(folder, 'out.onnx')];
+
+  test('a truncated model', () => {
+    const path = join(folder, 'cut.onnx');
+    copyFileSync(model, path);
+    truncateSync(path, 100_000);
+    expectRefusal(['quantize', path, ...output(), '--data', data], 'ONNX_TRUNCATED', path);
+    expectRefusal(['inspect', path], 'ONNX_TRUNCATED', path);
+  });
+
+  test('a file that is no ONNX', () => {
+    const path = join(folder, 'readme.onnx');
+    writeFileSync(path, readFileSync(join(root, 'package.json')));
+    const { code, stderr } = runCli('inspect', path);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^ONNX_(?:MALFORMED|TRUNCATED): /);
+  });
+
+  test('a file that does not exist', () => {
+    const path = join(folder, 'missing.onnx');
+    expectRefusal(['inspect', path], 'FILE_MISSING', path);
+    expectRefusal(['verify', model, path, '--data', data], 'FILE_MISSING', path);
+  });
+
+  test('a model without MoE: quantize refuses, inspect reports none', () => {
+    const path = plainModel();
+    expectRefusal(['quantize', path, ...output(), '--data', data], 'MOE_NONE', path);
+    const { code, stdout } = runCli('inspect', path, '--json');
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ layers: [], rejected: [] });
+  });
+
+  test('missing data', () => {
+    const path = join(folder, 'none.jsonl');
+    expectRefusal(['quantize', model, ...output(), '--data', path], 'DATA_NOT_FOUND', path);
+    expectRefusal(['quantize', model, ...output()], 'DATA_REQUIRED', '--data');
+  });
+
+  test('a wrong config key, in a file and as a flag', () => {
+    const path = join(folder, 'config.yaml');
+    writeFileSync(path, 'scheme: w4a4\nsmothing:\n  alpha: 0.5\n');
+    expectRefusal(
+      ['quantize', model, ...output(), '-c', path, '--data', data],
+      'CONFIG_UNKNOWN_KEY',
+      `${path}:2`,
+    );
+    expectRefusal(
+      ['quantize', model, ...output(), '--set', 'rouding.method=rtn'],
+      'CONFIG_UNKNOWN_KEY',
+      'rouding',
+    );
+  });
+
+  test('an output that exists already', () => {
+    const path = join(folder, 'out.onnx');
+    writeFileSync(path, 'mine');
+    expectRefusal(['quantize', model, '-o', path, '--data', data], 'OUTPUT_EXISTS', path);
+    expect(readFileSync(path, 'utf8')).toBe('mine');
+  });
+
+  test('a quantized model that is no work of ours', () => {
+    expectRefusal(['verify', model, model, '--data', data], 'VERIFY_FOREIGN', model);
+  });
+
+  test('an unknown command or flag', () => {
+    expectRefusal(['quantise', model], 'USAGE', 'quantise');
+    expectRefusal(['inspect', model, '--jsn'], 'USAGE', 'jsn');
+  });
+});
