@@ -2,6 +2,7 @@ import { Fault } from '../fault.ts';
 import type { Boundary, Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import { expertOutput } from '../moe/model-record.ts';
+import { explicitRouting } from '../moe/spell-out-routing.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
@@ -29,7 +30,7 @@ export function emitLayer(model: Model, layer: MoeLayer, emitter: ExpertEmitter)
   const b = builder(model.graph, `moeq/${layer.id}`);
   const tokens = tokenRows(b, boundary.input, layer.hidden);
   const prepared = emitter.prepare(b, tokens);
-  const route = routeTokens(b, boundary.routing, layer.router.experts);
+  const route = routeTokens(b, explicitRouting(layer), layer.router.experts);
   const emitted: EmittedExpert[] = [];
   let sum = zerosLike(b, tokens);
   for (const expert of layer.experts) {

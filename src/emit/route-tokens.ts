@@ -1,4 +1,5 @@
-import type { Expert, Routing } from '../moe/moe-layer.ts';
+import type { Expert } from '../moe/moe-layer.ts';
+import type { ExplicitRouting } from '../moe/spell-out-routing.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 
@@ -14,14 +15,14 @@ export interface RoutedTokens {
  */
 export function routeTokens(
   b: Builder,
-  routing: Routing,
+  routing: ExplicitRouting,
   experts: number,
 ): (inner: Builder, expert: Expert) => RoutedTokens {
   if (routing.kind === 'topk') return routeTopK(b, routing);
   return routeDense(b, routing, experts);
 }
 
-function routeTopK(b: Builder, routing: Extract<Routing, { kind: 'topk' }>): ReturnType<typeof routeTokens> {
+function routeTopK(b: Builder, routing: Extract<ExplicitRouting, { kind: 'topk' }>): ReturnType<typeof routeTokens> {
   const indices = b.op(
     'Cast',
     [b.op('Reshape', [routing.indices, b.ints([-1])])],
@@ -42,7 +43,7 @@ function routeTopK(b: Builder, routing: Extract<Routing, { kind: 'topk' }>): Ret
 
 function routeDense(
   b: Builder,
-  routing: Extract<Routing, { kind: 'dense' | 'combine' }>,
+  routing: Extract<ExplicitRouting, { kind: 'dense' | 'combine' }>,
   experts: number,
 ): ReturnType<typeof routeTokens> {
   const dense = asFloat(b, denseWeights(b, routing, experts));
@@ -57,7 +58,7 @@ function routeDense(
 /** Routing weights as [T, E]. */
 function denseWeights(
   b: Builder,
-  routing: Extract<Routing, { kind: 'dense' | 'combine' }>,
+  routing: Extract<ExplicitRouting, { kind: 'dense' | 'combine' }>,
   experts: number,
 ): Value {
   if (routing.kind === 'combine') return b.op('ReduceSum', [routing.weights, b.ints([-1])], { keepdims: 0 });

@@ -1,4 +1,5 @@
 import type { RouterCandidate } from './anchor.ts';
+import { boundaryOf } from './boundary.ts';
 import { dispatchForm } from './dispatch-form.ts';
 import type { ExpertBank } from './expert-bank.ts';
 import type { GraphFacts } from './graph-facts.ts';
@@ -51,9 +52,12 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
       `the file holds ${count} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`,
     );
   }
+  const boundary = boundaryOf(evidence, router);
+  if (typeof boundary === 'string') reasons.push(boundary);
+  const form = dispatchForm(evidence, router);
   const layer: MoeLayer = {
     id: '',
-    form: dispatchForm(evidence, router),
+    form,
     router,
     routers: 1,
     experts: numberExperts(bank),
@@ -62,7 +66,7 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     activation: bank.activation,
     shared: shared[0]?.shared ?? null,
     norm: normOf(region.input, known, facts),
-    boundary: null,
+    boundary: typeof boundary === 'string' ? null : boundary,
     complete,
     quantizable: reasons.length === 0,
     reason: reasons.join('; '),

@@ -4,7 +4,8 @@ import type { GraphFacts } from './graph-facts.ts';
 import { linearSources } from './anchor.ts';
 import type { RowPart } from './linear-node.ts';
 import { linearRecord } from './linear-node.ts';
-import type { Activation, Expert, Linear, MoeLayer, Router, Scoring } from './moe-layer.ts';
+import type { Activation, Expert, Linear, MoeLayer, Router, Routing, Scoring } from './moe-layer.ts';
+import { normOf } from './norm.ts';
 import { aliasRoot } from './operators.ts';
 import { storedView } from './stored-view.ts';
 
@@ -59,18 +60,27 @@ function fusedLayer(node: Node, facts: GraphFacts): MoeLayer | null {
   if (!experts) reasons.push('its expert weights are not stored in the file');
   if (hasThird && !isPacked)
     reasons.push('the third weight of a fused MoE is not run by ONNX Runtime on CPU');
+  if (node.int('use_sparse_mixer')) reasons.push('its sparse mixer runs only inside the fused operator');
+  const router = fusedRouter(node, probabilities, count, facts);
+  const routing: Routing = {
+    kind: 'logits',
+    logits: probabilities,
+    k: router.topK!,
+    renormalized: node.int('normalize_routing_weights') === 1,
+    appliesTo: 'output',
+  };
   return {
     id: '',
     form: 'fused',
-    router: fusedRouter(node, probabilities, count, facts),
+    router,
     routers: 1,
     experts: experts ?? packedExperts(count),
     hidden,
     intermediate,
     activation: fusedActivation(node, isSwiglu),
     shared: null,
-    norm: null,
-    boundary: null,
+    norm: normOf(aliasRoot(input), new Set([node, ...(router.linear ? [router.linear.node] : [])]), facts),
+    boundary: reasons.length === 0 ? { input, output, routing } : null,
     complete: true,
     quantizable: reasons.length === 0,
     reason: reasons.join('; '),

@@ -43,7 +43,7 @@ export function regionLinears(region: Region, facts: GraphFacts): RegionLinear[]
   const sources = sourceFinder(region, byNode);
   const meets = meetingFinder(region);
   for (const node of region.nodes) {
-    const linear = facts.linearOf(node);
+    const linear = region.routers.has(node) ? null : facts.linearOf(node);
     if (!linear || !((region.colour.get(linear.input) ?? 0) & fromInput)) continue;
     const { nearest, hasHidden } = sources(linear.input);
     const origins = [...nearest];

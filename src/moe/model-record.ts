@@ -1,6 +1,7 @@
 import { Fault } from '../fault.ts';
 import type { Model } from '../onnx/model.ts';
 import type { MoeLayer } from './moe-layer.ts';
+import { explicitRouting } from './spell-out-routing.ts';
 
 /** What a quantized model says about itself, kept under the metadata key `moeq`. */
 export interface ModelRecord {
@@ -33,7 +34,7 @@ export function expertOutput(expertId: string): string {
 
 /** Describes a layer of a graph by its value names, which must be final. */
 export function layerRecord(layer: MoeLayer, calibrationTokens: number[] | null): LayerRecord {
-  const { routing } = layer.boundary!;
+  const routing = explicitRouting(layer);
   return {
     id: layer.id,
     entry: entryOf(layer).name,

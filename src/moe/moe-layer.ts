@@ -68,11 +68,14 @@ export interface Boundary {
  * - `dense`: one weight per token and expert, T·E elements; `expertAxis` says whether E is the last axis or the first.
  *   Zero means that the expert does not take part.
  * - `combine`: weights [T, E, C] of a capacity form; their sum over C is the dense weight.
+ * - `logits`: the fused operator chooses by itself: weights are the k largest of softmax(logits), divided by their sum
+ *   if `renormalized`. No value of the graph holds them.
  */
 export type Routing = (
   | { kind: 'topk'; indices: Value; weights: Value; k: number }
   | { kind: 'dense'; weights: Value; expertAxis: 'first' | 'last' }
   | { kind: 'combine'; weights: Value }
+  | { kind: 'logits'; logits: Value; k: number; renormalized: boolean }
 ) & {
   /** Whether the weight multiplies the expert's output or, as in Llama-4, its input. */
   appliesTo: 'output' | 'input';

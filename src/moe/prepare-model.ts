@@ -3,6 +3,7 @@ import type { Model } from '../onnx/model.ts';
 import { raiseOpset } from '../onnx/raise-opset.ts';
 import { locateInFile } from './locate-in-file.ts';
 import type { MoeLayer } from './moe-layer.ts';
+import { spellOutRouting } from './spell-out-routing.ts';
 
 /** A model whose MoE layers can be written anew. */
 export interface PreparedModel {
@@ -38,5 +39,6 @@ export function prepareModel(path: string, opset = canonicalOpset): PreparedMode
     });
   }
   raiseOpset(model, opset);
+  for (const layer of layers) spellOutRouting(model, layer);
   return { model, layers };
 }

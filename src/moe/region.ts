@@ -17,6 +17,8 @@ export interface Region {
   nodes: Node[];
   /** Bits per value; values that are not in the map do not belong to the region. */
   colour: ReadonlyMap<Value, number>;
+  /** Nodes whose outputs count as routing. */
+  routers: ReadonlySet<Node>;
   /** Additions to the residual stream, which end the region. */
   exits: Node[];
 }
@@ -28,7 +30,7 @@ export interface Region {
 export function growRegion(input: Value, routers: ReadonlySet<Node>, facts: GraphFacts): Region {
   const aliases = aliasesOf(input);
   const colour = new Map<Value, number>([[input, fromInput]]);
-  const region: Region = { input, aliases, nodes: [], colour, exits: [] };
+  const region: Region = { input, aliases, nodes: [], colour, routers, exits: [] };
   // Uses of coloured values that lie ahead; the scan stops when none is left.
   let pending = input.uses.length;
   const start = input.producer ? (facts.position.get(input.producer) ?? -1) + 1 : 0;

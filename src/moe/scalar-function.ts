@@ -22,9 +22,9 @@ type Input = (index: number) => number | null;
 type Operation = (x: number, node: Node, input: Input) => number | null;
 
 function apply(node: Node, input: Input): number | null {
-  const operation = layoutOps.has(node.opType) ? (x: number): number => x : operations[node.opType];
+  const operation: Operation | undefined = layoutOps.has(node.opType) ? same : operations[node.opType];
   const x = input(0);
-  return operation && x !== null ? operation(x, node, input) : null;
+  return operation === undefined || x === null ? null : operation(x, node, input);
 }
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));

@@ -5,6 +5,7 @@ import { Fault } from '../fault.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { LayerRecord, ModelRecord } from '../moe/model-record.ts';
 import { entryOf, expertOutput } from '../moe/model-record.ts';
+import { explicitRouting } from '../moe/spell-out-routing.ts';
 import { builder } from '../onnx/build.ts';
 import { graft } from '../onnx/graft.ts';
 import type { Graph } from '../onnx/graph.ts';
@@ -118,10 +119,10 @@ function graftGroups(
   return groups.map((group) => copies.splice(0, group.length));
 }
 
-function referenceRouter({ router, boundary }: MoeLayer): RouterValues {
-  const { routing } = boundary!;
+function referenceRouter(layer: MoeLayer): RouterValues {
+  const routing = explicitRouting(layer);
   return {
-    logits: router.logits,
+    logits: layer.router.logits,
     indices: routing.kind === 'topk' ? routing.indices : null,
     weights: routing.weights,
   };

@@ -1,0 +1,191 @@
+import type { Node } from '../onnx/node.ts';
+import type { Value } from '../onnx/value.ts';
+import type { Combination } from './combine.ts';
+import { combination, summedAxis } from './combine.ts';
+import type { Evidence } from './describe-layer.ts';
+import type { Boundary, Router, Routing } from './moe-layer.ts';
+import { aliasRoot, layoutOps } from './operators.ts';
+import { fromInput, fromRouter } from './region.ts';
+import { indexSource, weightSource } from './routing-source.ts';
+import { numbersOf, scalarOf } from './constant.ts';
+
+/**
+ * The values between which a layer can be written anew. Every step from the experts to the output must be understood;
+ * otherwise the result is the reason why not.
+ */
+export function boundaryOf(evidence: Evidence, router: Router): Boundary | string {
+  const combined = combination(evidence);
+  if (typeof combined === 'string') return combined;
+  const source = tokenSource(evidence);
+  if (typeof source === 'string') return source;
+  const problem = sumProblem(combined, evidence, router);
+  if (problem) return problem;
+  const routing = source.scale
+    ? scaledInput(source.scale, combined, evidence, router)
+    : readRouting(combined, source.index, evidence, router);
+  return typeof routing === 'string' ? routing : { input: source.value, output: combined.output, routing };
+}
+
+interface TokenSource {
+  /** What the experts read, before tokens are picked. */
+  value: Value;
+  /** The index that picks tokens, if any. */
+  index: Value | null;
+  /** The routing weight that the tokens are multiplied by, if any. */
+  scale: Value | null;
+}
+
+/** Walks back from what the first linears read to the layer's input. */
+function tokenSource({ bank, region }: Evidence): TokenSource | string {
+  let value = bank.branches[0].up.linears[0].input;
+  const found: TokenSource = { value, index: null, scale: null };
+  const bits = (each: Value | null | undefined): number => (each && region.colour.get(each)) ?? 0;
+  for (;;) {
+    const node = value.producer;
+    if (!node || region.aliases.has(value) || !region.colour.has(value)) break;
+    const [data, second] = node.inputs;
+    if (node.opType === 'Split' && isFrozen(node))
+      return 'the file sends a fixed number of tokens to each expert: it computes wrong results for inputs other than the traced one';
+    if (layoutOps.has(node.opType) || node.opType === 'Slice' || node.opType === 'Split') value = data!;
+    else if ((node.opType === 'Gather' || node.opType === 'GatherND') && bits(second) === fromRouter) {
+      if (found.index) return `${node.name} picks tokens a second time`;
+      found.index = second!;
+      value = data!;
+    } else if (node.opType === 'Mul' && node.inputs.some((input) => bits(input) === fromRouter)) {
+      found.scale = node.inputs.find((input) => bits(input) === fromRouter)!;
+      value = node.inputs.find((input) => bits(input) & fromInput)!;
+    } else if (bits(value) & fromRouter) return `${node.name || node.opType} mixes tokens before the experts`;
+    else break;
+  }
+  return { ...found, value: aliasRoot(value) };
+}
+
+/** A Split of tokens into pieces of constant size. */
+function isFrozen(split: Node): boolean {
+  return (split.ints('split') ?? numbersOf(split.inputs[1])) !== null;
+}
+
+/** Sums must run over the choices of a token, or over all experts. */
+function sumProblem({ sums }: Combination, { facts }: Evidence, router: Router): string | null {
+  for (const node of sums) {
+    const dims = facts.shapes.shapeOf(node.inputs[0]);
+    const axis = dims && summedAxis(node, dims.length);
+    const size = axis === null || !dims ? null : dims.at(axis);
+    if (size === null || (size !== router.topK && size !== router.experts))
+      return `${node.name} sums over an axis that is neither choices nor experts`;
+  }
+  return null;
+}
+
+function scaledInput(
+  scale: Value,
+  { weights }: Combination,
+  evidence: Evidence,
+  router: Router,
+): Routing | string {
+  if (weights.some((each) => each.length > 0))
+    return 'the routing weighs both input and output of the experts';
+  const { value } = weightSource(scale, evidence.region);
+  const last = evidence.facts.shapes.shapeOf(value)?.at(-1);
+  if (last !== router.experts || !evidence.bank.isStacked)
+    return "the weights of the experts' inputs were not found";
+  return { kind: 'dense', weights: value, expertAxis: 'last', appliesTo: 'input' };
+}
+
+function readRouting(
+  combined: Combination,
+  tokenIndex: Value | null,
+  evidence: Evidence,
+  router: Router,
+): Routing | string {
+  const { bank, facts, region } = evidence;
+  const { weights, selections } = combined;
+  const wrong = weights.findIndex((each) => each.length !== 1);
+  if (wrong >= 0)
+    return `${bank.branches[wrong].down.node.name} is weighed ${weights[wrong].length} times by the routing, not once`;
+  const [[first]] = weights;
+  const masked = weights.map(([{ weight }]) => maskedSum(weight, evidence));
+  if (masked.every((each) => each !== null)) {
+    const same = masked.every(
+      (each) => each.weights === masked[0].weights && each.indices === masked[0].indices,
+    );
+    return same
+      ? topK(masked[0].indices, masked[0].weights, router, evidence)
+      : 'its experts are masked in unequal ways';
+  }
+  const sources = weights.map(([{ weight }]) => weightSource(weight, region));
+  const [{ value, isTransposed }] = sources;
+  if (sources.some((source) => source.value !== value)) return 'its experts are weighed by unequal tables';
+  const dims = facts.shapes.shapeOf(value);
+  if (first.node.opType === 'Einsum' && bank.isStacked && dims?.length === 3)
+    return { kind: 'combine', weights: value, appliesTo: 'output' };
+  if (dims?.at(-1) === router.experts) return denseRouting(value, tokenIndex, evidence, router);
+  if (isTransposed) return 'the weights of the chosen experts are transposed';
+  const chosenBy =
+    tokenIndex ?? bank.branches[0].down.view.selector?.index ?? selections[0]?.inputs[1] ?? null;
+  const indices = chosenBy && indexSource(chosenBy, region, facts);
+  if (!indices)
+    return 'the table of chosen experts was not found, or more than it decides which tokens an expert gets';
+  return topK(indices, value, router, evidence);
+}
+
+function topK(indices: Value, weights: Value, router: Router, { facts }: Evidence): Routing | string {
+  const k = router.topK;
+  if (k === null) return 'the number of experts per token is not fixed';
+  const isTable = (value: Value): boolean =>
+    facts.shapes.shapeOf(value)?.at(-1) === k ||
+    (k === 1 && ['ArgMax', 'ReduceMax'].includes(value.producer?.opType ?? ''));
+  if (!isTable(indices)) return `${indices.name} is no table of ${k} experts per token`;
+  if (!isTable(weights)) return `${weights.name} is no table of ${k} weights per token`;
+  return { kind: 'topk', indices, weights, k, appliesTo: 'output' };
+}
+
+/** Weights for every expert; where they were scattered into zeros, the tables they were scattered from. */
+function denseRouting(
+  weights: Value,
+  tokenIndex: Value | null,
+  evidence: Evidence,
+  router: Router,
+): Routing | string {
+  const node = weights.producer;
+  const [base, indices, updates] = node?.inputs ?? [];
+  if (node?.opType === 'ScatterElements' && base && indices && updates && isZero(base)) {
+    const reduced = node.string('reduction') ?? 'none';
+    const found =
+      reduced === 'none' || reduced === 'add'
+        ? topK(aliasRoot(indices), updates, router, evidence)
+        : 'reduced';
+    const isSame =
+      !tokenIndex || indexSource(tokenIndex, evidence.region, evidence.facts) === aliasRoot(indices);
+    if (typeof found !== 'string' && isSame) return found;
+  }
+  if (tokenIndex) return 'weights of all experts meet tokens of one';
+  return { kind: 'dense', weights, expertAxis: 'last', appliesTo: 'output' };
+}
+
+function isZero(value: Value): boolean {
+  if (scalarOf(value) !== null) return scalarOf(value) === 0;
+  const node = value.producer;
+  if (node?.opType === 'ConstantOfShape') {
+    const tensor = node.tensors.get('value');
+    return !tensor || new Uint8Array(tensor.source.read()).every((byte) => byte === 0);
+  }
+  if (node?.opType === 'Expand' || node?.opType === 'Cast')
+    return node.inputs[0] !== null && isZero(node.inputs[0]);
+  return numbersOf(value)?.every((number) => number === 0) ?? false;
+}
+
+/** A weight written as the sum over k of weights · (indices == e). */
+function maskedSum(weight: Value, { region, facts }: Evidence): { weights: Value; indices: Value } | null {
+  const sum = aliasRoot(weight).producer;
+  const product = sum?.opType === 'ReduceSum' ? sum.inputs[0]?.producer : null;
+  if (product?.opType !== 'Mul') return null;
+  for (const at of [0, 1]) {
+    const mask = product.inputs[at] && aliasRoot(product.inputs[at]).producer;
+    const table = product.inputs[1 - at];
+    if (mask?.opType !== 'Equal' || !table) continue;
+    const indices = indexSource(mask.outputs[0]!, region, facts);
+    if (indices) return { weights: aliasRoot(table), indices };
+  }
+  return null;
+}

@@ -1,0 +1,73 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { locate } from '../../src/moe/locate.ts';
+import type { MoeLayer } from '../../src/moe/moe-layer.ts';
+import { openModel } from '../../src/onnx/open-model.ts';
+
+interface Truth {
+  layers: number;
+  experts: number;
+  expertsInFile?: number;
+  topK: number | null;
+  hidden: number;
+  intermediate: number;
+  sharedIntermediate?: number;
+  scoring: string;
+  gated: boolean;
+  routers?: number;
+}
+
+const fixtures = join(import.meta.dirname, '../fixtures/graphs');
+const zoo = join(process.env.MOEQ_ZOO ?? '', 'graphs');
+
+function truthOf(folder: string): [string, Truth][] {
+  const path = join(folder, 'truth.json');
+  return existsSync(path)
+    ? Object.entries(JSON.parse(readFileSync(path, 'utf8')) as Record<string, Truth>)
+    : [];
+}
+
+function check(path: string, truth: Truth): void {
+  const { layers } = locate(openModel(path));
+  expect(layers).toHaveLength(truth.layers);
+  for (const layer of layers) expect(summary(layer)).toEqual(expected(truth, layer));
+}
+
+function summary({ router, routers, experts, hidden, intermediate, shared, complete }: MoeLayer): unknown {
+  const [first] = experts;
+  return {
+    experts: router.experts,
+    expertsInFile: experts.length,
+    complete,
+    topK: router.topK,
+    scoring: router.scoring,
+    routers,
+    hidden,
+    intermediate,
+    shared: shared?.intermediate ?? 0,
+    gated: first.gate !== null,
+  };
+}
+
+function expected(truth: Truth, layer: MoeLayer): unknown {
+  const { experts, topK, scoring, hidden, intermediate } = truth;
+  const expertsInFile = truth.expertsInFile ?? experts;
+  // The weights of QMoE are packed: whether they hold a gate is told by the layer's activation alone.
+  const gated = layer.experts[0].up === null ? false : truth.gated;
+  const rest = {
+    complete: expertsInFile === experts,
+    routers: truth.routers ?? 1,
+    shared: truth.sharedIntermediate ?? 0,
+    gated,
+  };
+  return { experts, expertsInFile, topK, scoring, hidden, intermediate, ...rest };
+}
+
+describe('locate agrees with what is known of the exported models', () => {
+  for (const [file, truth] of truthOf(fixtures)) it(file, () => check(join(fixtures, file), truth));
+});
+
+describe.skipIf(!existsSync(zoo))('the same for every graph of the zoo (set MOEQ_ZOO to its folder)', () => {
+  for (const [file, truth] of truthOf(zoo)) it(file, () => check(join(zoo, file), truth));
+});
