@@ -12,7 +12,7 @@ export function batchHtml(outcomes: readonly JobOutcome[]): string {
   const columns = [
     { title: 'job' },
     { title: 'status' },
-    ...numeric('model', 'result', 'bits', 'top-k agreement', 'perplexity ratio', 'seconds'),
+    ...numeric('model', 'result', 'bits', 'top-k agreement', 'perplexity ratio'),
   ];
   const rows = outcomes.map((outcome) => [linkOf(outcome), ...rowOf(outcome).slice(1)]);
   const page = markup`<!doctype html>

@@ -19,8 +19,8 @@ export function batchJunit(outcomes: readonly JobOutcome[]): string {
 }
 
 function testCase(outcome: JobOutcome): string {
-  const { name, recipe, seconds } = outcome;
-  const head = `classname="moeq run.${escapeMarkup(recipe)}" name="${escapeMarkup(name)}" time="${seconds.toFixed(3)}"`;
+  const { name, recipe } = outcome;
+  const head = `classname="moeq run.${escapeMarkup(recipe)}" name="${escapeMarkup(name)}"`;
   const body = verdictOf(outcome);
   return body === '' ? `    <testcase ${head}/>` : `    <testcase ${head}>${body}</testcase>`;
 }

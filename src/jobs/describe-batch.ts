@@ -49,12 +49,18 @@ export function describeOutcomes(outcomes: readonly JobOutcome[], paint: Paint =
     { title: 'perplexity ratio', ...right },
     { title: 'seconds', ...right },
   ];
+  const rows = outcomes.map((outcome) => [
+    outcome.name,
+    outcome.reused ? `${statusText(outcome)} before` : statusText(outcome),
+    ...rowOf(outcome).slice(2),
+    outcome.seconds.toFixed(1),
+  ]);
   const failures = outcomes.flatMap(({ name, gates, fault }) => [
     ...gates.filter(({ ok }) => !ok).map((gate) => `${name}: ${gateText(gate)}`),
     ...(fault ? [`${name}: ${fault.code}: ${fault.what}`] : []),
   ]);
   return [
-    ...terminalTable(columns, outcomes.map(rowOf), paint),
+    ...terminalTable(columns, rows, paint),
     ...failures.map((line) => paint('bad', line)),
     verdict(outcomes),
   ].join('\n');
@@ -83,9 +89,9 @@ const statusTones: Record<string, 'good' | 'bad' | 'dim'> = {
   'not begun': 'dim',
 };
 
-/** The cells of a job in a table of outcomes. */
+/** The cells of a job in a table of outcomes, the same in any run: no times. */
 export function rowOf(outcome: JobOutcome): string[] {
-  const { name, size, expertBitsPerWeight, figures, seconds } = outcome;
+  const { name, size, expertBitsPerWeight, figures } = outcome;
   return [
     name,
     statusText(outcome),
@@ -94,14 +100,12 @@ export function rowOf(outcome: JobOutcome): string[] {
     expertBitsPerWeight === null ? '' : expertBitsPerWeight.toFixed(2),
     figures ? formatShare(figures.topKAgreement) : '',
     figures ? formatFigure(figures.perplexityRatio) : '',
-    seconds.toFixed(1),
   ];
 }
 
-function statusText({ status, reused }: JobOutcome): string {
+function statusText({ status }: JobOutcome): string {
   if (status === 'gates') return 'gate failed';
-  if (status === 'skipped') return 'not begun';
-  return reused ? `${status} before` : status;
+  return status === 'skipped' ? 'not begun' : status;
 }
 
 function stepsOf({ items, layers, experts }: JobPlan): string {

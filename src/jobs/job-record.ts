@@ -44,7 +44,9 @@ export async function finishedOutcome(work: string, plan: JobPlan): Promise<JobO
     if ((await fileHash(file)) !== sha256) return null;
   }
   const report = files.find(({ path }) => basename(path) === 'report.json');
-  const known = report ? parseReport(readFileSync(join(plan.folder, report.path), 'utf8'), report.path) : null;
+  const known = report
+    ? parseReport(readFileSync(join(plan.folder, report.path), 'utf8'), report.path)
+    : null;
   return { ...record.outcome, ...judge(known, plan.job.config.gates), reused: true };
 }
 

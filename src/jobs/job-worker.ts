@@ -35,7 +35,7 @@ export interface JobProgress extends ProgressEvent {
  */
 export default async function runJob(task: JobTask): Promise<JobOutcome> {
   const { plan, work } = task;
-  const staging = join(work, 'staging', contentKey(plan.name));
+  const staging = join(work, 'staging', contentKey(plan.name).slice(0, 16));
   const started = performance.now();
   try {
     rmSync(staging, { recursive: true, force: true });
@@ -49,7 +49,8 @@ export default async function runJob(task: JobTask): Promise<JobOutcome> {
     return outcome;
   } catch (error) {
     rmSync(staging, { recursive: true, force: true });
-    return unfinished(jobOf(plan), 'failed', errorRecord(error, plan.job.model));
+    const seconds = (performance.now() - started) / 1000;
+    return { ...unfinished(jobOf(plan), 'failed', errorRecord(error, plan.job.model)), seconds };
   }
 }
 

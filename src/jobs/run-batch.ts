@@ -116,7 +116,12 @@ function refuseForeignFiles({ name, folder }: JobPlan, work: string): void {
 
 function jobPool(threads: number): Piscina {
   const worker = new URL(`./job-worker${extname(import.meta.url)}`, import.meta.url);
-  return new Piscina({ filename: worker.href, minThreads: threads, maxThreads: threads, atomics: 'disabled' });
+  return new Piscina({
+    filename: worker.href,
+    minThreads: threads,
+    maxThreads: threads,
+    atomics: 'disabled',
+  });
 }
 
 function skipped(job: JobPlan | UnplannedJob): JobOutcome {

@@ -82,7 +82,12 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
 
 function expertPool(threads: number): Piscina {
   const worker = new URL(`./quantize-worker${extname(import.meta.url)}`, import.meta.url);
-  return new Piscina({ filename: worker.href, minThreads: threads, maxThreads: threads, atomics: 'disabled' });
+  return new Piscina({
+    filename: worker.href,
+    minThreads: threads,
+    maxThreads: threads,
+    atomics: 'disabled',
+  });
 }
 
 /** Runs tasks `width` at a time. After a failure none is begun; it is thrown when those under way have ended. */
