@@ -32,10 +32,7 @@ const folder = mkdtempSync(join(tmpdir(), 'moeq-ablate-'));
 for (const name of names.length > 0 ? names : Object.keys(variants)) {
   const settings = variants[name] ?? name.split(' ');
   const sets = [`scheme=${scheme}`, `data=${calibration}`, `verify.data=${evaluation}`, ...settings];
-  const config = loadConfig(
-    null,
-    ['calibration.balance.enabled=false', ...sets].map((text) => parseSet(text)),
-  );
+  const config = loadConfig(null, ['calibration.balance.enabled=false', ...sets].map((text) => parseSet(text)));
   const conversion = { model, output: join(folder, 'out.onnx'), config, reportFolder: folder, force: true };
   const { report } = await convert(conversion, () => {});
   console.log(`${name.padEnd(34)} ${figures(report!)}`);
