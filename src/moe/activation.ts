@@ -1,5 +1,6 @@
 import type { Value } from '../onnx/value.ts';
 import { scalarOf } from './constant.ts';
+import { elementwiseOps } from './operators.ts';
 import type { Activation } from './moe-layer.ts';
 import { erf, evaluate } from './scalar-function.ts';
 
@@ -111,7 +112,8 @@ function constantsBetween(value: Value, leaves: ReadonlySet<Value>): number[] {
       if (attribute !== undefined) numbers.add(attribute);
     }
     if (node?.opType === 'QuickGelu') numbers.add(node.float('alpha') ?? 1.702);
-    node?.inputs.forEach((input) => input && pending.push(input));
+    const inputs = node && elementwiseOps.has(node.opType) ? node.inputs : (node?.inputs.slice(0, 1) ?? []);
+    inputs.forEach((input) => input && pending.push(input));
   }
   return [...numbers].filter((number) => Math.abs(number) < 1e6).slice(0, 8);
 }

@@ -7,7 +7,7 @@ import type { Boundary, Router, Routing } from './moe-layer.ts';
 import { aliasRoot, layoutOps } from './operators.ts';
 import { fromInput, fromRouter } from './region.ts';
 import { indexSource, weightSource } from './routing-source.ts';
-import { numbersOf, scalarOf } from './constant.ts';
+import { isZero, numbersOf } from './constant.ts';
 
 /**
  * The values between which a layer can be written anew. Every step from the experts to the output must be understood;
@@ -161,18 +161,6 @@ function denseRouting(
   }
   if (tokenIndex) return 'weights of all experts meet tokens of one';
   return { kind: 'dense', weights, expertAxis: 'last', appliesTo: 'output' };
-}
-
-function isZero(value: Value): boolean {
-  if (scalarOf(value) !== null) return scalarOf(value) === 0;
-  const node = value.producer;
-  if (node?.opType === 'ConstantOfShape') {
-    const tensor = node.tensors.get('value');
-    return !tensor || new Uint8Array(tensor.source.read()).every((byte) => byte === 0);
-  }
-  if (node?.opType === 'Expand' || node?.opType === 'Cast')
-    return node.inputs[0] !== null && isZero(node.inputs[0]);
-  return numbersOf(value)?.every((number) => number === 0) ?? false;
 }
 
 /** A weight written as the sum over k of weights · (indices == e). */

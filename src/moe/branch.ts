@@ -5,8 +5,8 @@ import { positiveAxis } from './axes.ts';
 import { isConstant, numbersOf } from './constant.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
-import type { RowPart } from './linear-node.ts';
-import { whole } from './linear-node.ts';
+import type { Bias, RowPart } from './linear-node.ts';
+import { biasAfter, whole } from './linear-node.ts';
 import { elementwiseOps, layoutOps } from './operators.ts';
 
 /** What feeds the activation: (a part of) the outputs of one linear, or of one linear per expert laid end to end. */
@@ -14,6 +14,8 @@ export interface Leaf {
   names: Value[];
   linears: RegionLinear[];
   rows: RowPart;
+  /** A bias added after they were laid end to end, gathered for each row's expert. */
+  bias: Bias | null;
 }
 
 /** One down linear and how its input comes about. */
@@ -54,14 +56,41 @@ function collectLeaves(down: RegionLinear, facts: GraphFacts): Leaf[] {
 }
 
 function leafAt(value: Value, outputs: ReadonlyMap<Value, RegionLinear>, facts: GraphFacts): Leaf | null {
-  const joined = joinedAt(value, outputs);
-  if (joined) return { names: [value], linears: joined, rows: whole };
+  const joined = joinedWithBias(value, outputs, facts);
+  if (joined) return { names: [value], ...joined, rows: whole };
   const node = value.producer;
   if (node?.opType !== 'Slice' && node?.opType !== 'Split') return null;
   const source = node.inputs[0]!;
-  const linears = joinedAt(stripLayout(source, outputs), outputs);
-  const rows = linears && partOf(value, source, linears[0].out, facts);
-  return rows && { names: [value], linears, rows };
+  const source_ = joinedWithBias(stripLayout(source, outputs), outputs, facts);
+  const rows = source_ && partOf(value, source, source_.linears[0].out, facts);
+  return rows && { names: [value], ...source_, rows };
+}
+
+type Joined = Pick<Leaf, 'linears' | 'bias'>;
+
+function joinedWithBias(
+  value: Value,
+  outputs: ReadonlyMap<Value, RegionLinear>,
+  facts: GraphFacts,
+): Joined | null {
+  const linears = joinedAt(value, outputs);
+  if (linears) return linears.length > 1 && biasOf(value, linears, facts) ? null : { linears, bias: null };
+  const node = value.producer;
+  if (node?.opType !== 'Add') return null;
+  for (const input of node.inputs) {
+    const inner = input && joinedAt(stripLayout(input, outputs), outputs);
+    const bias = inner && inner.length > 1 && biasOf(stripLayout(input, outputs), inner, facts);
+    if (bias && bias.output === value) return { linears: inner, bias: bias.bias };
+  }
+  return null;
+}
+
+function biasOf(
+  value: Value,
+  linears: readonly RegionLinear[],
+  { shapes }: GraphFacts,
+): ReturnType<typeof biasAfter> {
+  return biasAfter(value, linears[0].out, linears.length, true, shapes);
 }
 
 /** The linears whose outputs a value is: one, or several laid end to end. */

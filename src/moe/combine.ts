@@ -1,7 +1,7 @@
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import { axesOf, positiveAxis } from './axes.ts';
-import { scalarOf } from './constant.ts';
+import { isZero, scalarOf } from './constant.ts';
 import type { Evidence } from './describe-layer.ts';
 import { layoutOps, shapeOps } from './operators.ts';
 import type { RegionLinear } from './levels.ts';
@@ -122,6 +122,7 @@ function nextStep(value: Value, context: Context): Step | null {
   const isRouting = (input: Value | null): input is Value => input !== null && bits(input) === fromRouter;
   const plain: Step = { value: output, weighing: null, selection: null, sum: null, isJoin: false };
   if (layoutOps.has(node.opType) && index === 0) return plain;
+  if (node === context.bank.joinedBias) return plain;
   switch (node.opType) {
     case 'Mul': {
       const [other] = rest;
@@ -167,7 +168,8 @@ function isOnlyMeasured(node: Node): boolean {
 
 /** Another part of the routed sum, or zeros to add to. */
 function isPart(input: Value | null, { facts, fromDowns, fromOthers }: Context): boolean {
-  return input === null || facts.isDataless(input) || (fromDowns.has(input) && !fromOthers.has(input));
+  if (input === null) return true;
+  return facts.isDataless(input) ? isZero(input) : fromDowns.has(input) && !fromOthers.has(input);
 }
 
 /** Row numbers: they depend on the routing, on nothing but shapes, or on nothing that experts made. */

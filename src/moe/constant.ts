@@ -42,3 +42,27 @@ function readSmall({ source }: Tensor): number[] | null {
   const readable = ['float32', 'float64', 'float16', 'bfloat16', 'int8', 'uint8', 'int32', 'int64'];
   return readable.includes(source.dtype) ? [...readFloats(source)] : null;
 }
+
+/** True for a tensor of zeros of any size, as far as the graph shows it. */
+export function isZero(value: Value): boolean {
+  const numbers = numbersOf(value);
+  if (numbers) return numbers.every((number) => number === 0);
+  const node = value.producer;
+  if (!node) return false;
+  if (node.opType === 'ConstantOfShape') {
+    const fill = node.tensors.get('value');
+    return !fill || (readSmall(fill)?.every((number) => number === 0) ?? false);
+  }
+  const keeps = [
+    'Expand',
+    'Cast',
+    'Reshape',
+    'Unsqueeze',
+    'Squeeze',
+    'Identity',
+    'Tile',
+    'Slice',
+    'Transpose',
+  ];
+  return keeps.includes(node.opType) && node.inputs[0] !== null && isZero(node.inputs[0]);
+}

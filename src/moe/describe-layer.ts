@@ -52,6 +52,10 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
       `the file holds ${count} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`,
     );
   }
+  if (linears.some(({ isSwapped }) => isSwapped))
+    reasons.push('the shapes of its weights do not fit: ONNX Runtime refuses such a file');
+  if (bank.activation.name === 'unknown')
+    reasons.push('the function between the first linears and the last is not a known activation');
   const boundary = boundaryOf(evidence, router);
   if (typeof boundary === 'string') reasons.push(boundary);
   const form = dispatchForm(evidence, router);
@@ -63,6 +67,7 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     experts: numberExperts(bank),
     hidden: bank.hidden,
     intermediate: bank.intermediate,
+    gated: bank.branches[0].gate !== null,
     activation: bank.activation,
     shared: shared[0]?.shared ?? null,
     norm: normOf(region.input, known, facts),

@@ -1,9 +1,11 @@
+import type { Node } from '../onnx/node.ts';
 import type { Branch, Leaf } from './branch.ts';
 import { readBranch } from './branch.ts';
 import { differences } from './expert-keys.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
-import { linearRecord, stackSize } from './linear-node.ts';
+import type { Bias } from './linear-node.ts';
+import { biasAfter, linearRecord, stackSize, whole } from './linear-node.ts';
 import type { Meeting } from './meeting.ts';
 import { meetingOf } from './meeting.ts';
 import type { Activation, Linear } from './moe-layer.ts';
@@ -30,6 +32,8 @@ export interface ExpertBank {
   isStacked: boolean;
   /** True when each expert's number is a position among the experts that the traced input reached. */
   isHitList: boolean;
+  /** The Add that brings in the biases of all down linears at once, after they were laid end to end. */
+  joinedBias: Node | null;
   warnings: string[];
 }
 
@@ -50,14 +54,14 @@ export function expertBank(linears: readonly RegionLinear[], region: Region, fac
   const branches = downs.map((down) => readBranch(down, facts));
   const missing = branches.indexOf(null);
   if (missing >= 0) return failure('the first linears of an expert were not found', downs[missing]);
-  return assemble(branches as Branch[], region);
+  return assemble(branches as Branch[], region, facts);
 }
 
 function failure(reason: string, linear: RegionLinear | undefined): BankResult {
   return { reason, node: linear?.node.name ?? '' };
 }
 
-function assemble(branches: Branch[], region: Region): BankResult {
+function assemble(branches: Branch[], region: Region, facts: GraphFacts): BankResult {
   const [first] = branches;
   const different = branches.find((branch) => shapeKey(branch) !== shapeKey(first));
   if (different) return failure('its branches have unequal shapes', different.down);
@@ -86,10 +90,13 @@ function assemble(branches: Branch[], region: Region): BankResult {
   const names = new Set(branches.map(({ down }) => `${down.view.name} ${down.view.offset}`));
   if (names.size < branches.length) return failure('its branches share one weight', first.down);
   const { keys, isHitList, warnings } = branchKeys(branches, meetings, region);
+  const added = joinedBias(first, branches.length, meetings[0], facts);
   const experts = branches.map((branch, index) =>
-    branchExpert(branch, joinedIndex(meetings[index], index), keys?.[index] ?? null),
+    branchExpert(branch, joinedIndex(meetings[index], index), keys?.[index] ?? null, added?.bias ?? null),
   );
-  return { bank: { ...common, experts, isStacked: false, isHitList, warnings } };
+  return {
+    bank: { ...common, experts, isStacked: false, isHitList, joinedBias: added?.node ?? null, warnings },
+  };
 }
 
 function shapeKey({ down, gate, up, activation }: Branch): string {
@@ -113,10 +120,30 @@ function stackedExperts({ down, gate, up }: Branch, size: number): BankExpert[] 
   }));
 }
 
-function branchExpert({ down, gate, up }: Branch, index: number, key: number | null): BankExpert {
-  const pick = ({ linears, rows }: Leaf): Linear =>
-    linearRecord(linears[linears.length === 1 ? 0 : index], null, rows);
-  return { key, gate: gate && pick(gate), up: pick(up), down: linearRecord(down, null) };
+function branchExpert(
+  { down, gate, up }: Branch,
+  index: number,
+  key: number | null,
+  added: Bias | null,
+): BankExpert {
+  const pick = ({ linears, rows, bias }: Leaf): Linear =>
+    linearRecord(linears[linears.length === 1 ? 0 : index], null, rows, bias && { bias, index });
+  return {
+    key,
+    gate: gate && pick(gate),
+    up: pick(up),
+    down: linearRecord(down, null, whole, added && { bias: added, index }),
+  };
+}
+
+function joinedBias(
+  { down }: Branch,
+  count: number,
+  meeting: Meeting | null,
+  { shapes }: GraphFacts,
+): ReturnType<typeof biasAfter> {
+  if (meeting?.node.opType !== 'Concat') return null;
+  return biasAfter(meeting.node.outputs[0]!, down.out, count, true, shapes);
 }
 
 /** Where a branch stands among linears laid end to end: its place in the Concat that its output goes to. */

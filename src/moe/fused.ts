@@ -77,6 +77,7 @@ function fusedLayer(node: Node, facts: GraphFacts): MoeLayer | null {
     experts: experts ?? packedExperts(count),
     hidden,
     intermediate,
+    gated: isGated,
     activation: fusedActivation(node, isSwiglu),
     shared: null,
     norm: normOf(aliasRoot(input), new Set([node, ...(router.linear ? [router.linear.node] : [])]), facts),

@@ -2,6 +2,7 @@ import type { Graph } from '../onnx/graph.ts';
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import { isConstant } from './constant.ts';
+import { foldIfs } from './fold-ifs.ts';
 import type { LinearNode } from './linear-node.ts';
 import { linearNode } from './linear-node.ts';
 import { isShapeInput, shapeOps } from './operators.ts';
@@ -20,9 +21,14 @@ export interface GraphFacts {
   linearOf(node: Node): LinearNode | null;
 }
 
+/** Works a graph through. Ifs that shapes decide are folded first (see {@link foldIfs}). */
 export function graphFacts(graph: Graph, outer?: GraphFacts): GraphFacts {
-  const nodes = graph.sortedNodes();
-  const shapes = inferShapes(graph, nodes, outer?.shapes);
+  let nodes = graph.sortedNodes();
+  let shapes = inferShapes(graph, nodes, outer?.shapes);
+  while (foldIfs(graph, shapes) > 0) {
+    nodes = graph.sortedNodes();
+    shapes = inferShapes(graph, nodes, outer?.shapes);
+  }
   const dataless = datalessValues(nodes);
   const linears = new Map<Node, LinearNode | null>();
   return {

@@ -1,5 +1,6 @@
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
+import type { MatrixView } from '../tensor/view.ts';
 import { matrixOf, storedView } from './stored-view.ts';
 import type { StoredView } from './stored-view.ts';
 import type { Shapes } from './shapes.ts';
@@ -21,11 +22,14 @@ export interface LinearNode {
   /** The axis of the weight that numbers experts, in nodes that compute all of them. */
   stackAxis: number | null;
   bias: Bias | null;
+  /** True when the shapes fit only with the weight transposed: the file cannot run. */
+  isSwapped: boolean;
   out: number;
   in: number;
 }
 
-interface Bias {
+/** A stored bias: the axis that runs over outputs, and the one that runs over experts, if any. */
+export interface Bias {
   view: StoredView;
   axis: number;
   stackAxis: number | null;
@@ -35,26 +39,44 @@ interface Bias {
 export function linearNode(node: Node, shapes: Shapes): LinearNode | null {
   const operands = operandsOf(node, shapes);
   if (!operands) return null;
-  const { view, rowAxis, colAxis, weightInput, stackAxis, input } = operands;
+  const { view, rowAxis, colAxis, weightInput, stackAxis, input, isSwapped = false } = operands;
   const [product] = node.outputs;
   const [out, inn] = [view.axes[rowAxis]?.size, view.axes[colAxis]?.size];
   if (!product || out == null || inn == null) return null;
-  const bare = { node, weightInput, input, product, view, rowAxis, colAxis, stackAxis, out, in: inn };
+  const bare = {
+    node,
+    weightInput,
+    input,
+    product,
+    view,
+    rowAxis,
+    colAxis,
+    stackAxis,
+    isSwapped,
+    out,
+    in: inn,
+  };
   const fixed = gemmBias(node, out, shapes);
   if (fixed) return { ...bare, output: product, bias: fixed };
-  const added = addedBias(product, out, view, stackAxis, shapes);
+  const added = biasAfter(product, out, stackSize(bare), view.selector !== null, shapes);
   return { ...bare, output: added?.output ?? product, bias: added?.bias ?? null };
 }
 
-/** The record of a linear, or of expert `index` of a stack of linears. `rows` narrows it to a part of its outputs. */
-export function linearRecord(linear: LinearNode, index: number | null, rows: RowPart = whole): Linear {
-  const { view, rowAxis, colAxis, bias, node, weightInput } = linear;
-  const stride = (of: StoredView, stackAxis: number | null): number =>
-    index === null
-      ? 0
-      : index * (of.selector?.stride ?? (stackAxis === null ? 0 : of.axes[stackAxis].stride!));
-  const matrix = matrixOf(view, rowAxis, colAxis, stride(view, linear.stackAxis));
+/**
+ * The record of a linear, or of expert `index` of a stack of linears. `rows` narrows it to a part of its outputs; `added`
+ * is a bias that is added to the outputs of all experts laid end to end.
+ */
+export function linearRecord(
+  linear: LinearNode,
+  index: number | null,
+  rows: RowPart = whole,
+  added: { bias: Bias; index: number } | null = null,
+): Linear {
+  const { view, rowAxis, colAxis, node, weightInput } = linear;
+  const matrix = matrixOf(view, rowAxis, colAxis, expertOffset(view, linear.stackAxis, index));
   const count = rows.count ?? matrix.rows;
+  const bias = added?.bias ?? linear.bias;
+  const biasOffset = bias && expertOffset(bias.view, bias.stackAxis, added?.index ?? index);
   return {
     name: view.name,
     node,
@@ -65,11 +87,14 @@ export function linearRecord(linear: LinearNode, index: number | null, rows: Row
       offset: matrix.offset + rows.start * matrix.rowStride,
       rowStride: matrix.rowStride * rows.step,
     },
-    bias: bias && {
-      name: bias.view.name,
-      view: biasVector(bias, stride(bias.view, bias.stackAxis), rows.start, rows.step, count),
-    },
+    bias: bias && { name: bias.view.name, view: biasVector(bias, biasOffset!, rows, count) },
   };
+}
+
+/** Where expert `index` begins in a stack, in elements. */
+function expertOffset(view: StoredView, stackAxis: number | null, index: number | null): number {
+  if (index === null) return 0;
+  return index * (view.selector?.stride ?? (stackAxis === null ? 0 : view.axes[stackAxis].stride!));
 }
 
 /** Some output rows of a linear: a half of a fused gate and up, or its even rows. */
@@ -83,23 +108,22 @@ export interface RowPart {
 export const whole: RowPart = { start: 0, step: 1, count: null };
 
 /** How many experts a node with a stacked or gathered weight holds; 1 for a single linear. */
-export function stackSize({ view, stackAxis }: LinearNode): number {
+export function stackSize({ view, stackAxis }: Pick<LinearNode, 'view' | 'stackAxis'>): number {
   return view.selector?.size ?? (stackAxis === null ? 1 : view.axes[stackAxis].size!);
 }
 
 function biasVector(
-  bias: Bias,
+  { view, axis }: Bias,
   offset: number,
-  start: number,
-  step: number,
+  { start, step }: RowPart,
   count: number,
-): NonNullable<Linear['bias']>['view'] {
-  const stride = bias.view.axes[bias.axis].stride!;
+): MatrixView {
+  const stride = view.axes[axis].stride!;
   return {
-    source: bias.view.source,
+    source: view.source,
     rows: 1,
     cols: count,
-    offset: bias.view.offset + offset + start * stride,
+    offset: view.offset + offset + start * stride,
     rowStride: count * stride * step,
     colStride: stride * step,
   };
@@ -112,6 +136,7 @@ interface Operands {
   rowAxis: number;
   colAxis: number;
   stackAxis: number | null;
+  isSwapped?: boolean;
 }
 
 function operandsOf(node: Node, shapes: Shapes): Operands | null {
@@ -143,7 +168,11 @@ function matMulOperands(node: Node, shapes: Shapes): Operands | null {
     const [rowAxis, colAxis] = rowIsLast ? [rank - 1, rank - 2] : [rank - 2, rank - 1];
     const stack = stackAxisOf(view, rank - 2);
     if (rank < 2 || stack === undefined) continue;
-    return { view, weightInput, input, rowAxis, colAxis, stackAxis: stack };
+    const read = shapes.shapeOf(input)?.at(weightInput === 1 ? -1 : -2) ?? null;
+    // Some builders write a weight the wrong way round. ONNX Runtime refuses such a file; its weights are still told apart.
+    const isSwapped = read !== null && view.axes[colAxis].size !== read && view.axes[rowAxis].size === read;
+    const axes = isSwapped ? { rowAxis: colAxis, colAxis: rowAxis } : { rowAxis, colAxis };
+    return { view, weightInput, input, ...axes, stackAxis: stack, isSwapped };
   }
   return null;
 }
@@ -209,20 +238,22 @@ function einsumAxes(
 function gemmBias(node: Node, out: number, shapes: Shapes): Bias | null {
   if (!node.opType.endsWith('Gemm') && node.opType !== 'Conv') return null;
   const view = storedView(node.inputs[2], shapes);
-  return view && biasAxes(view, out, 1, null);
+  return view && biasAxes(view, out, 1, false);
 }
 
 const layout = new Set(['Squeeze', 'Unsqueeze', 'Reshape', 'Identity', 'Cast']);
 
-/** A bias that an Add (or BiasGelu) after the product brings in, possibly behind a squeeze or reshape. */
-function addedBias(
+/**
+ * A bias that an Add (or BiasGelu) brings in after `product`, possibly behind a squeeze or reshape. With `isGathered`
+ * the bias of each row's expert must be gathered from a stack of `experts` biases.
+ */
+export function biasAfter(
   product: Value,
   out: number,
-  weight: StoredView,
-  stackAxis: number | null,
+  experts: number,
+  isGathered: boolean,
   shapes: Shapes,
-): { output: Value; bias: Bias } | null {
-  const experts = weight.selector?.size ?? (stackAxis === null ? 1 : (weight.axes[stackAxis].size ?? 1));
+): { node: Node; output: Value; bias: Bias } | null {
   let value = product;
   for (let hops = 0; hops < 4; hops++) {
     const [use, ...others] = value.uses.filter(({ node }) => node.opType !== 'Shape');
@@ -234,20 +265,20 @@ function addedBias(
     }
     if (node.opType !== 'Add' && node.opType !== 'BiasGelu') return null;
     const view = storedView(node.inputs[1 - use.index], shapes);
-    const bias = view && biasAxes(view, out, experts, weight.selector?.index ?? null);
-    return bias && { output: node.opType === 'Add' ? node.outputs[0]! : value, bias };
+    const bias = view && biasAxes(view, out, experts, isGathered);
+    return bias && { node, output: node.opType === 'Add' ? node.outputs[0]! : value, bias };
   }
   return null;
 }
 
 /** Tells which axis of a bias runs over outputs and which over experts; null if it is no bias of such a linear. */
-function biasAxes(view: StoredView, out: number, experts: number, index: Value | null): Bias | null {
+function biasAxes(view: StoredView, out: number, experts: number, isGathered: boolean): Bias | null {
   const axis = view.axes.findLastIndex(({ size, stride }) => size === out && stride !== null);
   if (axis < 0) return null;
   const others = view.axes.flatMap(({ size, stride }, at) =>
     at !== axis && stride !== null && size !== 1 ? [at] : [],
   );
-  if (index)
+  if (isGathered)
     return view.selector?.size === experts && others.length === 0 ? { view, axis, stackAxis: null } : null;
   if (view.selector) return null;
   if (others.length === 0) return { view, axis, stackAxis: null };

@@ -25,6 +25,8 @@ export interface MoeLayer {
   experts: Expert[];
   hidden: number;
   intermediate: number;
+  /** Whether experts have a gate; told apart from `experts[].gate`, which is null where weights are packed. */
+  gated: boolean;
   activation: Activation;
   shared: SharedExpert | null;
   norm: Norm | null;

@@ -207,6 +207,8 @@ function matMulShape(node: Node, facts: Shapes): (Dims | null)[] | null {
   const a = transposed(facts.shapeOf(node.inputs[0]), node.int('transA'));
   const b = transposed(facts.shapeOf(node.inputs[1]), node.int('transB'));
   if (!a || !b || a.length < 2 || b.length < 2) return null;
+  const [left, right] = [a.at(-1)!, b.at(-2)!];
+  if (left !== null && right !== null && left !== right) return null;
   return [[...broadcast(a.slice(0, -2), b.slice(0, -2)), a.at(-2)!, b.at(-1)!]];
 }
 
@@ -331,6 +333,10 @@ function outputIntegers(node: Node, facts: Shapes): Dims | null {
     }
     case 'Slice':
       return slicedIntegers(node, facts);
+    case 'Equal':
+      return zip(integers(0), integers(1), (a, b) => (a === null || b === null ? null : Number(a === b)));
+    case 'Not':
+      return integers(0)?.map((each) => (each === null ? null : Number(!each))) ?? null;
     case 'Add':
       return zip(integers(0), integers(1), add);
     case 'Mul':

@@ -49,6 +49,7 @@ export function buildGraph(
   const scopes = [scope, ...outer];
   addNodes(node, graph, scopes, context);
   graph.outputs = output.map((info) => {
+    if (!info.name) throw invalid(context, 'an output has no name');
     const value = lookUp(info.name, graph, scopes) ?? undefinedValue(info.name, graph, scopes);
     value.info ??= info;
     return value;
@@ -80,6 +81,7 @@ type Define = (name: string) => Value;
 
 function definer(graph: Graph, scope: Scope, context: BuildContext): Define {
   return (name) => {
+    if (!name) throw invalid(context, 'a value has no name');
     const isNew = context.prefix === undefined ? graph.claimName(name) : !scope.has(name);
     if (!isNew) throw invalid(context, `the name ${name} is defined twice`);
     const value = new Value(
@@ -93,8 +95,8 @@ function definer(graph: Graph, scope: Scope, context: BuildContext): Define {
 function declareNode(proto: NodeProto, graph: Graph, define: Define, context: BuildContext): Node {
   const { input: _input, output = [], attribute = [], ...rest } = proto;
   const names = new Set(attribute.map(({ name }) => name));
-  if (names.size < attribute.length)
-    throw invalid(context, `node ${proto.name || proto.opType} has two attributes of one name`);
+  if (names.size < attribute.length || attribute.some(({ name }) => !name))
+    throw invalid(context, `the attributes of node ${proto.name || proto.opType} are not told apart by name`);
   return new Node(
     graph,
     rest,

@@ -1,7 +1,7 @@
 import { choleskySolve } from '../tensor/cholesky-solve.ts';
 import { gemm as plainGemm, type Gemm } from '../tensor/gemm.ts';
 import { matrix, transpose, type Matrix } from '../tensor/matrix.ts';
-import { diagonalOf, factorHessian, type Hessian } from './hessian.ts';
+import { dampingOf, factorHessian, type Hessian } from './hessian.ts';
 
 export interface CompensateOptions {
   /** Pull towards the original weight, as a share of the Hessian's mean diagonal. */
@@ -22,10 +22,9 @@ export async function compensateInput(
   { damping = 0.01, gemm = plainGemm }: CompensateOptions = {},
 ): Promise<Matrix> {
   const n = hessian.rows;
-  const order = Uint32Array.from({ length: n }, (_, j) => j);
-  const lambda = (damping * diagonalOf(hessian).reduce((sum, value) => sum + value, 0)) / n || 1;
+  const lambda = dampingOf(hessian, damping);
   const pulled = matrix(n, n, cross.data.slice());
   for (let j = 0; j < n; j++) pulled.data[j * (n + 1)] += lambda;
-  const factor = await factorHessian(hessian, { order, damping, gemm });
+  const factor = await factorHessian(hessian, { damping, gemm });
   return transpose(await choleskySolve(factor, await gemm(pulled, transpose(weight)), gemm));
 }

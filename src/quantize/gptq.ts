@@ -62,6 +62,7 @@ export async function quantizeGptq(
 
   for (const { group, from, to } of runsOf(order, groupSize)) {
     const current = await compensatedWeights(state, from, to);
+    // R_pp² is what the loss charges for rounding position p: a far better weight for the fit than H_pp.
     const importance = Float64Array.from({ length: to - from }, (_, i) => pivotOf(factor, from + i) ** 2);
     const runScales = fitScales(current, { groupSize: to - from, maxCode, fit, importance });
     for (let end = to; end > from; end -= blockSize) {

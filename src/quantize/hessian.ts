@@ -10,18 +10,24 @@ export function diagonalOf({ rows, data }: Hessian): Float64Array {
   return Float64Array.from({ length: rows }, (_, j) => data[j * rows + j]);
 }
 
+/** What damping adds to every diagonal entry: that share of the mean diagonal, 1 for a Hessian of zeros. */
+export function dampingOf(hessian: Hessian, damping: number): number {
+  const mean = diagonalOf(hessian).reduce((sum, value) => sum + value, 0) / hessian.rows;
+  return damping * mean || 1;
+}
+
 /**
- * H with rows and columns in the given order and λ = damping · mean diagonal added to its diagonal. A dead channel
- * (zero row and column) thereby stands on its own: nothing is compensated into or out of it.
+ * The damped Hessian, its rows and columns in the given order (their own unless told otherwise). A dead channel (zero
+ * row and column) thereby stands on its own: nothing is compensated into or out of it.
  */
-export function dampedHessian(hessian: Hessian, order: ArrayLike<number>, damping: number): Hessian {
+export function dampedHessian(hessian: Hessian, damping: number, order?: ArrayLike<number>): Hessian {
   const n = hessian.rows;
-  const mean = diagonalOf(hessian).reduce((sum, value) => sum + value, 0) / n;
+  const added = dampingOf(hessian, damping);
   const data = new Float64Array(n * n);
   for (let r = 0; r < n; r++) {
-    const at = order[r] * n;
-    for (let c = 0; c < n; c++) data[r * n + c] = hessian.data[at + order[c]];
-    data[r * n + r] += damping * mean || 1;
+    const at = (order ? order[r] : r) * n;
+    for (let c = 0; c < n; c++) data[r * n + c] = hessian.data[at + (order ? order[c] : c)];
+    data[r * n + r] += added;
   }
   return { rows: n, cols: n, data };
 }
@@ -32,10 +38,10 @@ export function dampedHessian(hessian: Hessian, order: ArrayLike<number>, dampin
  */
 export async function factorHessian(
   hessian: Hessian,
-  { order, damping, gemm }: { order: ArrayLike<number>; damping: number; gemm: Gemm },
+  { damping, gemm, order }: { damping: number; gemm: Gemm; order?: ArrayLike<number> },
 ): Promise<Matrix> {
   for (const raised of [1, 10, 100, 1000]) {
-    const factor = await cholesky(dampedHessian(hessian, order, damping * raised), gemm);
+    const factor = await cholesky(dampedHessian(hessian, damping * raised, order), gemm);
     if (factor) return factor;
   }
   throw new Fault({

@@ -1,3 +1,4 @@
+import { Fault } from '../fault.ts';
 import { addCombination, gemm as plainGemm, type Gemm } from '../tensor/gemm.ts';
 import { matrix, transpose, type Matrix } from '../tensor/matrix.ts';
 import { rowsOf, submatrix } from '../tensor/submatrix.ts';
@@ -22,6 +23,7 @@ const blockSize = 32;
  * errors of those that come after it; this looks back. No step ever raises the loss.
  *
  * With E = HΔᵀ, column j of Δ is best at Δ_j − E_j / H_jj, and the scale of group g moves by Σ c·E / c·(H_gg c).
+ * Throws `REFINE_ASYMMETRIC` for a tensor with zero points.
  */
 export async function refine(
   weight: Matrix,
@@ -29,12 +31,9 @@ export async function refine(
   tensor: QuantizedTensor,
   { sweeps = 4, damping = 0.01, gemm = plainGemm }: RefineOptions = {},
 ): Promise<QuantizedTensor> {
+  requireSymmetric(tensor);
   const { rows, cols, groupSize } = tensor;
-  const damped = dampedHessian(
-    hessian,
-    Uint32Array.from({ length: cols }, (_, j) => j),
-    damping,
-  );
+  const damped = dampedHessian(hessian, damping);
   const groups = groupCountOf(cols, groupSize);
   const state: State = {
     hessian: { rows: cols, cols, data: new Float32Array(damped.data) },
@@ -61,6 +60,15 @@ export async function refine(
     codes: new Int8Array(transpose(state.codes).data),
     scales: transpose(state.scales).data,
   };
+}
+
+function requireSymmetric({ zeroPoints, method }: QuantizedTensor): void {
+  if (zeroPoints === null) return;
+  throw new Fault({
+    code: 'REFINE_ASYMMETRIC',
+    what: `a weight quantized by ${method} with zero points cannot be refined`,
+    remedy: 'quantize it on a symmetric grid, or leave refinement out',
+  });
 }
 
 interface State {

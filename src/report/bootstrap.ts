@@ -66,12 +66,17 @@ function withOpposedPair(differences: Float64Array): Float64Array {
   return Float64Array.from([...differences, most, -most]);
 }
 
-/** How often each record is drawn in each resample: [resamples, records]. */
+/** How often each record is drawn in each resample, [resamples, records], by xorshift32 (Marsaglia 2003). */
 function drawResamples(records: number): Uint8Array {
   const draws = new Uint8Array(resamples * records);
-  const random = randomBits(seed);
+  let state = seed;
   for (let start = 0; start < draws.length; start += records) {
-    for (let i = 0; i < records; i += 1) draws[start + Math.floor((random() / 2 ** 32) * records)] += 1;
+    for (let i = 0; i < records; i += 1) {
+      state ^= state << 13;
+      state ^= state >>> 17;
+      state ^= state << 5;
+      draws[start + Math.floor(((state >>> 0) / 2 ** 32) * records)] += 1;
+    }
   }
   return draws;
 }
@@ -87,17 +92,6 @@ function resampledSums(values: Float64Array, draws: Uint8Array): Float64Array {
     sums[b] = total;
   }
   return sums;
-}
-
-/** Uniform 32-bit integers by xorshift (Marsaglia 2003), the same for the same seed. */
-function randomBits(start: number): () => number {
-  let state = start;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return state >>> 0;
-  };
 }
 
 function standardDeviation(values: Float64Array): number {

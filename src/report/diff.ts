@@ -1,5 +1,6 @@
 import { estimateChanges } from './bootstrap.ts';
 import { requireComparable } from './comparable.ts';
+import { requireConsistent } from './consistent.ts';
 import { type DiffGate, evaluateDiffGates } from './diff-gates.ts';
 import { readDiffLimits } from './diff-limits.ts';
 import type { Limits } from './limits.ts';
@@ -22,7 +23,7 @@ export interface ReportDiff {
 /**
  * Compares two reports of the same data: what moved, worst first, and whether it stays within limits such as
  * `drop.task` or `rise.output.kl`.
- * @throws Fault `DIFF_DATA`, `DIFF_MODEL`, `GATE_UNKNOWN`, `GATE_SYNTAX`
+ * @throws Fault `DIFF_DATA`, `DIFF_MODEL`, `REPORT_INCONSISTENT`, `GATE_UNKNOWN`, `GATE_SYNTAX`
  */
 export function diffReports(baseline: Report, current: Report, limits: Limits): ReportDiff {
   requireComparable(baseline, current);
@@ -30,6 +31,7 @@ export function diffReports(baseline: Report, current: Report, limits: Limits): 
   const pairs = pairMeasurements(before, listMeasurements(current));
   const estimates =
     baseline.records && current.records ? estimateChanges(pairSeries(baseline.records, current.records)) : [];
+  requireConsistent(pairs, estimates);
   return {
     baseline: baseline.quantized,
     current: current.quantized,

@@ -1,4 +1,4 @@
-import { formatFigure } from './format.ts';
+import { formatAmount, formatFigure } from './format.ts';
 import type { Gate } from './report.ts';
 
 /** One gate in words, e.g. `topKAgreement is 0.871 in L2, at least 0.9 is asked for`. */
@@ -13,5 +13,6 @@ export function gateText({ name, limit, value, bound, where, why }: Gate): strin
 export function verdictText({ gates }: { gates: readonly Gate[] }): string {
   const failed = gates.filter(({ ok }) => !ok).length;
   if (gates.length === 0) return 'No gate was asked for';
-  return failed === 0 ? `All ${gates.length} gates hold` : `${failed} of ${gates.length} gates failed`;
+  if (failed > 0) return `${failed} of ${formatAmount(gates.length, 'gate')} failed`;
+  return gates.length === 1 ? 'The gate holds' : `All ${gates.length} gates hold`;
 }

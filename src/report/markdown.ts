@@ -1,5 +1,6 @@
 import type { ReportDiff } from './diff.ts';
 import {
+  formatAmount,
   formatBytes,
   formatChange,
   formatCount,
@@ -49,7 +50,7 @@ function headline(gates: readonly Gate[]): string {
 }
 
 function dataText({ records, tokens }: Report['data']): string {
-  return `${formatCount(records)} records, ${formatCount(tokens)} tokens`;
+  return `${formatAmount(records, 'record')}, ${formatAmount(tokens, 'token')}`;
 }
 
 function gateTable(gates: readonly Gate[]): string {
@@ -67,12 +68,7 @@ function gateTable(gates: readonly Gate[]): string {
 
 function outlierList(report: Report): string {
   const outliers = findOutliers(report).slice(0, 5);
-  return outliers
-    .map(
-      ({ layer, expert, finding }) =>
-        `- **${escapeCell(expert === undefined ? layer : `${layer} expert ${expert}`)}**: ${finding}`,
-    )
-    .join('\n');
+  return outliers.map(({ place, finding }) => `- **${escapeCell(place)}**: ${finding}`).join('\n');
 }
 
 function taskTable(tasks: Report['tasks']): string {
@@ -100,7 +96,7 @@ function movedTable(moved: ReportDiff['moved']): string {
     ]);
   const more = moved.length > rows.length ? `, the worst ${rows.length} shown` : '';
   const titles = ['', 'metric', 'where', 'baseline', 'current', 'change', '95 % interval'];
-  const summary = `<summary>${formatCount(moved.length)} figures moved${more}</summary>`;
+  const summary = `<summary>${formatAmount(moved.length, 'figure')} moved${more}</summary>`;
   return `<details>${summary}\n\n${table(titles, rows)}\n\n</details>`;
 }
 

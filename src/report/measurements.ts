@@ -1,3 +1,4 @@
+import { expertPlace } from './expert-place.ts';
 import type { Report, RouterMetrics } from './report.ts';
 
 /** One figure of a report under the name that gates and `diff` use. */
@@ -81,7 +82,7 @@ function layerMeasurements({ id, router, experts, sqnrDb }: Report['layers'][num
       .filter(({ tokens }) => tokens > 0)
       .map((expert) => ({
         metric: 'expert.sqnrDb',
-        where: `${id} expert ${expert.id}`,
+        where: expertPlace(id, expert.id),
         value: expert.sqnrDb ?? Number.NaN,
         ...decibel,
       })),

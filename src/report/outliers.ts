@@ -1,3 +1,4 @@
+import { expertPlace } from './expert-place.ts';
 import { formatDecibels, formatShare } from './format.ts';
 import { median } from './median.ts';
 import type { LayerReport, Report } from './report.ts';
@@ -7,6 +8,8 @@ export interface Outlier {
   layer: string;
   /** Absent when the whole layer stands out. */
   expert?: string;
+  /** The two in words. */
+  place: string;
   /** One sentence with the value and what is typical. */
   finding: string;
   /** How many tolerances it lies beyond the typical value; orders the list. */
@@ -38,6 +41,7 @@ function routerOutliers(layers: LayerReport[]): Outlier[] {
     return [
       {
         layer: id,
+        place: id,
         finding: `the router chooses other experts on the same input (agreement ${values})`,
         severity,
       },
@@ -52,7 +56,9 @@ function layerOutliers(layers: LayerReport[]): Outlier[] {
     const severity = (typical - medians[i]) / decibelTolerance;
     if (!(severity > 1)) return [];
     const values = `${formatDecibels(medians[i])} at the median, ${formatDecibels(typical)} in other layers`;
-    return [{ layer: id, finding: `every expert is far from the reference (${values})`, severity }];
+    return [
+      { layer: id, place: id, finding: `every expert is far from the reference (${values})`, severity },
+    ];
   });
 }
 
@@ -62,6 +68,14 @@ function expertOutliers({ id: layer, experts }: LayerReport): Outlier[] {
     const severity = sqnrDb === null ? 0 : (typical - sqnrDb) / decibelTolerance;
     if (!(severity > 1)) return [];
     const values = `SQNR ${formatDecibels(sqnrDb)}, typical of the layer is ${formatDecibels(typical)}`;
-    return [{ layer, expert, finding: `far from the reference (${values})`, severity }];
+    return [
+      {
+        layer,
+        expert,
+        place: expertPlace(layer, expert),
+        finding: `far from the reference (${values})`,
+        severity,
+      },
+    ];
   });
 }

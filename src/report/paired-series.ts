@@ -27,19 +27,16 @@ export function pairSeries(before: RecordOutcomes, after: RecordOutcomes): Paire
   ];
 }
 
+/** Tasks none of whose records has an answer, as in plain text, have no series. */
 function taskSeries(before: RecordOutcomes, after: RecordOutcomes): PairedSeries[] {
   const [a, b] = [before, after].map(({ exactMatch }) => exactMatch.quantized);
   const answered = before.task.map((task, i) => (Number.isNaN(a[i]) || Number.isNaN(b[i]) ? null : task));
   const counts = before.tasks.map((_, task) => answered.filter((other) => other === task).length);
-  const one = (task: number) =>
-    plainSeries(
-      `task.${before.tasks[task]}`,
-      '',
-      a,
-      b,
-      Float64Array.from(answered, (other) => Number(other === task)),
-    );
-  return [...before.tasks.map((_, task) => one(task)), ...taskMeanSeries(a, b, answered, counts)];
+  const series = before.tasks.flatMap((name, task) => {
+    const weight = Float64Array.from(answered, (other) => Number(other === task));
+    return counts[task] === 0 ? [] : [plainSeries(`task.${name}`, '', a, b, weight)];
+  });
+  return [...series, ...taskMeanSeries(a, b, answered, counts)];
 }
 
 /** The unweighted mean over tasks: a record counts by one over the number of records of its task. */
@@ -50,8 +47,9 @@ function taskMeanSeries(
   counts: number[],
 ): PairedSeries[] {
   const total = counts.reduce((sum, count) => sum + count, 0);
+  const tasks = counts.filter((count) => count > 0).length;
   if (total === 0) return [];
-  const share = answered.map((task) => (task === null ? 0 : total / (counts.length * counts[task])));
+  const share = answered.map((task) => (task === null ? 0 : total / (tasks * counts[task])));
   const [before, after] = [a, b].map((outcomes) =>
     outcomes.map((outcome, i) => (share[i] === 0 ? 0 : share[i] * outcome)),
   );

@@ -1,5 +1,5 @@
 import type { ReportDiff } from './diff.ts';
-import { formatChange, formatCount, formatFigure } from './format.ts';
+import { formatAmount, formatChange, formatCount, formatFigure } from './format.ts';
 import { gateText, verdictText } from './gate-text.ts';
 import { type Column, type Paint, plainPaint, terminalTable } from './terminal-table.ts';
 import { hangingText } from './wrap-text.ts';
@@ -22,7 +22,7 @@ export function summarizeDiff(diff: ReportDiff, paint: Paint = plainPaint): stri
     '',
     ...hangingText('baseline   ', baseline.path, width),
     ...hangingText('current    ', current.path, width),
-    `data       ${formatCount(data.records)} records, ${formatCount(data.tokens)} tokens`,
+    `data       ${formatAmount(data.records, 'record')}, ${formatAmount(data.tokens, 'token')}`,
     '',
     ...(moved.length === 0 ? ['Nothing moved'] : movedLines(moved, paint)),
   ];
@@ -49,7 +49,7 @@ function movedLines(moved: ReportDiff['moved'], paint: Paint): string[] {
     ]);
   const more = moved.length - rows.length;
   return [
-    paint('strong', `${formatCount(moved.length)} figures moved, worst first`),
+    paint('strong', `${formatAmount(moved.length, 'figure')} moved, worst first`),
     ...terminalTable(columns, rows, paint, width),
     ...(more > 0 ? [`and ${formatCount(more)} more; --json lists all`] : []),
   ];

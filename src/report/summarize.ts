@@ -36,8 +36,7 @@ function verdictLines(report: Report, paint: Paint): string[] {
     return gate.ok ? lines : lines.map((line) => paint('bad', line));
   });
   const outliers = findOutliers(report);
-  const shown = outliers.slice(0, outliersShown).flatMap(({ layer, expert, finding }) => {
-    const place = expert === undefined ? layer : `${layer} expert ${expert}`;
+  const shown = outliers.slice(0, outliersShown).flatMap(({ place, finding }) => {
     return hangingText('  look at ', `${place}: ${finding}`, width);
   });
   const more = outliers.length - outliersShown;

@@ -1,3 +1,5 @@
+import { encodeModel } from '../../src/onnx/save-model.ts';
+import { makeModel } from './make-model.ts';
 import type { Fields } from './wire.ts';
 import { bytesOf, message, modelOf, node, valueInfo, varint } from './wire.ts';
 
@@ -244,4 +246,39 @@ function initializer(name: string, type: number, raw: Uint8Array, ...dims: numbe
 
 function body(graph: Uint8Array): Uint8Array {
   return message([1, 'body'], [20, 5], [6, graph]);
+}
+
+/** Two tensors in a file beside the model, which has to hold at least 64 bytes. */
+export function externalModel(location: string): Uint8Array {
+  const tensor = (name: string, offset: number): Fields[0] => [
+    5,
+    message(
+      [1, 8],
+      [2, 1],
+      [8, name],
+      [13, message([1, 'location'], [2, location])],
+      [13, message([1, 'offset'], [2, String(offset)])],
+      [13, message([1, 'length'], [2, '32'])],
+      [14, 1],
+    ),
+  ];
+  return modelOf([
+    [1, node('Add', ['a', 'b'], ['y'])],
+    tensor('a', 0),
+    tensor('b', 32),
+    [12, valueInfo('y', 'float32', [8])],
+  ]);
+}
+
+/** Constants in every form, all read. */
+export function manyConstants(): Uint8Array {
+  const model = makeModel({ x: ['float32', [2]] }, (b, x) => {
+    const shape = b.op('Concat', [b.ints([1]), b.op('Constant', [], { value_ints: [2] })], { axis: 0 });
+    const axis = b.op('Constant', [], { value_int: 0 });
+    const scale = b.op('Identity', [b.op('Constant', [], { value_float: { f: 2 } })]);
+    const label = b.op('Constant', [], { value_strings: { strings: ['a', 'b'] } });
+    const scaled = b.op('Mul', [b.op('Reshape', [x, shape]), scale]);
+    return { y: b.op('Squeeze', [scaled, axis]), label: b.op('Identity', [label]) };
+  });
+  return encodeModel(model);
 }

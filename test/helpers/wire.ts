@@ -48,6 +48,11 @@ export function valueInfo(name: string, type: DataType, dims: readonly number[])
   return message([1, name], [2, message([1, message([1, codeOf(type)], [2, shape])])]);
 }
 
+/** One entry of the place of a tensor in a file beside the model. */
+export function externalEntry(key: string, value: string): Fields[0] {
+  return [13, message([1, key], [2, value])];
+}
+
 /** Which fields of which ONNX messages are messages themselves. */
 const nested: Record<string, Record<number, string>> = {
   model: { 7: 'graph', 8: 'leaf', 14: 'leaf', 25: 'function' },
@@ -78,27 +83,73 @@ const nested: Record<string, Record<number, string>> = {
  * message, different if any field, known or not, was lost or moved to another place. Empty fields count as absent.
  */
 export function canonical(bytes: Uint8Array, kind = 'model'): unknown[] {
-  const fields: [number, unknown][] = [];
+  const fields = fieldsOf(bytes).filter(
+    ({ content }) => !(content instanceof Uint8Array) || content.length > 0,
+  );
+  return fields
+    .toSorted((a, b) => a.field - b.field)
+    .map(({ field, wireType, content }) => {
+      const inner = nested[kind][field];
+      if (!(content instanceof Uint8Array)) return [field, content];
+      return [
+        field,
+        inner && wireType === 2 ? canonical(content, inner) : Buffer.from(content).toString('hex'),
+      ];
+    });
+}
+
+interface Field {
+  field: number;
+  wireType: number;
+  content: bigint | Uint8Array;
+}
+
+function fieldsOf(bytes: Uint8Array): Field[] {
+  const fields: Field[] = [];
   let at = 0;
-  const next = (): number => {
+  const next = (): bigint => {
     let value = 0n;
-    for (let shift = 0n; ; shift += 7n) {
+    for (let shift = 0n; at < bytes.length; shift += 7n) {
       value |= BigInt(bytes[at] & 127) << shift;
-      if (bytes[at++] < 128) return Number(value);
+      if (bytes[at++] < 128) break;
     }
+    return value;
   };
-  const take = (length: number): Uint8Array => bytes.subarray(at, (at += length));
   while (at < bytes.length) {
-    const tag = next();
-    const inner = nested[kind][tag >>> 3];
-    if (tag % 8 === 0) fields.push([tag >>> 3, next()]);
-    else if (tag % 8 === 2) {
-      const body = take(next());
-      if (body.length > 0)
-        fields.push([tag >>> 3, inner ? canonical(body, inner) : Buffer.from(body).toString('hex')]);
-    } else fields.push([tag >>> 3, Buffer.from(take(tag % 8 === 1 ? 8 : 4)).toString('hex')]);
+    const tag = Number(next());
+    const wireType = tag % 8;
+    const take = (length: number): Uint8Array => bytes.subarray(at, (at += length));
+    const content = wireType === 0 ? next() : take(wireType === 2 ? Number(next()) : wireType === 1 ? 8 : 4);
+    fields.push({ field: tag >>> 3, wireType, content });
   }
-  return fields.toSorted(([a], [b]) => a - b);
+  return fields;
+}
+
+/**
+ * Changes one field somewhere inside a well-formed message; the lengths around it stay true. `change` gives what
+ * stands there instead: nothing, one field or several.
+ */
+export function changeField(
+  bytes: Uint8Array,
+  pick: (below: number) => number,
+  change: (field: Field) => Field[],
+  kind = 'model',
+): Uint8Array {
+  const fields = fieldsOf(bytes);
+  const chosen = pick(fields.length);
+  const parts = fields.flatMap((each, index) => {
+    if (index !== chosen) return [each];
+    const inner = nested[each.wireType === 2 ? kind : 'leaf'][each.field];
+    if (!inner || pick(8) === 0 || each.content.toString() === '') return change(each);
+    return [{ ...each, content: changeField(each.content as Uint8Array, pick, change, inner) }];
+  });
+  return Buffer.concat(parts.flatMap(encodeField));
+}
+
+function encodeField({ field, wireType, content }: Field): Uint8Array[] {
+  const tag = varint(field * 8 + wireType);
+  if (typeof content === 'bigint') return [tag, varint(content)];
+  return wireType === 2 ? [tag, varint(content.length), content] : [tag, content];
 }
 
 /** A packed list of varints. */

@@ -8,7 +8,16 @@ import { bitsOf, codeOf } from '../../src/tensor/dtype.ts';
 import type { DataType } from '../../src/tensor/dtype.ts';
 import { runModel } from '../helpers/run-model.ts';
 import type { Fields } from '../helpers/wire.ts';
-import { bytesOf, canonical, message, modelOf, node, packed, valueInfo } from '../helpers/wire.ts';
+import {
+  bytesOf,
+  canonical,
+  externalEntry,
+  message,
+  modelOf,
+  node,
+  packed,
+  valueInfo,
+} from '../helpers/wire.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -57,7 +66,12 @@ describe('tensors', () => {
     ];
     const external = (name: string): Fields => {
       writeFileSync(join(folder, name), Buffer.concat([Buffer.alloc(13), raw, Buffer.alloc(3)]));
-      return [[14, 1], entry('location', name), entry('offset', '13'), entry('length', String(raw.length))];
+      return [
+        [14, 1],
+        externalEntry('location', name),
+        externalEntry('offset', '13'),
+        externalEntry('length', String(raw.length)),
+      ];
     };
     const graph = (...fields: Fields): Uint8Array => modelOf([[5, message(...head, ...fields)]]);
 
@@ -133,8 +147,4 @@ describe('tensors', () => {
 function read(bytes: Uint8Array): number[] {
   const [value] = decodeModel(bytes, join(folder, 'test.onnx')).graph.constants;
   return [...value.tensor!.source.read()];
-}
-
-function entry(key: string, value: string): Fields[0] {
-  return [13, message([1, key], [2, value])];
 }

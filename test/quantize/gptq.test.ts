@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { quantizeGptq } from '../../src/quantize/gptq.ts';
 import { outputError } from '../../src/quantize/output-error.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
+import type { ScaleFit } from '../../src/quantize/scale-fit.ts';
 import { gemm } from '../../src/tensor/gemm.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 import { gptqReference } from './gptq-reference.ts';
@@ -69,6 +70,16 @@ describe('quantizeGptq', () => {
       const tensor = await quantizeGptq(weight, hessian, { bits: 4, groupSize: 64, damping });
       expect(tensor.scales.every((scale) => scale > 0 && Number.isFinite(scale))).toBe(true);
     }
+  });
+
+  test('weighs the fit of a scale by what rounding each column costs', async () => {
+    const diagonal = [9, 1, 4, 0];
+    const hessian = matrix(4, 4);
+    diagonal.forEach((value, j) => (hessian.data[j * 5] = value));
+    const seen: number[] = [];
+    const fit: ScaleFit = (_weights, importance) => seen.push(...Array.from(importance!));
+    await quantizeGptq(matrix(1, 4), hessian, { bits: 4, groupSize: 4, fit, damping: 1 });
+    expect(seen).toEqual([0, 1, 4, 9].map((value): number => expect.closeTo(value + 3.5, 5)));
   });
 
   test('gives all matrix products to the engine it is handed', async () => {

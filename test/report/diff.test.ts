@@ -169,6 +169,31 @@ describe('reports of other data or models are refused', () => {
   });
 });
 
+test('records that do not add up to the figures are refused', () => {
+  const current = structuredClone(baseline);
+  current.layers[1].router.local.topKAgreement -= 0.1;
+  expect(() => diffReports(baseline, current, {})).toThrow(
+    /REPORT_INCONSISTENT[\s\S]*local\.topKAgreement L1/,
+  );
+});
+
+test('tasks without answers take no part', () => {
+  const unanswered = structuredClone(baseline);
+  const { tasks, task, exactMatch } = unanswered.records!;
+  delete unanswered.tasks.rom;
+  for (const side of ['reference', 'quantized'] as const) {
+    exactMatch[side] = exactMatch[side].map((value, i) => (tasks[task[i]!] === 'rom' ? Number.NaN : value));
+  }
+  const current = structuredClone(unanswered);
+  current.layers[0].experts[0].sqnrDb! -= 1;
+  const { gates, moved } = diffReports(unanswered, current, { 'drop.task': 0, 'drop.task.mean': 0 });
+  expect(moved).toHaveLength(1);
+  expect(gates.map(({ ok, value, p }) => [ok, Math.abs(value), p])).toEqual([
+    [true, 0, 1],
+    [true, 0, 1],
+  ]);
+});
+
 test('another reference model is noted', () => {
   const current = structuredClone(baseline);
   current.reference.sha256 = 'ee55';

@@ -99,7 +99,7 @@ test.each([
 
 test('identical models are not painted as bad', () => {
   const text = reportHtml(buildReport({ error: 0 }));
-  expect(/<path class="h6" d="(M\d\d[^"]*)"/.exec(text)![1].split('M')).toHaveLength(1 + 48 - 1);
+  expect(/<path class="h5" d="(M\d\d[^"]*)"/.exec(text)![1].split('M')).toHaveLength(1 + 48 - 1);
   expect(text).toContain('From identical to identical, identical at the median.');
 });
 

@@ -18,7 +18,7 @@ test('a comparison shows verdict, limits and what moved', () => {
 
 test('equal reports say so', () => {
   const text = markdownDiff(diffReports(buildReport(), buildReport(), { 'drop.task': 0 }));
-  expect(text).toMatch(/^### moeq: ✅ All 1 gates hold\n[\s\S]*\nNothing moved\.\n$/);
+  expect(text).toMatch(/^### moeq: ✅ The gate holds\n[\s\S]*\nNothing moved\.\n$/);
 });
 
 test('a report names the culprit', () => {

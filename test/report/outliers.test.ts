@@ -10,7 +10,9 @@ test('a sound model has none', () => {
 test('one bad expert is named', () => {
   const report = buildReport();
   report.layers[2].experts[7].sqnrDb = 3;
-  expect(findOutliers(report)).toMatchObject([{ layer: 'L2', expert: '7' }]);
+  expect(findOutliers(report)).toMatchObject([{ layer: 'L2', expert: '7', place: 'L2 expert 7' }]);
+  report.layers[2].experts[7].id = 'L2.E7';
+  expect(findOutliers(report)).toMatchObject([{ place: 'expert L2.E7' }]);
 });
 
 test('a router that chooses differently on the same input is named, without an expert', () => {

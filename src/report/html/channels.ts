@@ -29,15 +29,14 @@ function dumbbells(layers: { id: string; channels: Channels }[]): Markup {
     }))
     .filter(({ before, after }) => Number.isFinite(before + after));
   if (ratios.length === 0) return nothing;
-  const decades = Math.max(
-    1,
-    Math.ceil(Math.log10(Math.max(...ratios.flatMap(({ before, after }) => [before, after])))),
-  );
-  const x = (ratio: number) =>
-    `${(left + ((right - left) * Math.log10(Math.max(ratio, 1))) / decades).toFixed(2)}%`;
+  const most = Math.max(2, ...ratios.flatMap(({ before, after }) => [before, after]));
+  const x = (ratio: number) => {
+    const share = Math.log10(Math.max(ratio, 1)) / Math.log10(most);
+    return `${(left + (right - left) * share).toFixed(2)}%`;
+  };
   const height = 24 + ratios.length * rowHeight;
-  const ticks = Array.from({ length: decades + 1 }, (_, i) => 10 ** i);
-  const worst = ratios.reduce((most, other) => (other.before > most.before ? other : most));
+  const ticks = (most > 15 ? [1, 10, 100, 1000, 10_000] : [1, 2, 5, 10]).filter((tick) => tick <= most);
+  const worst = ratios.reduce((one, other) => (other.before > one.before ? other : one));
   const description = `The worst layer is ${worst.id}: ${formatFigure(worst.before)} times the median before, ${formatFigure(worst.after)} times after.`;
   return markup`<svg class="wide" role="img" aria-label="Outlier channels by layer" width="100%" height="${height}">
 <title>Outlier channels by layer</title><desc>${description}</desc>

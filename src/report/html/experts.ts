@@ -1,5 +1,5 @@
 import { type LayerCoverage, countState, layerCoverage } from '../coverage.ts';
-import { formatCount } from '../format.ts';
+import { formatAmount, formatCount } from '../format.ts';
 import type { Report } from '../report.ts';
 import { heatMap } from './heat-map.ts';
 import { type Markup, markup, nothing } from './markup.ts';
@@ -24,7 +24,7 @@ ${figures('Tokens of every expert', everyExpert(coverages))}`;
 function floorText(coverages: LayerCoverage[]): string {
   const floors = [...new Set(coverages.map(({ floor }) => floor))];
   if (floors.includes(null)) return ' No floor is known, so none counts as starved.';
-  return ` An expert counts as covered from ${floors.map((floor) => formatCount(floor ?? 0)).join(' or ')} tokens on.`;
+  return ` An expert counts as covered from ${floors.map((floor) => formatAmount(floor ?? 0, 'token')).join(' or ')} on.`;
 }
 
 /** Covered experts in four shades by tokens over the floor, or over the layer's median where there is none. */

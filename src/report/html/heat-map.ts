@@ -9,6 +9,7 @@ export interface HeatMap {
     label: string;
     /** One class of `legend` per cell, or null for an empty place. */ cells: (string | null)[];
   }[];
+  /** What the classes mean; those without a cell are left out. */
   legend: { class: string; label: string }[];
 }
 
@@ -19,9 +20,11 @@ const axisHeight = 16;
  * Layers down, experts across. All cells of one colour are one path, so that 48 layers of 128 experts stay small;
  * the figures themselves belong in a table beside the map.
  */
-export function heatMap({ title, description, rows, legend }: HeatMap): Markup {
+export function heatMap({ title, description, rows, legend: all }: HeatMap): Markup {
+  const present = new Set(rows.flatMap(({ cells }) => cells));
+  const legend = all.filter(({ class: name }) => present.has(name));
   const columns = Math.max(...rows.map(({ cells }) => cells.length));
-  const cell = Math.round(Math.min(26, Math.max(9, 640 / columns)));
+  const cell = Math.round(Math.min(26, Math.max(7, 640 / columns)));
   const width = labelWidth + columns * cell;
   const height = axisHeight + rows.length * cell;
   const paths = legend.map(

@@ -6,36 +6,42 @@ import { heatMap } from './heat-map.ts';
 import { type Markup, markup, nothing } from './markup.ts';
 import { figures, htmlTable, numeric } from './table.ts';
 
-const steps = 7;
-/** Colours span at least this many dB below the best expert, so that small differences do not look alarming. */
-const smallestSpan = 14;
+/** Lower edges of the colours h1 to h6, in dB from the median expert: one unusually good expert alarms nobody. */
+const edges = [-9, -6, -4, -2, 0, 3];
 
 /** SQNR of every expert: the lowest stand out. */
 export function sqnrSection({ layers }: Report): Markup {
   const values = layers.flatMap(({ experts }) => experts.flatMap(({ sqnrDb }) => sqnrDb ?? []));
   if (values.length === 0) return markup`<p>No expert saw a token.</p>\n`;
-  const high = Math.ceil(Math.min(identicalDb, Math.max(...values)));
-  const low = Math.min(Math.floor(Math.min(...values)), high - smallestSpan);
-  const edge = (step: number) => Math.round((low + ((high - low) * step) / steps) * 10) / 10;
-  const stepOf = (value: number) => Math.min(steps - 1, Math.floor(((value - low) / (high - low)) * steps));
-  const text = `From ${formatDecibels(Math.min(...values))} to ${formatDecibels(Math.max(...values))}, ${formatDecibels(median(values))} at the median.`;
+  const middle = Math.min(median(values), identicalDb);
+  const text = `From ${formatDecibels(Math.min(...values))} to ${formatDecibels(Math.max(...values))}, ${formatDecibels(middle)} at the median.`;
   const map = heatMap({
     title: 'SQNR of every expert: layers down, experts across',
     description: text,
     rows: layers.map(({ id, experts }) => ({
       label: id,
-      cells: experts.map(({ sqnrDb }) => (sqnrDb === null ? 'unseen' : `h${stepOf(sqnrDb)}`)),
+      cells: experts.map(({ sqnrDb }) =>
+        sqnrDb === null ? 'unseen' : `h${stepOf(Math.min(sqnrDb, identicalDb) - middle)}`,
+      ),
     })),
-    legend: [
-      ...Array.from({ length: steps }, (_, i) => ({
-        class: `h${i}`,
-        label: `${edge(i)} to ${edge(i + 1)} dB`,
-      })),
-      { class: 'unseen', label: 'unseen' },
-    ],
+    legend: [...legendOf(middle), { class: 'unseen', label: 'unseen' }],
   });
-  return markup`<p>How far the output of each expert is from the reference on its own tokens; higher is better. ${text}</p>
+  return markup`<p>How far the output of each expert is from the reference on its own tokens; higher is better. ${text} Colours tell the distance from the median.</p>
 ${map}${figures('SQNR of every expert', everyExpert(layers))}`;
+}
+
+function stepOf(distance: number): number {
+  return edges.filter((edge) => distance >= edge).length;
+}
+
+function legendOf(middle: number): { class: string; label: string }[] {
+  const [lowest, ...others] = edges.map((edge) => formatDecibels(middle + edge));
+  const ranges = others.map((upper, i) => `${formatDb(middle + edges[i])} to ${upper}`);
+  const labels = [`below ${lowest}`, ...ranges, `${others.at(-1)} and more`];
+  return labels.map((label, i) => ({
+    class: `h${i}`,
+    label: middle + edges[i - 1] >= identicalDb ? 'identical' : label,
+  }));
 }
 
 function everyExpert(layers: Report['layers']): Markup {

@@ -1,0 +1,42 @@
+import { describe, expect, test } from 'vitest';
+import { dampedHessian, dampingOf, diagonalOf, factorHessian } from '../../src/quantize/hessian.ts';
+import { gemm } from '../../src/tensor/gemm.ts';
+import { matrix, transpose } from '../../src/tensor/matrix.ts';
+
+const hessian = matrix(3, 3, Float32Array.of(4, 1, 2, 1, 8, 3, 2, 3, 12));
+
+test('diagonalOf reads the diagonal', () => {
+  expect([...diagonalOf(hessian)]).toEqual([4, 8, 12]);
+});
+
+describe('damping', () => {
+  test('is a share of the mean diagonal, and 1 where there is none', () => {
+    expect(dampingOf(hessian, 0.25)).toBe(2);
+    expect(dampingOf(matrix(3, 3), 0.25)).toBe(1);
+  });
+
+  test('is added to the diagonal after reordering', () => {
+    const damped = dampedHessian(hessian, 0.25, [2, 0, 1]);
+    expect([...damped.data]).toEqual([14, 2, 3, 2, 6, 1, 3, 1, 10]);
+    expect([...dampedHessian(hessian, 0.25).data]).toEqual([6, 1, 2, 1, 10, 3, 2, 3, 14]);
+  });
+});
+
+describe('factorHessian', () => {
+  test('factors the damped Hessian', async () => {
+    const factor = await factorHessian(hessian, { damping: 0.25, gemm });
+    const product = gemm(transpose(factor), factor).data;
+    dampedHessian(hessian, 0.25).data.forEach((value, i) => expect(product[i]).toBeCloseTo(value, 5));
+  });
+
+  test('raises the damping where it does not suffice', async () => {
+    const indefinite = matrix(2, 2, Float32Array.of(1, 1.05, 1.05, 1));
+    const factor = await factorHessian(indefinite, { damping: 0.01, gemm });
+    expect(factor.data[0] ** 2).toBeCloseTo(1.1, 5);
+  });
+
+  test('gives up on what is no XᵀX', async () => {
+    const wild = matrix(2, 2, Float32Array.of(1, 50, 50, 1));
+    await expect(factorHessian(wild, { damping: 0.01, gemm })).rejects.toThrow(/HESSIAN_NOT_POSITIVE/);
+  });
+});

@@ -1,0 +1,33 @@
+import { expect, test } from 'vitest';
+import { absMaxScale, fitScales, safeScale } from '../../src/quantize/scale-fit.ts';
+import { matrix } from '../../src/tensor/matrix.ts';
+
+test('fitScales hands each group its weights and its share of the importance', () => {
+  const weight = matrix(2, 3, Float32Array.of(1, 2, 3, 4, 5, 6));
+  const importance = Float32Array.of(10, 20, 30);
+  const seen: number[][] = [];
+  const scales = fitScales(weight, {
+    groupSize: 2,
+    maxCode: 7,
+    importance,
+    fit: (weights, shares, maxCode) => seen.push([...weights, ...Array.from(shares!), maxCode]),
+  });
+  expect(seen).toEqual([
+    [1, 2, 10, 20, 7],
+    [3, 30, 7],
+    [4, 5, 10, 20, 7],
+    [6, 30, 7],
+  ]);
+  expect([...scales]).toEqual([1, 2, 3, 4]);
+});
+
+test('absMaxScale reaches the largest magnitude', () => {
+  expect(absMaxScale(Float32Array.of(-14, 3), null, 7)).toBe(2);
+});
+
+test.each([
+  [0, 1],
+  [NaN, 1],
+  [1e-300, 2 ** -126],
+  [0.1, Math.fround(0.1)],
+])('safeScale of %d is %d', (scale, safe) => expect(safeScale(scale)).toBe(safe));

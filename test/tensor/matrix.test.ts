@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest';
+import {
+  columnAbsMax,
+  matrix,
+  scaleColumns,
+  scaleRows,
+  stackRows,
+  transpose,
+} from '../../src/tensor/matrix.ts';
+import type { Matrix } from '../../src/tensor/matrix.ts';
+
+/** 1 2 3 / 4 5 -6 */
+function sample(): Matrix {
+  return matrix(2, 3, Float32Array.of(1, 2, 3, 4, 5, -6));
+}
+
+test('a new matrix is zero', () => {
+  expect([...matrix(2, 2).data]).toEqual([0, 0, 0, 0]);
+});
+
+test('transpose swaps rows and columns', () => {
+  expect(transpose(sample())).toEqual(matrix(3, 2, Float32Array.of(1, 4, 2, 5, 3, -6)));
+});
+
+test('rows and columns are scaled in place', () => {
+  const rows = sample();
+  scaleRows(rows, [2, -1]);
+  expect([...rows.data]).toEqual([2, 4, 6, -4, -5, 6]);
+  const columns = sample();
+  scaleColumns(columns, [1, 0, 2]);
+  expect([...columns.data]).toEqual([1, 0, 6, 4, 0, -12]);
+});
+
+test('columnAbsMax sees negative numbers', () => {
+  expect([...columnAbsMax(sample())]).toEqual([4, 5, 6]);
+});
+
+test('stackRows puts one under the other', () => {
+  const stacked = stackRows(sample(), matrix(1, 3, Float32Array.of(7, 8, 9)));
+  expect(stacked).toEqual(matrix(3, 3, Float32Array.of(1, 2, 3, 4, 5, -6, 7, 8, 9)));
+});
