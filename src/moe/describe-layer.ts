@@ -10,6 +10,7 @@ import type { Expert, MoeLayer, Rejection } from './moe-layer.ts';
 import { normOf } from './norm.ts';
 import type { Region } from './region.ts';
 import { readRouter } from './scoring.ts';
+import { simpleExperts } from './simple-experts.ts';
 import type { FoundShared } from './shared-expert.ts';
 import { sharedExperts } from './shared-expert.ts';
 
@@ -42,14 +43,15 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   if (isSingle && router.topK === null && (count !== router.experts || count < 3))
     return { node, reason: 'what it weighs are single linears, too few to be experts' };
   const shared = sharedExperts(linears, region, facts);
-  const complete = count === router.experts;
+  const simple = count < router.experts ? simpleExperts(evidence) : [];
+  const complete = count + simple.length === router.experts;
   const known = inputReaders(evidence, shared);
   const reasons: string[] = [];
   const warnings = [...bank.warnings];
   if (!complete) {
-    reasons.push(`the file holds ${count} of ${router.experts} experts`);
+    reasons.push(`the file holds ${count + simple.length} of ${router.experts} experts`);
     warnings.push(
-      `the file holds ${count} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`,
+      `the file holds ${count + simple.length} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`,
     );
   }
   if (linears.some(({ isSwapped }) => isSwapped))
@@ -66,7 +68,7 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     form,
     router,
     routers: 1,
-    experts: numberExperts(bank),
+    experts: numberExperts(bank, simple),
     hidden: bank.hidden,
     intermediate: bank.intermediate,
     gated: bank.branches[0].gate !== null,
@@ -108,7 +110,7 @@ function descends(value: Value, source: Node): boolean {
 }
 
 /** Experts in the order of the router's columns; in the order of the file where their columns are not known. */
-function numberExperts({ experts }: ExpertBank): Expert[] {
+function numberExperts({ experts }: ExpertBank, simple: readonly Expert[]): Expert[] {
   return experts
     .map(({ key, gate, up, down }, position): Expert => ({
       id: '',
@@ -118,5 +120,6 @@ function numberExperts({ experts }: ExpertBank): Expert[] {
       up,
       down,
     }))
+    .concat(simple)
     .toSorted((a, b) => a.index - b.index);
 }
