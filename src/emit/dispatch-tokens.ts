@@ -24,7 +24,7 @@ export interface Dispatch {
 export function dispatchTokens(
   b: Builder,
   routing: ExplicitRouting,
-  experts: readonly Expert[],
+  experts: readonly Pick<Expert, 'index'>[],
   routerWidth: number,
 ): Dispatch {
   const ids = experts.map(({ index }) => index);
@@ -91,7 +91,7 @@ function densePairs(
 }
 
 /** Routing weights as [E, T]. */
-function denseWeights(
+export function denseWeights(
   b: Builder,
   routing: Extract<ExplicitRouting, { kind: 'dense' | 'combine' }>,
   experts: number,

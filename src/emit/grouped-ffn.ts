@@ -5,7 +5,7 @@ import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { emitActivation } from './activation.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
-import type { ExpertEmitter } from './expert-emitter.ts';
+import type { PairEmitter } from './expert-emitter.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import { splitByExpert } from './split-by-expert.ts';
 
@@ -37,9 +37,9 @@ export function groupedFfn(
   layer: MoeLayer,
   weightsOf: (expert: MoeLayer['experts'][number]) => QuantizedExpert,
   form: LinearForm,
-): ExpertEmitter {
+): PairEmitter {
   const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
-  return (b, tokens, dispatch) => {
+  const emit: PairEmitter['emit'] = (b, tokens, dispatch) => {
     const weights = experts.map(weightsOf);
     const linear = (
       name: string,
@@ -76,6 +76,7 @@ export function groupedFfn(
     const downs = weights.map(({ down }) => down);
     return linear('down', 'results', hidden, split(hidden), downs);
   };
+  return { kind: 'pairs', emit };
 }
 
 /** The tokens' rows for each pair. A weight on the input of an expert joins the scales. */
