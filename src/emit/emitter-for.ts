@@ -34,7 +34,7 @@ export function emitterFor(
       const rounded = (expert: Expert): QuantizedExpert => roundScales(weightsOf(expert));
       return groupedFfn(layer, rounded, nbitsForm({ activationBits, accuracyLevel, packed: true }));
     }
-    case 'qmoe':
+    default:
       return qmoeLayer(layer, weightsOf);
   }
 }

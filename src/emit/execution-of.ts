@@ -1,9 +1,9 @@
-import type { Execution } from '../report/report.ts';
+import type { ModelRecord } from '../moe/model-record.ts';
 import { storageOf } from './pack-codes.ts';
 import type { ResolvedTarget, Target } from './resolve-target.ts';
 
 /** What really happens in a written model on ONNX Runtime's CPU provider: executed in low precision, or emulated. */
-export function executionOf({ target, scheme }: ResolvedTarget): Execution {
+export function executionOf({ target, scheme }: ResolvedTarget): ModelRecord['execution'] {
   const { bits, ternary } = scheme.weight;
   const codes = ternary ? 'ternary codes' : `${bits}-bit codes`;
   return {
@@ -23,8 +23,7 @@ function weightsOf(target: Target, stored: string, codes: string): string {
       return `${stored}, ${codes}; multiplied as float32`;
     case 'packed':
       return `${codes}, five to a byte; multiplied as 2-bit blocks`;
-    case 'nbits':
-    case 'qmoe':
+    default:
       return `${codes} in blocks`;
   }
 }

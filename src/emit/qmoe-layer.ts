@@ -128,8 +128,13 @@ function interleave(gate: QuantizedLinear, up: QuantizedLinear): QuantizedLinear
 }
 
 /** Weights, scales and biases of all experts as inputs of the operator. */
-function stack(b: Builder, name: string, linears: readonly QuantizedLinear[]): (Value | null)[] {
-  const { rows, cols, groupSize } = linears[0].weight;
+function stack(
+  b: Builder,
+  name: string,
+  linears: readonly QuantizedLinear[],
+  block: number | null,
+): (Value | null)[] {
+  const { rows, cols } = linears[0].weight;
   const bits = linears[0].weight.bits === 3 ? 4 : linears[0].weight.bits;
   const count = linears.length;
   const blocks = block === null ? [] : [cols / block];

@@ -53,7 +53,7 @@ function canExpress(target: Target, { weight, activationBits }: Scheme): boolean
       return true;
     case 'qmoe':
       return activationBits === null;
-    case 'packed':
+    default:
       return weight.ternary;
   }
 }

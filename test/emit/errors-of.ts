@@ -130,3 +130,8 @@ function quantized(expert: Expert, { target, scheme, groupSizeOf }: ResolvedTarg
   const result = quantizeByRtn(expert, scheme, groupSizeOf);
   return target === 'packed' ? roundScales(result) : result;
 }
+
+/** For `toSatisfy`: no linear is off by `tolerance`, relative to the largest value of its row, nor anything else by 1e-5. */
+export function within(tolerance: number, sumTolerance = 1e-5): (errors: Errors) => boolean {
+  return ({ linear, activation, sum }) => linear < tolerance && activation < 1e-5 && sum < sumTolerance;
+}

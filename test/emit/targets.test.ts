@@ -4,20 +4,12 @@ import type { SchemeName } from '../../src/quantize/scheme.ts';
 import { schemeNames } from '../../src/quantize/scheme.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { silu } from '../helpers/synthetic-layer.ts';
-import type { Trial } from './errors-of.ts';
-import { errorsOf } from './errors-of.ts';
+import { errorsOf, within } from './errors-of.ts';
 
 const exact = 1e-5;
 /** MatMulNBits at accuracy level 4 rounds its activations to 8 bits per block. */
 const level4 = 2e-2;
 const ternary = ['ternary', 'ternary-a8', 'ternary-a4'] as const;
-
-async function expectWithin(tolerance: number, trial: Trial): Promise<void> {
-  const errors = await errorsOf(trial);
-  expect(errors.linear).toBeLessThan(tolerance);
-  expect(errors.activation).toBeLessThan(exact);
-  expect(errors.sum).toBeLessThan(exact);
-}
 
 describe.each([
   ['qdq', schemeNames],
@@ -25,19 +17,23 @@ describe.each([
   ['packed', ternary],
 ] satisfies [Target, readonly SchemeName[]][])('target %s equals the reference', (target, schemes) => {
   test.each(schemes.map((scheme) => [scheme]))('with scheme %s', (scheme) =>
-    expectWithin(exact, { target, scheme, spec: { hidden: 64, intermediate: 32 } }),
+    expect(errorsOf({ target, scheme, spec: { hidden: 64, intermediate: 32 } })).resolves.toSatisfy(
+      within(exact),
+    ),
   );
 
   test.each(['disabled', 'basic', 'extended', 'all'] as const)('at optimization level %s', (optimization) =>
-    expectWithin(exact, { target, scheme: 'ternary', optimization }),
+    expect(errorsOf({ target, scheme: 'ternary', optimization })).resolves.toSatisfy(within(exact)),
   );
 
   test.each([0, 1, 40])('for %i tokens', (tokens) =>
-    expectWithin(exact, { target, scheme: 'ternary-a4', tokens }),
+    expect(errorsOf({ target, scheme: 'ternary-a4', tokens })).resolves.toSatisfy(within(exact)),
   );
 
   test.each(['channel', 16, 32, 64, 128] as const)('with group %s', (group) =>
-    expectWithin(exact, { target, scheme: 'ternary', group, spec: { hidden: 256, intermediate: 160 } }),
+    expect(
+      errorsOf({ target, scheme: 'ternary', group, spec: { hidden: 256, intermediate: 160 } }),
+    ).resolves.toSatisfy(within(exact)),
   );
 
   test.each([
@@ -51,7 +47,7 @@ describe.each([
     ['odd sizes', { hidden: 37, intermediate: 19, experts: 5, k: 3 }],
     ['a source in opset 17', { opset: 17 }],
   ] satisfies [string, Partial<LayerSpec>][])('for %s', (_name, spec) =>
-    expectWithin(exact, { target, scheme: 'ternary-a8', spec, tokens: 7 }),
+    expect(errorsOf({ target, scheme: 'ternary-a8', spec, tokens: 7 })).resolves.toSatisfy(within(exact)),
   );
 });
 
@@ -62,5 +58,7 @@ test.each([
   ['nbits', 'ternary'],
   ['packed', 'ternary'],
 ] as const)('%s %s at accuracy level 4 is within its stated tolerance', (target, scheme) =>
-  expectWithin(level4, { target, scheme, accuracyLevel: 4, spec: { hidden: 256, intermediate: 128 } }),
+  expect(
+    errorsOf({ target, scheme, accuracyLevel: 4, spec: { hidden: 256, intermediate: 128 } }),
+  ).resolves.toSatisfy(within(level4)),
 );
