@@ -6,6 +6,7 @@ import { version } from '../version.ts';
 import { diffCommand } from './diff.ts';
 import { inspectCommand } from './inspect.ts';
 import { quantizeCommand } from './quantize.ts';
+import { runCommand } from './run.ts';
 import { schemaCommand } from './schema.ts';
 import { verifyCommand } from './verify.ts';
 
@@ -18,6 +19,7 @@ async function main(args: readonly string[]): Promise<void> {
     .command(quantizeCommand)
     .command(verifyCommand)
     .command(diffCommand)
+    .command(runCommand)
     .command(schemaCommand)
     .demandCommand(1, 'name a command')
     .strict()

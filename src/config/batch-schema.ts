@@ -46,6 +46,14 @@ export const batchSchema = z.strictObject({
       'Name of a job and its results: {model} is the file without .onnx, {folder} the folder it is in.',
     ),
   jobs: z.int().min(1).default(1).describe('Jobs that run at a time.'),
+  threads: z
+    .union([z.literal('auto'), z.int().min(1)])
+    .default('auto')
+    .describe('Threads of all jobs together; auto takes the cores.'),
+  memory: z
+    .union([z.literal('auto'), z.number().positive()])
+    .default('auto')
+    .describe('Memory of all jobs together, in GB; auto takes what is free.'),
   stopOnFailure: z.boolean().default(false).describe('Start no further job once one has failed.'),
 });
 

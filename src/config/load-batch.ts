@@ -14,6 +14,9 @@ export interface Batch {
   jobs: BatchJob[];
   /** Jobs that run at a time. */
   concurrency: number;
+  threads: number | 'auto';
+  /** In GB, for all jobs together. */
+  memory: number | 'auto';
   stopOnFailure: boolean;
 }
 
@@ -24,7 +27,8 @@ export interface Batch {
  */
 export function loadBatch(file: string, overrides: readonly Override[] = []): Batch {
   const document = openDocument(batchSchema, file, overrides);
-  const { output, jobs: concurrency, stopOnFailure } = validate(batchSchema, document);
+  const { jobs: concurrency, ...settings } = validate(batchSchema, document);
+  const { output, threads, memory, stopOnFailure } = settings;
   assertValid(batchSchema, document);
   const batch = document.value;
   const recipes = Object.entries(batch.recipes).map(([name, recipe]): [string, Settings] => [
@@ -32,7 +36,14 @@ export function loadBatch(file: string, overrides: readonly Override[] = []): Ba
     typeof recipe === 'string' ? readRecipe(recipe) : recipe,
   ]);
   const models = batch.models.flatMap((entry, i) => findModels(entry, document.whereOf(['models', i])));
-  return { output, concurrency, stopOnFailure, jobs: batchJobs(batch, models, recipes, file) };
+  return {
+    output,
+    concurrency,
+    threads,
+    memory,
+    stopOnFailure,
+    jobs: batchJobs(batch, models, recipes, file),
+  };
 }
 
 function readRecipe(file: string): Settings {

@@ -17,6 +17,8 @@ import { verify } from '../verify/verify.ts';
 import type { Progress } from './progress.ts';
 import { quantizeModel } from './quantize-model.ts';
 import { reportCalibration } from './report-calibration.ts';
+import type { Workshop } from './workshop.ts';
+import { plainWorkshop } from './workshop.ts';
 
 /** One conversion, from file to file. */
 export interface Conversion {
@@ -47,14 +49,18 @@ export interface ConversionResult {
  * The output appears under its name only when it is complete.
  * @throws Fault OUTPUT_EXISTS, and those of reading, quantizing, writing and verifying
  */
-export async function convert(conversion: Conversion, progress: Progress): Promise<ConversionResult> {
+export async function convert(
+  conversion: Conversion,
+  progress: Progress,
+  workshop: Workshop = plainWorkshop,
+): Promise<ConversionResult> {
   const { model: path, config, reportFolder } = conversion;
   const output = outputOf(conversion);
   refuseOverwriting(output, path, conversion.force);
   const records = config.data === null ? null : openRecords(config.data, path, config);
   const pool = config.calibration.balance.pool;
   const data = records && { records, pool: pool === null ? [] : openRecords(pool, path, config) };
-  const quantized = await quantizeModel(path, data, config, progress);
+  const quantized = await quantizeModel(path, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   writeModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
   const measured = await verifyIfAsked(conversion, output, records, progress);

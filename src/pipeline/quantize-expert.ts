@@ -1,12 +1,14 @@
 import type { ChannelStats, ExpertStats } from '../calibrate/layer-stats.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../emit/quantized-expert.ts';
+import type { QuantizeConfig } from '../config/schema.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { ExpertWeights, LinearWeights } from '../moe/read-expert.ts';
+import { readExpert } from '../moe/read-expert.ts';
 import type { Hessian } from '../quantize/hessian.ts';
-import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
-import { type Matrix, scaleColumns, scaleRows } from '../tensor/matrix.ts';
-
-/** Turns one weight into codes. `hessian` is XᵀX of its (smoothed) input, or null where nothing is known of it. */
-export type Rounding = (weight: Matrix, hessian: Hessian | null) => Promise<QuantizedTensor>;
+import { schemeOf } from '../quantize/scheme.ts';
+import { scaleColumns, scaleRows } from '../tensor/matrix.ts';
+import type { Rounding } from './rounding.ts';
+import { roundingOf } from './rounding.ts';
 
 /** What an expert's linears are divided and multiplied by; see `LayerSmoothing`. */
 export interface ExpertSmoothing {
@@ -14,8 +16,37 @@ export interface ExpertSmoothing {
   hidden: Float32Array | null;
 }
 
+/** How one expert is to be quantized, as plain data; its weights stay in the model file. */
+export interface ExpertOrder {
+  id: string;
+  /** Null for an expert that no calibration token reached. */
+  stats: ExpertStats | null;
+  smoothing: ExpertSmoothing;
+}
+
+/** What is the same for every expert of a conversion. */
+export interface Recipe {
+  config: QuantizeConfig;
+  group: number | 'channel';
+}
+
+/** Reads an expert's weights and quantizes them. */
+export function quantizeOrder(
+  layer: MoeLayer,
+  { id, stats, smoothing }: ExpertOrder,
+  { config, group }: Recipe,
+): Promise<QuantizedExpert> {
+  const expert = layer.experts.find((each) => each.id === id)!;
+  return quantizeExpert(
+    readExpert(expert),
+    stats,
+    smoothing,
+    roundingOf(schemeOf(config.scheme), config, group),
+  );
+}
+
 /** Smooths one expert's weights (in place) and rounds them. `stats` is null for an expert without calibration tokens. */
-export async function quantizeExpert(
+async function quantizeExpert(
   weights: ExpertWeights,
   stats: ExpertStats | null,
   smoothing: ExpertSmoothing,

@@ -4,13 +4,11 @@ import { emitLayer } from '../emit/emit-layer.ts';
 import { foldSmoothing } from '../emit/fold-smoothing.ts';
 import { groupedFfn } from '../emit/grouped-ffn.ts';
 import { intForm } from '../emit/int-form.ts';
-import type { QuantizedExpert } from '../emit/quantized-expert.ts';
 import { Fault } from '../fault.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { layerRecord, writeModelRecord } from '../moe/model-record.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
-import { readExpert } from '../moe/read-expert.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Scheme } from '../quantize/scheme.ts';
 import { schemeOf } from '../quantize/scheme.ts';
@@ -18,10 +16,11 @@ import { version } from '../version.ts';
 import type { Calibration, CalibrationData } from './calibrate-model.ts';
 import { calibrateModel } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
-import { quantizeExpert } from './quantize-expert.ts';
-import { roundingOf } from './rounding.ts';
+import type { ExpertOrder } from './quantize-expert.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import { noSmoothing, smoothLayer } from './smooth-layer.ts';
+import type { Workshop } from './workshop.ts';
+import { plainWorkshop } from './workshop.ts';
 
 /** A quantized model in memory. */
 export interface QuantizedModel {
@@ -41,43 +40,44 @@ export async function quantizeModel(
   data: CalibrationData | null,
   config: QuantizeConfig,
   progress: Progress = () => {},
+  workshop: Workshop = plainWorkshop,
 ): Promise<QuantizedModel> {
   const scheme = schemeOf(config.scheme);
   const activationBits = requireInt(scheme, config);
-  const calibration = await calibrateModel(path, data, config, progress);
+  const calibration = await workshop.remember('calibrate', () =>
+    calibrateModel(path, data, config, progress),
+  );
   const { model, layers } = prepareModel(path, scheme.weight.bits === 2 ? 25 : 21);
+  const original = new Set(model.graph.constants);
   const smoothing: LayerSmoothing[] = [];
   for (const [i, layer] of layers.entries()) {
     progress({ stage: 'quantize', detail: `${layer.id} (${layer.experts.length} experts)` });
     const stats = calibration?.stats[i] ?? null;
     smoothing.push(stats ? smoothLayer(layer, stats, config.smoothing) : noSmoothing);
-    const experts = await quantizeExperts(layer, stats, smoothing[i], config);
-    if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
-    emitLayer(
-      model,
+    const experts = expertOrders(layer, stats, smoothing[i]);
+    const weightsOf = await workshop.quantizeExperts({
+      model: path,
       layer,
-      groupedFfn(layer, ({ id }) => experts.get(id)!, intForm(activationBits)),
-    );
+      experts,
+      recipe: { config, group: groupOf(config) },
+    });
+    if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
+    emitLayer(model, layer, groupedFfn(layer, weightsOf, intForm(activationBits)));
+    workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
   }
   model.graph.removeDeadCode();
   annotate({ model, layers }, config, calibration);
   return { model, calibration, smoothing };
 }
 
-async function quantizeExperts(
-  layer: MoeLayer,
-  stats: LayerStats | null,
-  smoothing: LayerSmoothing,
-  config: QuantizeConfig,
-): Promise<Map<string, QuantizedExpert>> {
-  const round = roundingOf(schemeOf(config.scheme), config, groupOf(config));
-  const result = new Map<string, QuantizedExpert>();
-  for (const expert of layer.experts.filter(({ kind }) => kind === 'ffn')) {
-    const seen = stats?.experts.find(({ id, tokens }) => id === expert.id && tokens > 0) ?? null;
-    const scales = { input: smoothing.input, hidden: smoothing.hidden.get(expert.id) ?? null };
-    result.set(expert.id, await quantizeExpert(readExpert(expert), seen, scales, round));
-  }
-  return result;
+function expertOrders(layer: MoeLayer, stats: LayerStats | null, smoothing: LayerSmoothing): ExpertOrder[] {
+  return layer.experts
+    .filter(({ kind }) => kind === 'ffn')
+    .map(({ id }) => ({
+      id,
+      stats: stats?.experts.find((expert) => expert.id === id && expert.tokens > 0) ?? null,
+      smoothing: { input: smoothing.input, hidden: smoothing.hidden.get(id) ?? null },
+    }));
 }
 
 /** Writes into the model what made it and where its layers are. Value names are final from here on. */
@@ -89,7 +89,8 @@ function annotate(
   const scheme = schemeOf(config.scheme);
   writeModelRecord(model, {
     version,
-    recipe: { ...config },
+    // The number of threads does not change the result, so it must not change the file.
+    recipe: { ...config, threads: 'auto' },
     execution: {
       target: 'int',
       weights: scheme.weight.bits === 8 ? 'int8' : 'int4',

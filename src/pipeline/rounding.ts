@@ -1,10 +1,15 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import { clipScale } from '../quantize/clip.ts';
 import { quantizeGptq } from '../quantize/gptq.ts';
+import type { Hessian } from '../quantize/hessian.ts';
+import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../quantize/rtn.ts';
 import type { Scheme } from '../quantize/scheme.ts';
 import { quantizeTernary } from '../quantize/ternary.ts';
-import type { Rounding } from './quantize-expert.ts';
+import type { Matrix } from '../tensor/matrix.ts';
+
+/** Turns one weight into codes. `hessian` is XᵀX of its (smoothed) input, or null where nothing is known of it. */
+export type Rounding = (weight: Matrix, hessian: Hessian | null) => Promise<QuantizedTensor>;
 
 /**
  * The rounding a config asks for. Without a Hessian (an expert that no calibration token reached, or data-free

@@ -19,6 +19,25 @@ export const absMaxScale: ScaleFit = (weights, _importance, maxCode) => {
   return safeScale(largest / maxCode);
 };
 
+/** {@link absMaxScale} of every group, [rows, ceil(cols / groupSize)]. */
+export function absMaxScales({ rows, cols, data }: Matrix, groupSize: number, maxCode: number): Float32Array {
+  const scales = new Float32Array(rows * groupCountOf(cols, groupSize));
+  let group = 0;
+  for (let r = 0; r < rows; r++) {
+    const end = (r + 1) * cols;
+    for (let from = r * cols; from < end; from += groupSize) {
+      const to = Math.min(from + groupSize, end);
+      let largest = 0;
+      for (let i = from; i < to; i++) {
+        const magnitude = Math.abs(data[i]);
+        if (magnitude > largest) largest = magnitude;
+      }
+      scales[group++] = safeScale(largest / maxCode);
+    }
+  }
+  return scales;
+}
+
 /** A scale as float32 keeps it: 1 where there is nothing to represent, never a denormal or an infinity. */
 export function safeScale(scale: number): number {
   const smallest = 2 ** -126;

@@ -1,6 +1,6 @@
 import { Fault } from '../fault.ts';
 import type { DataType } from './dtype.ts';
-import { bfloatToFloat, halfToFloat } from './half.ts';
+import { bfloatsToFloats, halvesToFloats } from './half.ts';
 
 type NumberArray =
   | Float32Array<ArrayBuffer>
@@ -25,9 +25,9 @@ export function decodeNumbers(raw: Uint8Array, dtype: DataType): NumberArray {
     case 'float64':
       return new Float64Array(bytes.buffer);
     case 'float16':
-      return Float32Array.from(new Uint16Array(bytes.buffer), halfToFloat);
+      return halvesToFloats(new Uint16Array(bytes.buffer));
     case 'bfloat16':
-      return Float32Array.from(new Uint16Array(bytes.buffer), bfloatToFloat);
+      return bfloatsToFloats(new Uint16Array(bytes.buffer));
     case 'int64':
       return Float64Array.from(new BigInt64Array(bytes.buffer), Number);
     case 'uint64':

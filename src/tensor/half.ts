@@ -11,6 +11,23 @@ export function halfToFloat(bits: number): number {
   return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
 }
 
+let halfValues: Float32Array | null = null;
+
+/** Numbers of IEEE half-precision bits, looked up: there are only 65536 of them. */
+export function halvesToFloats(bits: Uint16Array): Float32Array<ArrayBuffer> {
+  const values = (halfValues ??= Float32Array.from({ length: 65536 }, (_, each) => halfToFloat(each)));
+  const result = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) result[i] = values[bits[i]];
+  return result;
+}
+
+/** Numbers of bfloat16 bits: the upper halves of float32. */
+export function bfloatsToFloats(bits: Uint16Array): Float32Array<ArrayBuffer> {
+  const result = new Uint32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) result[i] = bits[i] << 16;
+  return new Float32Array(result.buffer);
+}
+
 /** A number to IEEE half-precision bits, rounding half to even. */
 export function floatToHalf(value: number): number {
   f32[0] = value;

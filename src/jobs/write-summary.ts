@@ -1,0 +1,20 @@
+import { join } from 'node:path';
+import { writeWhole } from './artefact-store.ts';
+import { batchHtml } from './batch-html.ts';
+import { batchJunit } from './batch-junit.ts';
+import type { JobOutcome } from './job-outcome.ts';
+
+/**
+ * Writes `summary.json`, `junit.xml` and `index.html` into the output folder. They hold no times, so that a run that
+ * was killed and resumed leaves the same bytes as one that was not.
+ */
+export function writeSummary(output: string, outcomes: readonly JobOutcome[]): void {
+  const jobs = outcomes.map(({ seconds: _seconds, reused: _reused, ...result }) => result);
+  const files = {
+    'summary.json': `${JSON.stringify({ jobs }, null, 2)}\n`,
+    'junit.xml': batchJunit(outcomes),
+    'index.html': batchHtml(outcomes),
+  };
+  for (const [name, text] of Object.entries(files))
+    writeWhole(join(output, name), [new TextEncoder().encode(text)]);
+}

@@ -1,0 +1,39 @@
+import type { QuantizedExpert } from '../emit/quantized-expert.ts';
+import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
+import type { Value } from '../onnx/value.ts';
+import type { ExpertOrder, Recipe } from './quantize-expert.ts';
+import { quantizeOrder } from './quantize-expert.ts';
+
+/** What a layer's experts are to be made from. */
+export interface LayerOrder {
+  /** The model file. */
+  model: string;
+  layer: MoeLayer;
+  experts: ExpertOrder[];
+  recipe: Recipe;
+}
+
+/** Gives an expert's quantized weights when they are to be written. */
+export type WeightsOf = (expert: Expert) => QuantizedExpert;
+
+/**
+ * Where the heavy steps of a conversion are done and their results kept. By default here and in memory; a batch
+ * spreads them over threads and keeps results on disk. The bytes written are the same in any workshop.
+ */
+export interface Workshop {
+  /** Does a step, named within the conversion, whose result is plain data. */
+  remember<T>(step: string, compute: () => Promise<T>): Promise<T>;
+  quantizeExperts(order: LayerOrder): Promise<WeightsOf>;
+  /** Called after each layer with the constants that are new in the graph: they may be moved out of memory. */
+  settle(constants: readonly Value[]): void;
+}
+
+export const plainWorkshop: Workshop = {
+  remember: (_step, compute) => compute(),
+  async quantizeExperts({ layer, experts, recipe }) {
+    const result = new Map<string, QuantizedExpert>();
+    for (const order of experts) result.set(order.id, await quantizeOrder(layer, order, recipe));
+    return ({ id }) => result.get(id)!;
+  },
+  settle: () => {},
+};

@@ -1,0 +1,60 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { lockFolder } from '../../src/jobs/folder-lock.ts';
+import { faultOf } from '../helpers/fault-of.ts';
+
+const newFolder = () => mkdtempSync(join(tmpdir(), 'moeq-lock-'));
+
+/** A folder with a lock that somebody left, last touched so many seconds ago. */
+function lockedBy(content: string, secondsAgo: number): string {
+  const folder = newFolder();
+  writeFileSync(join(folder, 'lock'), content);
+  const then = Date.now() / 1000 - secondsAgo;
+  utimesSync(join(folder, 'lock'), then, then);
+  return folder;
+}
+
+const holder = (pid: number, host: string) => JSON.stringify({ pid, host, since: '2020-01-01' });
+const deadPid = () => spawnSync(process.execPath, ['-e', '']).pid;
+
+test('one run at a time, and the next when it is done', () => {
+  const folder = newFolder();
+  const unlock = lockFolder(folder);
+  const fault = faultOf(() => lockFolder(folder));
+  expect(fault.code).toBe('WORK_LOCKED');
+  expect(fault.why).toContain(String(process.pid));
+  unlock();
+  lockFolder(folder)();
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test.each([
+  ['a dead process here', () => lockedBy(holder(deadPid(), hostname()), 1)],
+  ['a silent process elsewhere', () => lockedBy(holder(1, 'elsewhere'), 120)],
+  [
+    'a silent process here, whose number another has now',
+    () => lockedBy(holder(process.pid, hostname()), 120),
+  ],
+  ['nobody (a damaged lock)', () => lockedBy('', 1)],
+])('a lock of %s is taken over', (_who, make) => {
+  const folder = make();
+  const unlock = lockFolder(folder);
+  expect(JSON.parse(readFileSync(join(folder, 'lock'), 'utf8'))).toMatchObject({ pid: process.pid });
+  expect(readdirSync(folder)).toEqual(['lock']);
+  unlock();
+  expect(existsSync(join(folder, 'lock'))).toBe(false);
+});
+
+test.each([
+  ['here', () => lockedBy(holder(process.pid, hostname()), 5)],
+  ['elsewhere', () => lockedBy(holder(deadPid(), 'elsewhere'), 5)],
+])('a lock of a live process %s stands', (_where, make) => {
+  const folder = make();
+  const before = readFileSync(join(folder, 'lock'), 'utf8');
+  expect(faultOf(() => lockFolder(folder)).code).toBe('WORK_LOCKED');
+  expect(readFileSync(join(folder, 'lock'), 'utf8')).toBe(before);
+  expect(readdirSync(folder)).toEqual(['lock']);
+});
