@@ -24,7 +24,7 @@ export interface NBitsOptions {
 export function nbitsForm({ activationBits, accuracyLevel, packed }: NBitsOptions): LinearForm {
   return {
     prepare: (b, x) => ({ operand: fakeQuantize(b, x, activationBits), scales: null }),
-    product(b, name, weight, { operand }) {
+    linear(b, name, weight) {
       const { cols: K, rows: N } = weight;
       const blocks = blocksOf(weight);
       const inputs = packed
@@ -34,12 +34,10 @@ export function nbitsForm({ activationBits, accuracyLevel, packed }: NBitsOption
             b.constant(`${name}/scales`, 'float32', [N, blocks.perRow], blocks.scales),
           ];
       const attributes = { K, N, bits: blocks.bits, block_size: blocks.size, accuracy_level: accuracyLevel };
-      return b.op('MatMulNBits', inputs.toSpliced(0, 0, operand), attributes, {
-        domain: 'com.microsoft',
-        name,
-      });
+      const options = { domain: 'com.microsoft', name };
+      return ({ operand }) => b.op('MatMulNBits', [operand, ...inputs], attributes, options);
     },
-    channelScalesApart: false,
+    integer: false,
   };
 }
 

@@ -13,9 +13,11 @@ import { packCodes, storageOf } from './pack-codes.ts';
 export function qdqForm(activationBits: number | null): LinearForm {
   return {
     prepare: (b, x) => ({ operand: fakeQuantize(b, x, activationBits), scales: null }),
-    product: (b, name, weight, { operand }) =>
-      b.op('Gemm', [operand, dequantized(b, name, weight)], { transB: 1 }, { name }),
-    channelScalesApart: false,
+    linear(b, name, weight) {
+      const float = dequantized(b, name, weight);
+      return ({ operand }) => b.op('Gemm', [operand, float], { transB: 1 }, { name });
+    },
+    integer: false,
   };
 }
 

@@ -1,11 +1,11 @@
 import type { ChannelStats, ExpertStats } from '../calibrate/layer-stats.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../emit/quantized-expert.ts';
+import { resolveTarget } from '../emit/resolve-target.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { ExpertWeights, LinearWeights } from '../moe/read-expert.ts';
 import { readExpert } from '../moe/read-expert.ts';
 import type { Hessian } from '../quantize/hessian.ts';
-import { schemeOf } from '../quantize/scheme.ts';
 import { scaleColumns, scaleRows } from '../tensor/matrix.ts';
 import type { Rounding } from './rounding.ts';
 import { roundingOf } from './rounding.ts';
@@ -27,22 +27,17 @@ export interface ExpertOrder {
 /** What is the same for every expert of a conversion. */
 export interface Recipe {
   config: QuantizeConfig;
-  group: number | 'channel';
 }
 
 /** Reads an expert's weights and quantizes them. */
 export function quantizeOrder(
   layer: MoeLayer,
   { id, stats, smoothing }: ExpertOrder,
-  { config, group }: Recipe,
+  { config }: Recipe,
 ): Promise<QuantizedExpert> {
   const expert = layer.experts.find((each) => each.id === id)!;
-  return quantizeExpert(
-    readExpert(expert),
-    stats,
-    smoothing,
-    roundingOf(schemeOf(config.scheme), config, group),
-  );
+  const { scheme, groupSizeOf } = resolveTarget(config.target, config.scheme, config.group);
+  return quantizeExpert(readExpert(expert), stats, smoothing, roundingOf(scheme, config, groupSizeOf));
 }
 
 /** Smooths one expert's weights (in place) and rounds them. `stats` is null for an expert without calibration tokens. */

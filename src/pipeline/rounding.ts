@@ -15,10 +15,14 @@ export type Rounding = (weight: Matrix, hessian: Hessian | null) => Promise<Quan
  * The rounding a config asks for. Without a Hessian (an expert that no calibration token reached, or data-free
  * conversion) GPTQ gives way to the clip search, and the result says so in its `method`.
  */
-export function roundingOf(scheme: Scheme, config: QuantizeConfig, group: number | 'channel'): Rounding {
+export function roundingOf(
+  scheme: Scheme,
+  config: QuantizeConfig,
+  groupSizeOf: (cols: number) => number,
+): Rounding {
   const { method, damping, actOrder } = config.rounding;
   return async (weight, hessian) => {
-    const groupSize = group === 'channel' ? weight.cols : group;
+    const groupSize = groupSizeOf(weight.cols);
     const { bits } = scheme.weight;
     if (scheme.weight.ternary) return quantizeTernary(weight, { groupSize });
     if (method === 'rtn') return quantizeRtn(weight, { bits, groupSize });
