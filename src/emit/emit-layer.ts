@@ -45,14 +45,13 @@ function emitPairs(
   routing: ExplicitRouting,
 ): { sum: Value; experts: EmittedExpert[] } {
   const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
-  const dispatch = dispatchTokens(b, routing, experts, layer.router.experts);
+  const dispatch = dispatchTokens(b, tokens, routing, experts, layer.router.experts);
   const results = emitter.emit(b, tokens, dispatch);
   const ids = experts.map(({ id }) => id);
   const outputs = nameResults(b, results, dispatch.counts, ids);
   const rows = splitByExpert(b, dispatch.tokens, dispatch.counts, ids.length);
-  const zeros = b.op('ConstantOfShape', [b.op('Shape', [tokens])], {}, { name: 'zeros' });
   return {
-    sum: addPairs(b, zeros, results, dispatch),
+    sum: addPairs(b, results, dispatch, layer.hidden),
     experts: ids.map((id, i) => ({ id, rows: rows[i], output: outputs[i] })),
   };
 }
@@ -63,13 +62,20 @@ function tokenRows(b: Builder, input: Value, hidden: number): Value {
   return b.op('Cast', [rows], { to: 1 }, { name: 'tokens' });
 }
 
-/** sum[token] += result · weight for every pair. */
-function addPairs(b: Builder, sum: Value, results: Value, dispatch: Dispatch): Value {
-  const weighted = dispatch.inputWeights
-    ? results
-    : b.op('Mul', [results, dispatch.weights], {}, { name: 'weighted' });
-  const at = b.op('Unsqueeze', [dispatch.tokens, b.ints([1])], {}, { name: 'at' });
-  return b.op('ScatterND', [sum, at, weighted], { reduction: 'add' }, { name: 'sum' });
+/**
+ * The sum of result · weight over the pairs of each token, [T, hidden]. Each pair goes to a place of its own first:
+ * adding in ScatterND, ONNX Runtime 1.30 loses updates when two threads meet at one token.
+ */
+function addPairs(b: Builder, results: Value, dispatch: Dispatch, hidden: number): Value {
+  const { tokenCount, places, slots, inputWeights, weights } = dispatch;
+  const weighted = inputWeights ? results : b.op('Mul', [results, weights], {}, { name: 'weighted' });
+  const shape = b.op('Concat', [b.op('Mul', [tokenCount, places]), b.ints([hidden])], { axis: 0 });
+  const empty = b.op('ConstantOfShape', [shape], {}, { name: 'empty' });
+  const at = b.op('Unsqueeze', [slots, b.ints([1])], {}, { name: 'at' });
+  const placed = b.op('ScatterND', [empty, at, weighted], {}, { name: 'placed' });
+  const perToken = b.op('Concat', [tokenCount, places, b.ints([hidden])], { axis: 0 });
+  const grouped = b.op('Reshape', [placed, perToken], { allowzero: 1 });
+  return b.op('ReduceSum', [grouped, b.ints([1])], { keepdims: 0 }, { name: 'sum' });
 }
 
 /** Of experts without weights, `zero` adds nothing and `copy` adds its input. */
@@ -77,13 +83,14 @@ function addCopies(
   b: Builder,
   sum: Value,
   tokens: Value,
-  { experts, router }: MoeLayer,
+  { experts, router, hidden }: MoeLayer,
   routing: ExplicitRouting,
 ): Value {
   const copies = experts.filter(({ kind }) => kind === 'copy');
   if (copies.length === 0) return sum;
-  const dispatch = dispatchTokens(b, { ...routing, appliesTo: 'output' }, copies, router.experts);
-  return addPairs(b, sum, b.op('Gather', [tokens, dispatch.tokens]), dispatch);
+  const dispatch = dispatchTokens(b, tokens, { ...routing, appliesTo: 'output' }, copies, router.experts);
+  const copied = addPairs(b, b.op('Gather', [tokens, dispatch.tokens]), dispatch, hidden);
+  return b.op('Add', [sum, copied]);
 }
 
 /** Gives the readers of the old output the new sum, in the old element type and shape. */
