@@ -12,24 +12,19 @@ export interface Dispatch {
   tokens: Value;
   /** Position of each pair's expert in the list of experts, [S]. */
   experts: Value;
+  /** Where the routing keeps a list of k experts per token: each pair's place in it, [S]; null elsewhere. */
+  slots: { positions: Value; perToken: number } | null;
   /** Pairs per expert, [experts]; zero for an expert without tokens. */
   counts: Value;
-  /** A place of its own for each pair among those of its token, [S]: token · places + 0, 1, …, places - 1. */
-  slots: Value;
-  /** Number of tokens, [1]. */
-  tokenCount: Value;
-  /** Places per token, [1]. */
-  places: Value;
   /** Routing weight of each pair, [S, 1]. */
   weights: Value;
   /** The same where routing weights multiply the input of the experts (Llama-4); null elsewhere. */
   inputWeights: Value | null;
 }
 
-/** Turns the routing of `tokens` [T, …] into pairs for `experts`; tokens of experts that are not listed make no pair. */
+/** Turns the routing of a layer into pairs for `experts`; tokens of experts that are not listed make no pair. */
 export function dispatchTokens(
   b: Builder,
-  tokens: Value,
   routing: ExplicitRouting,
   experts: readonly Pick<Expert, 'index'>[],
   routerWidth: number,
@@ -43,8 +38,6 @@ export function dispatchTokens(
   return {
     tokens: rest.tokens,
     slots: rest.slots,
-    places: rest.places,
-    tokenCount: b.op('Shape', [tokens], { start: 0, end: 1 }, { name: 'token_count' }),
     experts: rowOf(b, pairs, 0, 'pair_experts'),
     counts: b.op('Cast', [counts], { to: 7 }, { name: 'counts' }),
     weights,
@@ -57,12 +50,10 @@ interface Pairs {
   chosen: Value;
   /** Where `chosen` is true, [2, S]. */
   pairs: Value;
+  slots: Dispatch['slots'];
   /** [S] each. */
   tokens: Value;
-  slots: Value;
   weights: Value;
-  /** [1] */
-  places: Value;
 }
 
 function topKPairs(
@@ -79,8 +70,7 @@ function topKPairs(
   return {
     chosen,
     pairs,
-    slots,
-    places: b.ints([routing.k], 'places'),
+    slots: { positions: slots, perToken: routing.k },
     tokens: b.op('Div', [slots, b.ints(routing.k, 'k')], {}, { name: 'pair_tokens' }),
     weights: b.op('Gather', [weights, slots]),
   };
@@ -97,27 +87,13 @@ function densePairs(
   const weights = isAll ? all : b.op('Gather', [all, b.constant('ids', 'int64', [ids.length], ids)]);
   const chosen = b.op('Cast', [weights], { to: 9 });
   const pairs = b.op('NonZero', [chosen], {}, { name: 'pairs' });
-  const tokens = rowOf(b, pairs, 1, 'pair_tokens');
-  const at = b.op('Transpose', [pairs], { perm: [1, 0] });
   return {
     chosen,
     pairs,
-    tokens,
-    ...densePlaces(b, chosen, tokens, at),
-    weights: b.op('GatherND', [weights, at]),
+    slots: null,
+    tokens: rowOf(b, pairs, 1, 'pair_tokens'),
+    weights: b.op('GatherND', [weights, b.op('Transpose', [pairs], { perm: [1, 0] })]),
   };
-}
-
-/** The first expert of a token gets place 0, the next place 1, …; as many places as the busiest token needs. */
-function densePlaces(b: Builder, chosen: Value, tokens: Value, at: Value): Pick<Pairs, 'slots' | 'places'> {
-  const ones = b.op('Cast', [chosen], { to: 7 });
-  const before = b.op('CumSum', [ones, b.ints(0)], { exclusive: 1 });
-  const perToken = b.op('ReduceSum', [ones, b.ints([0])], { keepdims: 0 });
-  // The zero is there for a batch without tokens, of which there is no maximum.
-  const padded = b.op('Concat', [perToken, b.ints([0])], { axis: 0 });
-  const places = b.op('ReduceMax', [padded], { keepdims: 1 }, { name: 'places' });
-  const first = b.op('Mul', [tokens, places]);
-  return { places, slots: b.op('Add', [first, b.op('GatherND', [before, at])], {}, { name: 'slots' }) };
 }
 
 /** Routing weights as [E, T]. */

@@ -7,7 +7,7 @@ import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import { codeOf } from '../tensor/dtype.ts';
-import type { Dispatch } from './dispatch-tokens.ts';
+import { addPairs } from './add-pairs.ts';
 import { dispatchTokens } from './dispatch-tokens.ts';
 import type { ExpertEmitter, PairEmitter } from './expert-emitter.ts';
 import type { EmittedExpert } from './expose-experts.ts';
@@ -45,13 +45,13 @@ function emitPairs(
   routing: ExplicitRouting,
 ): { sum: Value; experts: EmittedExpert[] } {
   const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
-  const dispatch = dispatchTokens(b, tokens, routing, experts, layer.router.experts);
+  const dispatch = dispatchTokens(b, routing, experts, layer.router.experts);
   const results = emitter.emit(b, tokens, dispatch);
   const ids = experts.map(({ id }) => id);
   const outputs = nameResults(b, results, dispatch.counts, ids);
   const rows = splitByExpert(b, dispatch.tokens, dispatch.counts, ids.length);
   return {
-    sum: addPairs(b, results, dispatch, layer.hidden),
+    sum: addPairs(b, tokens, results, dispatch, ids.length),
     experts: ids.map((id, i) => ({ id, rows: rows[i], output: outputs[i] })),
   };
 }
@@ -62,35 +62,19 @@ function tokenRows(b: Builder, input: Value, hidden: number): Value {
   return b.op('Cast', [rows], { to: 1 }, { name: 'tokens' });
 }
 
-/**
- * The sum of result · weight over the pairs of each token, [T, hidden]. Each pair goes to a place of its own first:
- * adding in ScatterND, ONNX Runtime 1.30 loses updates when two threads meet at one token.
- */
-function addPairs(b: Builder, results: Value, dispatch: Dispatch, hidden: number): Value {
-  const { tokenCount, places, slots, inputWeights, weights } = dispatch;
-  const weighted = inputWeights ? results : b.op('Mul', [results, weights], {}, { name: 'weighted' });
-  const shape = b.op('Concat', [b.op('Mul', [tokenCount, places]), b.ints([hidden])], { axis: 0 });
-  const empty = b.op('ConstantOfShape', [shape], {}, { name: 'empty' });
-  const at = b.op('Unsqueeze', [slots, b.ints([1])], {}, { name: 'at' });
-  const placed = b.op('ScatterND', [empty, at, weighted], {}, { name: 'placed' });
-  const perToken = b.op('Concat', [tokenCount, places, b.ints([hidden])], { axis: 0 });
-  const grouped = b.op('Reshape', [placed, perToken], { allowzero: 1 });
-  return b.op('ReduceSum', [grouped, b.ints([1])], { keepdims: 0 }, { name: 'sum' });
-}
-
 /** Of experts without weights, `zero` adds nothing and `copy` adds its input. */
 function addCopies(
   b: Builder,
   sum: Value,
   tokens: Value,
-  { experts, router, hidden }: MoeLayer,
+  { experts, router }: MoeLayer,
   routing: ExplicitRouting,
 ): Value {
   const copies = experts.filter(({ kind }) => kind === 'copy');
   if (copies.length === 0) return sum;
-  const dispatch = dispatchTokens(b, tokens, { ...routing, appliesTo: 'output' }, copies, router.experts);
-  const copied = addPairs(b, b.op('Gather', [tokens, dispatch.tokens]), dispatch, hidden);
-  return b.op('Add', [sum, copied]);
+  const dispatch = dispatchTokens(b, { ...routing, appliesTo: 'output' }, copies, router.experts);
+  const inputs = b.op('Gather', [tokens, dispatch.tokens]);
+  return b.op('Add', [sum, addPairs(b, tokens, inputs, dispatch, copies.length)], {}, { name: 'sum' });
 }
 
 /** Gives the readers of the old output the new sum, in the old element type and shape. */

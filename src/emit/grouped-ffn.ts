@@ -21,7 +21,8 @@ export interface Operand {
 
 /** How one target writes quantized linears. */
 export interface LinearForm {
-  prepare(b: Builder, x: Value): Operand;
+  /** `part` says which linears read `x`: gate and up, or down. */
+  prepare(b: Builder, x: Value, part: 'input' | 'hidden'): Operand;
   /**
    * Writes one expert's weight (`name` is gate, up or down) and returns what multiplies with it: from the expert's rows
    * to the product [n, out], without bias.
@@ -53,12 +54,12 @@ export function groupedFfn(
       ups.push(writeLinear(inner, form, 'up', up));
       downs.push(writeLinear(inner, form, 'down', down));
     }
-    const input = pairRows(b, form.prepare(b, tokens), dispatch);
+    const input = pairRows(b, form.prepare(b, tokens, 'input'), dispatch);
     const rows = splitByExpert(b, input.operand, dispatch.counts, experts.length);
     const linears = { b, form, dispatch };
     const gate = gates.length > 0 ? runLinears(linears, gates, input, rows, 'gate') : null;
     const up = runLinears(linears, ups, input, rows, 'up');
-    const hidden = form.prepare(b, emitActivation(b, layer.activation, gate, up));
+    const hidden = form.prepare(b, emitActivation(b, layer.activation, gate, up), 'hidden');
     const hiddenRows = splitByExpert(b, hidden.operand, dispatch.counts, experts.length);
     return runLinears(linears, downs, hidden, hiddenRows, 'results');
   };

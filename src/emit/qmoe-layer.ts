@@ -67,7 +67,6 @@ export function fusedResults(
   const all = Array.from({ length: experts }, (_, index) => ({ index }));
   const dispatch = dispatchTokens(
     builder(b.graph, `${node.name}/pairs`),
-    tokens!,
     { kind: 'dense', weights, expertAxis: 'last', appliesTo: 'output' },
     all,
     experts,

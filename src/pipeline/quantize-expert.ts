@@ -1,10 +1,12 @@
 import type { ChannelStats, ExpertStats } from '../calibrate/layer-stats.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../emit/quantized-expert.ts';
+import type { RotationBlocks } from '../emit/rotated-form.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { ExpertWeights, LinearWeights } from '../moe/read-expert.ts';
 import { readExpert } from '../moe/read-expert.ts';
+import { rotateHessian, rotateRows } from '../quantize/hadamard.ts';
 import type { Hessian } from '../quantize/hessian.ts';
 import { scaleColumns, scaleRows } from '../tensor/matrix.ts';
 import type { Rounding } from './rounding.ts';
@@ -27,33 +29,44 @@ export interface ExpertOrder {
 /** What is the same for every expert of a conversion. */
 export interface Recipe {
   config: QuantizeConfig;
+  rotation: RotationBlocks;
 }
 
 /** Reads an expert's weights and quantizes them. */
 export function quantizeOrder(
   layer: MoeLayer,
   { id, stats, smoothing }: ExpertOrder,
-  { config }: Recipe,
+  { config, rotation }: Recipe,
 ): Promise<QuantizedExpert> {
   const expert = layer.experts.find((each) => each.id === id)!;
   const { scheme, groupSizeOf } = resolveTarget(config.target, config.scheme, config.group);
-  return quantizeExpert(readExpert(expert), stats, smoothing, roundingOf(scheme, config, groupSizeOf));
+  const round = roundingOf(scheme, config, groupSizeOf);
+  return quantizeExpert(readExpert(expert), stats, { smoothing, rotation }, round);
 }
 
-/** Smooths one expert's weights (in place) and rounds them. `stats` is null for an expert without calibration tokens. */
+/** Smooths, rotates and rounds one expert's weights. `stats` is null for an expert without calibration tokens. */
 async function quantizeExpert(
   weights: ExpertWeights,
   stats: ExpertStats | null,
-  smoothing: ExpertSmoothing,
+  { smoothing, rotation }: { smoothing: ExpertSmoothing; rotation: RotationBlocks },
   round: Rounding,
 ): Promise<QuantizedExpert> {
   smoothWeights(weights, smoothing);
+  const linear = async (
+    { weight, bias }: LinearWeights,
+    part: 'input' | 'hidden',
+    hessian: Hessian | null,
+  ): Promise<QuantizedLinear> => {
+    const block = rotation[part];
+    if (block === null) return { weight: await round(weight, hessian), bias };
+    return { weight: await round(rotateRows(weight, block), hessian && rotateHessian(hessian, block)), bias };
+  };
   const input = stats && hessianOf(stats.input, smoothing.input);
   const hidden = stats && hessianOf(stats.hidden, smoothing.hidden);
   return {
-    gate: weights.gate && (await quantizeLinear(weights.gate, input, round)),
-    up: await quantizeLinear(weights.up, input, round),
-    down: await quantizeLinear(weights.down, hidden, round),
+    gate: weights.gate && (await linear(weights.gate, 'input', input)),
+    up: await linear(weights.up, 'input', input),
+    down: await linear(weights.down, 'hidden', hidden),
   };
 }
 
@@ -76,12 +89,4 @@ function hessianOf({ gram, absMax }: ChannelStats, scales: Float32Array | null):
     for (let r = 0; r < size; r++) for (let c = 0; c < size; c++) data[r * size + c] /= scales[r] * scales[c];
   }
   return { rows: size, cols: size, data };
-}
-
-async function quantizeLinear(
-  { weight, bias }: LinearWeights,
-  hessian: Hessian | null,
-  round: Rounding,
-): Promise<QuantizedLinear> {
-  return { weight: await round(weight, hessian), bias };
 }

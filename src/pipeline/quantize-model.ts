@@ -15,6 +15,7 @@ import { version } from '../version.ts';
 import type { Calibration, CalibrationData } from './calibrate-model.ts';
 import { calibrateModel } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
+import { rotationOf } from './rotation.ts';
 import type { ExpertOrder } from './quantize-expert.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import { noSmoothing, smoothLayer } from './smooth-layer.ts';
@@ -53,14 +54,15 @@ export async function quantizeModel(
     const stats = calibration?.stats[i] ?? null;
     smoothing.push(stats ? smoothLayer(layer, stats, config.smoothing) : noSmoothing);
     const experts = expertOrders(layer, stats, smoothing[i]);
+    const rotation = rotationOf(layer, config.rotation);
     const weightsOf = await workshop.quantizeExperts({
       model: path,
       layer,
       experts,
-      recipe: { config },
+      recipe: { config, rotation },
     });
     if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
-    emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf }));
+    emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation }));
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
   }
   model.graph.removeDeadCode();

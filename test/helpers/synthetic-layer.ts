@@ -79,6 +79,7 @@ function layerOf(spec: LayerSpec, boundary: NonNullable<MoeLayer['boundary']>, l
       bias: false,
       logits,
     },
+    gated: spec.gated,
     routers: 1,
     experts: Array.from({ length: experts }, (_, index) => expertOf(spec, index, boundary.output.producer!)),
     hidden,
