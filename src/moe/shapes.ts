@@ -4,6 +4,7 @@ import type { Tensor } from '../onnx/tensor.ts';
 import type { Value } from '../onnx/value.ts';
 import { axesOf, positiveAxis } from './axes.ts';
 import { numbersOf, tensorOf } from './constant.ts';
+import { equationOf } from './einsum.ts';
 
 /** Dimensions of a value, null where unknown. */
 export type Dims = (number | null)[];
@@ -78,7 +79,7 @@ function outputShapes(node: Node, facts: Shapes): (Dims | null)[] | null {
   if (sameShape.has(opType)) return node.outputs.map(() => shape(0));
   if (broadcasting.has(opType)) {
     const all = node.inputs.map((_, index) => shape(index));
-    return [all.every((dims) => dims !== null) ? (all as Dims[]).reduce(broadcast) : null];
+    return [all.every((dims) => dims !== null) ? all.reduce(broadcast) : null];
   }
   const rule = rules[opType];
   return rule ? rule(node, facts) : null;
@@ -263,6 +264,7 @@ function splitShape(node: Node, facts: Shapes): (Dims | null)[] | null {
   if (!x) return null;
   const axis = positiveAxis(node.int('axis') ?? 0, x.length);
   const sizes = node.inputs[1] ? facts.integersOf(node.inputs[1]) : (node.ints('split') ?? null);
+  if (!(axis in x)) return null;
   const even = x[axis] === null ? null : Math.ceil(x[axis] / node.outputs.length);
   return node.outputs.map((_, index) => {
     const size = node.inputs[1] || sizes ? (sizes?.[index] ?? null) : even;
@@ -313,18 +315,19 @@ function argShape(node: Node, facts: Shapes): (Dims | null)[] | null {
   const x = facts.shapeOf(node.inputs[0]);
   if (!x) return null;
   const axis = positiveAxis(node.int('axis') ?? 0, x.length);
+  if (!(axis in x)) return null;
   return [(node.int('keepdims') ?? 1) ? x.with(axis, 1) : x.toSpliced(axis, 1)];
 }
 
 function einsumShape(node: Node, facts: Shapes): (Dims | null)[] | null {
-  const [inputs, output] = (node.string('equation') ?? '').replaceAll(' ', '').split('->');
-  if (!output || inputs.includes('.')) return null;
+  const equation = equationOf(node);
+  if (!equation) return null;
   const size = new Map<string, number | null>();
-  inputs.split(',').forEach((labels, operand) => {
+  equation.operands.forEach((labels, operand) => {
     const dims = facts.shapeOf(node.inputs[operand]);
-    [...labels].forEach((label, index) => size.set(label, size.get(label) ?? dims?.[index] ?? null));
+    labels.forEach((label, index) => size.set(label, size.get(label) ?? dims?.[index] ?? null));
   });
-  return [[...output].map((label) => size.get(label) ?? null)];
+  return [equation.output.map((label) => size.get(label) ?? null)];
 }
 
 function shapeSlice(node: Node, dims: Dims): Dims {
