@@ -16,7 +16,7 @@ import { isConstant, isZero, numbersOf } from './constant.ts';
  * otherwise the result is the reason why not.
  */
 export function boundaryOf(evidence: Evidence, router: Router): Boundary | string {
-  const combined = combination(evidence);
+  const combined = combination(evidence, router.topK);
   if (typeof combined === 'string') return combined;
   const source = tokenSource(evidence);
   if (typeof source === 'string') return source;

@@ -250,6 +250,8 @@ function hasBiasInput({ opType, inputs }: Node): boolean {
   return (opType.endsWith('Gemm') || opType.endsWith('Conv')) && Boolean(inputs[2]);
 }
 
+/** Operators that add their second input, alone or before an activation. */
+const biasOps = new Set(['Add', 'BiasGelu', 'FastGelu']);
 const layout = new Set(['Squeeze', 'Unsqueeze', 'Reshape', 'Identity', 'Cast']);
 
 /**
@@ -272,7 +274,7 @@ export function biasAfter(
       value = node.outputs[0]!;
       continue;
     }
-    if (node.opType !== 'Add' && node.opType !== 'BiasGelu') return null;
+    if (!biasOps.has(node.opType)) return null;
     const view = storedView(node.inputs[1 - use.index], shapes);
     const bias = view && biasAxes(view, out, experts, isGathered ? experts : null);
     return bias && { node, output: node.opType === 'Add' ? node.outputs[0]! : value, bias };

@@ -113,8 +113,7 @@ const rules: Record<string, Rule> = {
     const x = facts.shapeOf(node.inputs[0]);
     if (!x) return [[null, null]];
     const axis = positiveAxis(node.int('axis') ?? 1, x.length);
-    const product = (dims: Dims): number | null => dims.reduce<number | null>(multiply, 1);
-    return [[product(x.slice(0, axis)), product(x.slice(axis))]];
+    return [[countOf(x.slice(0, axis)), countOf(x.slice(axis))]];
   },
   GlobalAveragePool: pooledShape,
   GlobalMaxPool: pooledShape,
@@ -255,8 +254,7 @@ function reshape(x: Dims | null, target: Dims | null, node: Node): Dims | null {
   if (free < 0) return copied;
   const others = copied.toSpliced(free, 1);
   if (!x || x.includes(null) || others.includes(null)) return copied.with(free, null);
-  const product = (dims: Dims): number => dims.reduce<number>((total, dim) => total * dim!, 1);
-  return copied.with(free, product(x) / product(others));
+  return copied.with(free, countOf(x)! / countOf(others)!);
 }
 
 function splitShape(node: Node, facts: Shapes): (Dims | null)[] | null {
@@ -434,6 +432,10 @@ function zip(
 
 function add(a: number | null, b: number | null): number | null {
   return a === null || b === null ? null : a + b;
+}
+
+function countOf(dims: Dims): number | null {
+  return dims.reduce<number | null>(multiply, 1);
 }
 
 function multiply(a: number | null, b: number | null): number | null {

@@ -55,6 +55,29 @@ function onlyLayer({ model }: Builder): MoeLayer {
   return layers[0];
 }
 
+function alsoTanh({ add, output }: Builder, x: Value): void {
+  output(add('Tanh', [x]));
+}
+
+function sharedScale({ add, weight, output }: Builder): Value {
+  const shared = weight('norm.weight', [hidden]);
+  output(add('Neg', [shared]));
+  return shared;
+}
+
+function fused(opType: 'MoE' | 'QMoE', scores: (build: Builder, logits: Value) => (Value | null)[]): Builder {
+  const build = builder();
+  const { add, weight } = build;
+  const x = build.input('hidden_states', ['batch', 'sequence', hidden]);
+  const logits = add('Reshape', [
+    add('MatMul', [x, weight('gate', [hidden, experts])]),
+    build.ints(-1, experts),
+  ]);
+  const attributes = { k, activation_type: 'swiglu', swiglu_fusion: 1, normalize_routing_weights: 1 };
+  build.output(add(opType, [x, logits, ...scores(build, logits)], attributes));
+  return build;
+}
+
 describe('the order of experts', () => {
   it('follows the router, not the file', async () => {
     const build = maskedLayer({ order: [2, 0, 3, 1] });
@@ -83,18 +106,12 @@ describe('the norm before a layer', () => {
   });
 
   it('does not when something else reads it, and says what', () => {
-    const beside = ({ add, output }: Builder, x: Value): void => output(add('Tanh', [x]));
-    const { norm } = onlyLayer(maskedLayer({ beside }));
+    const { norm } = onlyLayer(maskedLayer({ beside: alsoTanh }));
     expect(norm).toMatchObject({ foldable: false, reason: expect.stringContaining('Tanh') });
   });
 
   it('does not when its weight serves elsewhere too', () => {
-    const scale = ({ add, weight, output }: Builder): Value => {
-      const shared = weight('norm.weight', [hidden]);
-      output(add('Neg', [shared]));
-      return shared;
-    };
-    expect(onlyLayer(maskedLayer({ scale })).norm).toMatchObject({
+    expect(onlyLayer(maskedLayer({ scale: sharedScale })).norm).toMatchObject({
       foldable: false,
       reason: 'its parameters are read elsewhere too',
     });
@@ -111,22 +128,6 @@ describe('an unknown step before the experts', () => {
 });
 
 describe('fused operators', () => {
-  function fused(
-    opType: 'MoE' | 'QMoE',
-    scores: (build: Builder, logits: Value) => (Value | null)[],
-  ): Builder {
-    const build = builder();
-    const { add, weight } = build;
-    const x = build.input('hidden_states', ['batch', 'sequence', hidden]);
-    const logits = add('Reshape', [
-      add('MatMul', [x, weight('gate', [hidden, experts])]),
-      build.ints(-1, experts),
-    ]);
-    const attributes = { k, activation_type: 'swiglu', swiglu_fusion: 1, normalize_routing_weights: 1 };
-    build.output(add(opType, [x, logits, ...scores(build, logits)], attributes));
-    return build;
-  }
-
   it('are read through their attributes', () => {
     const layer = onlyLayer(
       fused('MoE', ({ weight }) => [

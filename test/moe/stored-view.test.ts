@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { array, assert, nat, property, tuple } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { inferShapes } from '../../src/moe/shapes.ts';
 import { matrixOf, storedView } from '../../src/moe/stored-view.ts';
@@ -84,12 +84,12 @@ const moves: Move[] = [
 
 describe('storedView', () => {
   it('shows what the operators between a constant and its use let through', () => {
-    const chain = fc.array(fc.tuple(fc.nat(moves.length - 1), fc.nat(100)), { maxLength: 5 });
-    fc.assert(
-      fc.property(chain, (steps) => {
+    const chain = array(tuple(nat(moves.length - 1), nat(100)), { maxLength: 5 });
+    assert(
+      property(chain, (steps) => {
         const build = builder();
         const weight = build.weight('w', [4, 6, 8]);
-        let state = {
+        let state: { value: Value; places: Places } = {
           value: weight,
           places: { shape: [4, 6, 8], at: ([a, b, c]: number[]) => (a * 6 + b) * 8 + c } as Places,
         };

@@ -11,16 +11,16 @@ type Attributes = Record<string, number | number[] | string>;
 export interface Builder {
   graph: Graph;
   model: Model;
-  input(name: string, shape: (number | string)[]): Value;
-  weight(name: string, shape: number[]): Value;
-  ints(...values: number[]): Value;
-  index(value: number): Value;
-  scalar(value: number): Value;
+  input: (name: string, shape: (number | string)[]) => Value;
+  weight: (name: string, shape: number[]) => Value;
+  ints: (...values: number[]) => Value;
+  index: (value: number) => Value;
+  scalar: (value: number) => Value;
   /** Adds a node and gives its first output. */
-  add(opType: string, inputs: (Value | null)[], attributes?: Attributes): Value;
+  add: (opType: string, inputs: (Value | null)[], attributes?: Attributes) => Value;
   /** Adds a node and gives all its outputs. */
-  many(opType: string, count: number, inputs: (Value | null)[], attributes?: Attributes): Value[];
-  output(value: Value): void;
+  many: (opType: string, count: number, inputs: (Value | null)[], attributes?: Attributes) => Value[];
+  output: (value: Value) => void;
 }
 
 export function builder(): Builder {
