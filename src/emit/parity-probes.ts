@@ -16,8 +16,8 @@ export interface ExpertProbe {
   gate: Matrix | null;
   up: Matrix;
   down: Matrix;
-  /** Of the whole expert, with activations in float: for targets whose linears cannot be seen apart. */
-  whole: Matrix;
+  /** Of the whole expert in target `qmoe`, whose linears cannot be seen apart; null elsewhere. */
+  whole: Matrix | null;
 }
 
 /** The probes of a layer, filled while its weights are written. */
@@ -61,12 +61,12 @@ function probeOf(
   const h = rotated(probeInput(intermediate), rotation.hidden);
   const bits = scheme.activationBits;
   const first = { gate: gate && referenceLinear(gate, x, bits), up: referenceLinear(up, x, bits) };
-  const middle = applyActivation(activation, first.gate, first.up);
+  const middle = target === 'qmoe' ? applyActivation(activation, first.gate, first.up) : null;
   return {
     id,
     ...first,
     down: referenceLinear(down, h, bits),
-    whole: referenceLinear(down, rotated(middle, rotation.hidden), null),
+    whole: middle && referenceLinear(down, middle, null),
   };
 }
 
@@ -77,16 +77,26 @@ function rotated(x: Matrix, block: number | null): Matrix {
 /** Rows of a probe input. */
 export const probeRows = 4;
 
-/** [probeRows, width]: two tokens of mixed values, one with a single outlier, one of zeros. The same at every call. */
+/**
+ * [probeRows, width]: two tokens of normal numbers, one with an outlier of ten standard deviations, one of zeros. The
+ * same at every call.
+ */
 export function probeInput(width: number): Matrix {
   const input = matrix(probeRows, width);
-  for (let c = 0; c < width; c++) {
-    input.data[c] = Math.sin(c * 12.9898 + 1) * 2;
-    input.data[width + c] = Math.sin(c * 78.233 + 2) / (1 + (c % 7));
-    input.data[2 * width + c] = Math.cos(c * 3.7) / 8;
-  }
-  input.data[2 * width + Math.floor(width / 2)] = 6;
+  const next = uniform();
+  for (let i = 0; i < 3 * width; i++)
+    input.data[i] = Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
+  input.data[2 * width + Math.floor(width / 2)] = 10;
   return input;
+}
+
+/** A repeatable stream of numbers in [0, 1) (a linear congruential generator; the high bits serve). */
+function uniform(): () => number {
+  let state = 1;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
 }
 
 /** x·Wᵀ + bias with W dequantized and x on its grid (if `activationBits` are given). */

@@ -82,9 +82,14 @@ interface Cut {
 /** The linears of a layer, between the values that carry tokens in and out. */
 function cutLinears(model: Model, { layer, experts }: LayerProbes): Cut {
   const find = valuesOf(model, layer.id);
+  const tokens = floats(probeInput(layer.hidden));
+  const hidden = floats(repeated(probeInput(layer.intermediate), experts.length));
   const inputs = {
-    tokens: floats(probeInput(layer.hidden)),
-    hidden: floats(repeated(probeInput(layer.intermediate), experts.length)),
+    tokens,
+    hidden,
+    // The reference is that of rotated weights on rotated inputs.
+    'input/rotated': tokens,
+    'hidden/rotated': hidden,
     ...pairsOf(experts.length),
   };
   const parts: [Part, Value | undefined][] = [
