@@ -1,33 +1,42 @@
-import type { Linear, MoeLayer } from '../moe/moe-layer.ts';
+import type { Expert, Linear, MoeLayer } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
+import { builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import { bytesOf } from '../onnx/tensor.ts';
 import { readMatrix, readVector } from '../tensor/view.ts';
 import { emitActivation } from './activation.ts';
-import type { ExpertEmitter, RoutedInput } from './expert-emitter.ts';
+import type { ExpertEmitter } from './expert-emitter.ts';
+import { splitByExpert } from './split-by-expert.ts';
 
 /** Called with each expert's two linear inputs, so that statistics can be attached to them. */
 export type ExpertTap = (
   b: Builder,
   linearInputs: { input: Value; hidden: Value },
-  routed: RoutedInput,
+  /** Row numbers of the expert's tokens, [n]. */
+  routed: { rows: Value },
 ) => void;
 
 /** The experts in float, as in the source: what calibration runs. */
 export function floatExperts(layer: MoeLayer, tap: ExpertTap = () => {}): ExpertEmitter {
-  return {
-    prepare: (_, tokens) => [tokens],
-    expert(b, expert, [rows], routed) {
-      const input = routed.inputWeight
-        ? b.op('Mul', [rows, routed.inputWeight], {}, { name: 'input' })
-        : rows;
-      const gate = expert.gate && emitLinear(b, 'gate', expert.gate, input);
-      const up = emitLinear(b, 'up', expert.up!, input);
-      const hidden = emitActivation(b, layer.activation, gate, up);
-      tap(b, { input, hidden }, routed);
-      return emitLinear(b, 'down', expert.down!, hidden);
-    },
+  const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
+  return (b, tokens, { tokens: pairTokens, counts, inputWeights }) => {
+    const gathered = b.op('Gather', [tokens, pairTokens], {}, { name: 'pair_rows' });
+    const inputs = inputWeights ? b.op('Mul', [gathered, inputWeights], {}, { name: 'inputs' }) : gathered;
+    const rows = splitByExpert(b, pairTokens, counts, experts.length);
+    const parts = splitByExpert(b, inputs, counts, experts.length);
+    const results = experts.map((expert, i) => {
+      const inner = builder(b.graph, `moeq/${expert.id}`);
+      const hidden = hiddenOf(inner, layer, expert, parts[i]);
+      tap(inner, { input: parts[i], hidden }, { rows: rows[i] });
+      return emitLinear(inner, 'down', expert.down!, hidden);
+    });
+    return b.op('Concat', results, { axis: 0 }, { name: 'results' });
   };
+}
+
+function hiddenOf(b: Builder, { activation }: MoeLayer, expert: Expert, input: Value): Value {
+  const gate = expert.gate && emitLinear(b, 'gate', expert.gate, input);
+  return emitActivation(b, activation, gate, emitLinear(b, 'up', expert.up!, input));
 }
 
 function emitLinear(b: Builder, name: string, { weight, bias }: Linear, x: Value): Value {

@@ -25,7 +25,8 @@ export function quantizeTokens(b: Builder, x: Value, bits: number): TokenCodes {
   // The smallest normal float32 keeps a token of zeros from dividing by zero.
   const tiny = b.constant('tiny', 'float32', [], [2 ** -126]);
   const scales = b.op('Max', [b.op('Mul', [largest, fraction]), tiny], {}, { name: 'scales' });
-  const rounded = b.op('Round', [b.op('Div', [x, scales])]);
-  const shifted = b.op('Add', [rounded, b.constant('shift', 'float32', [], [zeroPointOf(bits)])]);
-  return { codes: b.op('Cast', [shifted], { to: 2 }, { name: 'codes' }), scales };
+  const perRow = b.op('Reshape', [scales, b.ints([-1])]);
+  const zero = b.constant('zero', 'uint8', [], [zeroPointOf(bits)]);
+  const zeros = b.op('Expand', [zero, b.op('Shape', [perRow])]);
+  return { codes: b.op('QuantizeLinear', [x, perRow, zeros], { axis: 0 }, { name: 'codes' }), scales };
 }

@@ -4,8 +4,11 @@ import { elementwiseOps } from './operators.ts';
 import type { Activation } from './moe-layer.ts';
 import { erf, evaluate } from './scalar-function.ts';
 
-/** A leaf of the expression, under every name it is read by. */
-export type LeafNames = readonly Value[];
+/** A leaf of the expression: every name it is read by, and what the operator that makes it has done to it already. */
+export interface ActivationLeaf {
+  names: readonly Value[];
+  fused: (x: number) => number;
+}
 
 /** An activation together with which leaf is the gate (null for ungated experts). */
 export interface FittedActivation<Leaf> {
@@ -20,7 +23,7 @@ const probes = [-9.3, -3.1, -1.7, -0.6, -0.2, 0.3, 0.9, 1.6, 2.8, 4.1, 8.7];
  * Names the elementwise function between the leaves and `value` by its values: it is evaluated on a grid and compared
  * with every known activation. This sees through any way of writing it.
  */
-export function fitActivation<Leaf extends { names: LeafNames }>(
+export function fitActivation<Leaf extends ActivationLeaf>(
   value: Value,
   leaves: readonly Leaf[],
 ): FittedActivation<Leaf> {
@@ -28,7 +31,7 @@ export function fitActivation<Leaf extends { names: LeafNames }>(
   const constants = constantsBetween(value, new Set(leaves.flatMap(({ names }) => names)));
   const unknown: Activation = { name: 'unknown', alpha: 1, limit: null, upOffset: 0 };
   if (leaves.length === 1) {
-    const activation = ungated(constants).find((each) => agrees(value, each, null, first.names));
+    const activation = ungated(constants).find((each) => agrees(value, each, null, first));
     return { activation: activation ?? unknown, gate: null, up: first };
   }
   if (leaves.length === 2) {
@@ -36,7 +39,7 @@ export function fitActivation<Leaf extends { names: LeafNames }>(
       [first, second],
       [second, first],
     ]) {
-      const activation = gated(constants).find((each) => agrees(value, each, gate.names, up.names));
+      const activation = gated(constants).find((each) => agrees(value, each, gate, up));
       if (activation) return { activation, gate, up };
     }
   }
@@ -64,12 +67,17 @@ const functions: Record<Activation['name'], (x: number, alpha: number) => number
   unknown: () => NaN,
 };
 
-function agrees(value: Value, activation: Activation, gate: LeafNames | null, up: LeafNames): boolean {
+function agrees(
+  value: Value,
+  activation: Activation,
+  gate: ActivationLeaf | null,
+  up: ActivationLeaf,
+): boolean {
   return probes.every((u) =>
     (gate ? probes : [0]).every((g) => {
       const leaves = new Map([
-        ...up.map((name) => [name, u] as const),
-        ...(gate ?? []).map((name) => [name, g] as const),
+        ...up.names.map((name) => [name, up.fused(u)] as const),
+        ...(gate?.names ?? []).map((name) => [name, gate!.fused(g)] as const),
       ]);
       const actual = evaluate(value, leaves);
       const expected = activate(activation, gate && g, u);

@@ -4,10 +4,11 @@ import type { Combination } from './combine.ts';
 import { combination, summedAxis } from './combine.ts';
 import type { Evidence } from './describe-layer.ts';
 import type { Boundary, Router, Routing } from './moe-layer.ts';
-import { aliasRoot, layoutOps } from './operators.ts';
+import { aliasRoot, isShapeInput, layoutOps } from './operators.ts';
+import type { Region } from './region.ts';
 import { fromInput, fromRouter } from './region.ts';
 import { indexSource, weightSource } from './routing-source.ts';
-import { isZero, numbersOf } from './constant.ts';
+import { isConstant, isZero, numbersOf } from './constant.ts';
 
 /**
  * The values between which a layer can be written anew. Every step from the experts to the output must be understood;
@@ -22,7 +23,7 @@ export function boundaryOf(evidence: Evidence, router: Router): Boundary | strin
   if (problem) return problem;
   const routing = source.scale
     ? scaledInput(source.scale, combined, evidence, router)
-    : readRouting(combined, source.index, evidence, router);
+    : readRouting(combined, source, evidence, router);
   return typeof routing === 'string' ? routing : { input: source.value, output: combined.output, routing };
 }
 
@@ -31,6 +32,8 @@ interface TokenSource {
   value: Value;
   /** The index that picks tokens, if any. */
   index: Value | null;
+  /** True when tokens are put into slots of limited number by a matrix of zeros and ones. */
+  isDispatched: boolean;
   /** The routing weight that the tokens are multiplied by, if any. */
   scale: Value | null;
 }
@@ -38,7 +41,7 @@ interface TokenSource {
 /** Walks back from what the first linears read to the layer's input. */
 function tokenSource({ bank, region }: Evidence): TokenSource | string {
   let value = bank.branches[0].up.linears[0].input;
-  const found: TokenSource = { value, index: null, scale: null };
+  const found: TokenSource = { value, index: null, isDispatched: false, scale: null };
   const bits = (each: Value | null | undefined): number => (each && region.colour.get(each)) ?? 0;
   for (;;) {
     const node = value.producer;
@@ -54,10 +57,56 @@ function tokenSource({ bank, region }: Evidence): TokenSource | string {
     } else if (node.opType === 'Mul' && node.inputs.some((input) => bits(input) === fromRouter)) {
       found.scale = node.inputs.find((input) => bits(input) === fromRouter)!;
       value = node.inputs.find((input) => bits(input) & fromInput)!;
+    } else if (isDispatch(node, region) && !found.isDispatched) {
+      found.isDispatched = true;
+      value = node.inputs.find((input) => bits(input) & fromInput)!;
     } else if (bits(value) & fromRouter) return `${node.name || node.opType} mixes tokens before the experts`;
     else break;
   }
   return { ...found, value: aliasRoot(value) };
+}
+
+/** A product of the tokens with a matrix that the routing makes by comparisons alone. */
+function isDispatch(node: Node, { colour }: Region): boolean {
+  if (!['Einsum', 'MatMul', 'FusedMatMul'].includes(node.opType)) return false;
+  const routing = node.inputs.filter((input) => input && colour.get(input) === fromRouter);
+  return node.inputs.length === 2 && routing.length === 1 && isDiscrete(routing[0]!, 0);
+}
+
+const comparisons = new Set([
+  'Equal',
+  'Less',
+  'LessOrEqual',
+  'Greater',
+  'GreaterOrEqual',
+  'And',
+  'Or',
+  'Not',
+  'OneHot',
+  'Xor',
+]);
+const discreteOps = new Set([
+  ...layoutOps,
+  'Mul',
+  'Einsum',
+  'MatMul',
+  'Where',
+  'ReduceSum',
+  'ReduceMax',
+  'Max',
+  'Clip',
+]);
+
+/** True for tables of zeros and ones: whatever made them, a comparison stood last before the arithmetic. */
+function isDiscrete(value: Value, depth: number): boolean {
+  const node = value.producer;
+  if (isConstant(value)) return true;
+  if (!node || depth > 24) return false;
+  if (comparisons.has(node.opType)) return true;
+  return (
+    discreteOps.has(node.opType) &&
+    node.inputs.every((input, at) => !input || isShapeInput(node, at) || isDiscrete(input, depth + 1))
+  );
 }
 
 /** A Split of tokens into pieces of constant size. */
@@ -94,7 +143,7 @@ function scaledInput(
 
 function readRouting(
   combined: Combination,
-  tokenIndex: Value | null,
+  { index: tokenIndex, isDispatched }: TokenSource,
   evidence: Evidence,
   router: Router,
 ): Routing | string {
@@ -117,8 +166,15 @@ function readRouting(
   const [{ value, isTransposed }] = sources;
   if (sources.some((source) => source.value !== value)) return 'its experts are weighed by unequal tables';
   const dims = facts.shapes.shapeOf(value);
-  if (first.node.opType === 'Einsum' && bank.isStacked && dims?.length === 3)
+  if (isDispatched && !isTransposed && first.node.opType === 'Einsum' && sumsExpertsAndSlots(first.node))
     return { kind: 'combine', weights: value, appliesTo: 'output' };
+  if (isDispatched) {
+    const slots = dims?.at(-1);
+    const isFlat = first.node.opType !== 'Einsum' && slots != null && slots % router.experts === 0;
+    return isFlat
+      ? { kind: 'combine', weights: value, appliesTo: 'output' }
+      : 'the weights of the slots were not found';
+  }
   if (dims?.at(-1) === router.experts) return denseRouting(value, tokenIndex, evidence, router);
   if (isTransposed) return 'the weights of the chosen experts are transposed';
   const chosenBy =
@@ -127,6 +183,13 @@ function readRouting(
   if (!indices)
     return 'the table of chosen experts was not found, or more than it decides which tokens an expert gets';
   return topK(indices, value, router, evidence);
+}
+
+/** True for a combine einsum such as `tec,ecd->td`: weights and outputs share an axis of experts and one of slots. */
+function sumsExpertsAndSlots(node: Node): boolean {
+  const [inputs, output = ''] = (node.string('equation') ?? '').replaceAll(' ', '').split('->');
+  const [first, second = ''] = inputs.split(',');
+  return [...first].filter((label) => second.includes(label) && !output.includes(label)).length === 2;
 }
 
 function topK(indices: Value, weights: Value, router: Router, { facts }: Evidence): Routing | string {

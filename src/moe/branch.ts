@@ -1,16 +1,17 @@
 import type { Value } from '../onnx/value.ts';
 import { fitActivation } from './activation.ts';
-import type { FittedActivation } from './activation.ts';
+import type { ActivationLeaf, FittedActivation } from './activation.ts';
 import { positiveAxis } from './axes.ts';
-import { isConstant, numbersOf } from './constant.ts';
+import { isConstant, numbersOf, scalarOf } from './constant.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
 import type { Bias, RowPart } from './linear-node.ts';
 import { biasAfter, whole } from './linear-node.ts';
 import { elementwiseOps, layoutOps } from './operators.ts';
+import { fusedFunction } from './scalar-function.ts';
 
 /** What feeds the activation: (a part of) the outputs of one linear, or of one linear per expert laid end to end. */
-export interface Leaf {
+export interface Leaf extends ActivationLeaf {
   names: Value[];
   linears: RegionLinear[];
   rows: RowPart;
@@ -57,13 +58,19 @@ function collectLeaves(down: RegionLinear, facts: GraphFacts): Leaf[] {
 
 function leafAt(value: Value, outputs: ReadonlyMap<Value, RegionLinear>, facts: GraphFacts): Leaf | null {
   const joined = joinedWithBias(value, outputs, facts);
-  if (joined) return { names: [value], ...joined, rows: whole };
+  if (joined) return leaf(value, joined, whole);
   const node = value.producer;
-  if (node?.opType !== 'Slice' && node?.opType !== 'Split') return null;
+  if (!node || !['Slice', 'Split', 'Gather'].includes(node.opType)) return null;
   const source = node.inputs[0]!;
-  const source_ = joinedWithBias(stripLayout(source, outputs), outputs, facts);
-  const rows = source_ && partOf(value, source, source_.linears[0].out, facts);
-  return rows && { names: [value], ...source_, rows };
+  const parts = joinedWithBias(stripLayout(source, outputs), outputs, facts);
+  if (!parts) return null;
+  const width = parts.linears[0].out;
+  const rows = partOf(value, source, width, facts) ?? interleavedPart(value, source, width, facts);
+  return rows && leaf(value, parts, rows);
+}
+
+function leaf(value: Value, joined: Joined, rows: RowPart): Leaf {
+  return { names: [value], ...joined, rows, fused: fusedFunction(joined.linears[0].fused) };
 }
 
 type Joined = Pick<Leaf, 'linears' | 'bias'>;
@@ -73,12 +80,12 @@ function joinedWithBias(
   outputs: ReadonlyMap<Value, RegionLinear>,
   facts: GraphFacts,
 ): Joined | null {
-  const linears = joinedAt(value, outputs);
+  const linears = joinedAt(value, outputs, facts);
   if (linears) return linears.length > 1 && biasOf(value, linears, facts) ? null : { linears, bias: null };
   const node = value.producer;
   if (node?.opType !== 'Add') return null;
   for (const input of node.inputs) {
-    const inner = input && joinedAt(stripLayout(input, outputs), outputs);
+    const inner = input && joinedAt(stripLayout(input, outputs), outputs, facts);
     const bias = inner && inner.length > 1 && biasOf(stripLayout(input, outputs), inner, facts);
     if (bias && bias.output === value) return { linears: inner, bias: bias.bias };
   }
@@ -94,13 +101,21 @@ function biasOf(
 }
 
 /** The linears whose outputs a value is: one, or several laid end to end. */
-function joinedAt(value: Value, outputs: ReadonlyMap<Value, RegionLinear>): RegionLinear[] | null {
+function joinedAt(
+  value: Value,
+  outputs: ReadonlyMap<Value, RegionLinear>,
+  { shapes }: GraphFacts,
+): RegionLinear[] | null {
   const linear = outputs.get(value);
   if (linear) return [linear];
   const node = value.producer;
   if (node?.opType !== 'Concat') return null;
   const parts = node.inputs.map((input) => input && outputs.get(stripLayout(input, outputs)));
-  return parts.every((part) => part != null) ? parts : null;
+  if (!parts.every((part) => part != null)) return null;
+  const rank = shapes.shapeOf(value)?.length;
+  const isChannel =
+    node.int('axis') === -1 || (rank !== undefined && rank > 1 && node.int('axis') === rank - 1);
+  return isChannel ? null : parts;
 }
 
 function stripLayout(value: Value, outputs: ReadonlyMap<Value, RegionLinear>): Value {
@@ -126,6 +141,26 @@ function partOf(value: Value, source: Value, width: number, { shapes }: GraphFac
   const start = (node.ints('starts') ?? shapes.integersOf(node.inputs[1]))?.[0] ?? null;
   const step = node.inputs[4] ? (numbersOf(node.inputs[4])?.[0] ?? null) : 1;
   return start === null || step === null ? null : { start: start < 0 ? start + width : start, step, count };
+}
+
+/** Picking one of two along an axis of its own, after a reshape of the outputs to [..., width / 2, 2] or [..., 2, width / 2]. */
+function interleavedPart(value: Value, source: Value, width: number, { shapes }: GraphFacts): RowPart | null {
+  const node = value.producer!;
+  const dims = shapes.shapeOf(source);
+  if (!dims || dims.length < 2) return null;
+  const axis = positiveAxis(node.int('axis') ?? 0, dims.length) - dims.length;
+  const [outer, inner] = dims.slice(-2);
+  if (outer === null || inner === null || outer * inner !== width) return null;
+  const index =
+    node.opType === 'Gather'
+      ? scalarOf(node.inputs[1])
+      : node.opType === 'Split'
+        ? node.outputs.indexOf(value)
+        : null;
+  if (index === null || index < 0) return null;
+  if (axis === -1 && shapes.shapeOf(value)?.at(-1) !== inner)
+    return inner === 2 ? { start: index, step: inner, count: outer } : null;
+  return axis === -2 && outer === 2 ? { start: index * inner, step: 1, count: inner } : null;
 }
 
 function splitPart(value: Value, count: number, sizes: readonly (number | null)[] | null): RowPart | null {

@@ -35,6 +35,9 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     return { node, reason: `it has ${router.experts} columns for ${count} experts` };
   if (router.topK === null && count < router.experts)
     return { node, reason: `nothing is selected, yet ${router.experts} columns weigh ${count} branches` };
+  const isSingle = bank.experts[0].down === null;
+  if (isSingle && router.topK === null && (count !== router.experts || count < 3))
+    return { node, reason: 'what it weighs are single linears, too few to be experts' };
   const shared = sharedExperts(linears, region, facts);
   const complete = count === router.experts;
   const known = new Set([
@@ -54,7 +57,9 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   }
   if (linears.some(({ isSwapped }) => isSwapped))
     reasons.push('the shapes of its weights do not fit: ONNX Runtime refuses such a file');
-  if (bank.activation.name === 'unknown')
+  if (bank.experts.some(({ key }) => key === null)) reasons.push(...bank.warnings);
+  if (bank.problem) reasons.push(bank.problem);
+  else if (bank.activation.name === 'unknown')
     reasons.push('the function between the first linears and the last is not a known activation');
   const boundary = boundaryOf(evidence, router);
   if (typeof boundary === 'string') reasons.push(boundary);

@@ -16,7 +16,8 @@ export interface BankExpert {
   key: number | null;
   gate: Linear | null;
   up: Linear;
-  down: Linear;
+  /** Null for experts of one linear. */
+  down: Linear | null;
 }
 
 /** The routed experts of a layer. */
@@ -34,6 +35,8 @@ export interface ExpertBank {
   isHitList: boolean;
   /** The Add that brings in the biases of all down linears at once, after they were laid end to end. */
   joinedBias: Node | null;
+  /** What stands against writing its experts anew; empty if nothing does. */
+  problem: string;
   warnings: string[];
 }
 
@@ -49,27 +52,50 @@ export function expertBank(linears: readonly RegionLinear[], region: Region, fac
   if (routed.length === 0) return failure('no linear behind it is chosen by its output', linears[0]);
   const inner = new Set(routed.flatMap(({ origins }) => origins));
   const downs = routed.filter((linear) => linear.origins.length > 0 && !inner.has(linear));
-  if (downs.length === 0)
-    return failure('what it selects is a single linear, not an expert of two', routed[0]);
+  if (downs.length === 0) return singleLinears(routed, region);
   const branches = downs.map((down) => readBranch(down, facts));
   const missing = branches.indexOf(null);
   if (missing >= 0) return failure('the first linears of an expert were not found', downs[missing]);
   return assemble(branches as Branch[], region, facts);
 }
 
+/** Experts of one linear each, as in multi-gate recommenders. */
+function singleLinears(routed: readonly RegionLinear[], region: Region): BankResult {
+  const activation = { name: 'unknown', alpha: 1, limit: null, upOffset: 0 } as const;
+  const branches = routed.map((linear): Branch => {
+    const up = {
+      names: [linear.output],
+      linears: [linear],
+      rows: whole,
+      bias: null,
+      fused: (x: number) => x,
+    };
+    return { down: linear, gate: null, up, activation };
+  });
+  const result = assemble(branches, region, null);
+  if (!('bank' in result)) return result;
+  const { bank } = result;
+  const experts = bank.experts.map((expert) => ({ ...expert, down: null }));
+  return {
+    bank: { ...bank, experts, intermediate: routed[0].out, problem: 'its experts are single linears' },
+  };
+}
+
 function failure(reason: string, linear: RegionLinear | undefined): BankResult {
   return { reason, node: linear?.node.name ?? '' };
 }
 
-function assemble(branches: Branch[], region: Region, facts: GraphFacts): BankResult {
+function assemble(branches: Branch[], region: Region, facts: GraphFacts | null): BankResult {
   const [first] = branches;
   const different = branches.find((branch) => shapeKey(branch) !== shapeKey(first));
   if (different) return failure('its branches have unequal shapes', different.down);
   const size = stackSize(first.down);
+  const { inner, isDeep } = innermost(branches);
   const meetings = branches.map(({ down }) => meetingOf(down.output, region));
   const common = {
     activation: first.activation,
-    hidden: first.up.linears[0].in,
+    hidden: inner.in,
+    problem: bankProblem(first, isDeep),
     intermediate: first.down.in,
     branches,
     meetings,
@@ -97,6 +123,28 @@ function assemble(branches: Branch[], region: Region, facts: GraphFacts): BankRe
   return {
     bank: { ...common, experts, isStacked: false, isHitList, joinedBias: added?.node ?? null, warnings },
   };
+}
+
+/** The first linear of an expert. Linears that all experts read through, such as a projection, are not part of it. */
+function innermost(branches: readonly Branch[]): { inner: RegionLinear; isDeep: boolean } {
+  let inner = branches[0].up.linears[0];
+  let isDeep = false;
+  for (;;) {
+    const [origin] = inner.origins;
+    const isOwn =
+      origin &&
+      (stackSize(origin) > 1 || branches.slice(1).some(({ up }) => !up.linears[0].origins.includes(origin)));
+    if (!isOwn) return { inner, isDeep };
+    inner = origin;
+    isDeep = true;
+  }
+}
+
+function bankProblem({ down, up }: Branch, isDeep: boolean): string {
+  if (isDeep) return 'its experts have more than two linears in a row';
+  if (down.node.opType.endsWith('Conv')) return 'its experts are convolutions';
+  if (down !== up.linears[0] && down.fused) return `the outputs of its experts pass a fused ${down.fused}`;
+  return '';
 }
 
 function shapeKey({ down, gate, up, activation }: Branch): string {
@@ -140,10 +188,10 @@ function joinedBias(
   { down }: Branch,
   count: number,
   meeting: Meeting | null,
-  { shapes }: GraphFacts,
+  facts: GraphFacts | null,
 ): ReturnType<typeof biasAfter> {
-  if (meeting?.node.opType !== 'Concat') return null;
-  return biasAfter(meeting.node.outputs[0]!, down.out, count, true, shapes);
+  if (meeting?.node.opType !== 'Concat' || !facts) return null;
+  return biasAfter(meeting.node.outputs[0]!, down.out, count, true, facts.shapes);
 }
 
 /** Where a branch stands among linears laid end to end: its place in the Concat that its output goes to. */
@@ -157,16 +205,10 @@ function branchKeys(
   meetings: readonly (Meeting | null)[],
   region: Region,
 ): { keys: number[] | null; isHitList: boolean; warnings: string[] } {
-  const evidence = [
-    ...differences(
-      branches.map(
-        ({ up, down }, index) =>
-          (up.linears.length > 1 ? up.linears[index].input : up.linears[0].input) ?? down.input,
-      ),
-      region,
-    ),
-    ...meetingKeys(meetings, region),
-  ];
+  const tokens = branches.map(
+    ({ up }, index) => up.linears[up.linears.length === 1 ? 0 : joinedIndex(meetings[index], index)].input,
+  );
+  const evidence = [...differences(tokens, region), ...meetingKeys(meetings, region)];
   const inside = evidence.filter(({ keys }) => keys.every((key) => key >= 0));
   const [first] = inside;
   if (!first)

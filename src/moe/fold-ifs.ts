@@ -20,7 +20,8 @@ function takeBranch(graph: Graph, node: Node, shapes: Shapes): boolean {
   const condition = shapes.integersOf(node.inputs[0]);
   if (condition?.length !== 1 || condition[0] === null) return false;
   const [branch] = node.subgraphs.get(condition[0] ? 'then_branch' : 'else_branch') ?? [];
-  if (!branch || branch.constants.size > 0 || branch.nodes.some(({ subgraphs }) => subgraphs.size > 0)) return false;
+  if (!branch || branch.constants.size > 0 || branch.nodes.some(({ subgraphs }) => subgraphs.size > 0))
+    return false;
   const copies = new Map<Value, Value>();
   const copyOf = (value: Value | null): Value | null => (value && copies.get(value)) ?? value;
   for (const inner of branch.sortedNodes()) {

@@ -47,7 +47,8 @@ export function regionLinears(region: Region, facts: GraphFacts): RegionLinear[]
     if (!linear || !((region.colour.get(linear.input) ?? 0) & fromInput)) continue;
     const { nearest, hasHidden } = sources(linear.input);
     const origins = [...nearest];
-    byNode.set(node, { ...linear, origins, isBeyond: origins.length === 0 && hasHidden, isRouted: false });
+    const isBeyond = (origins.length === 0 && hasHidden) || origins.some((origin) => origin.isBeyond);
+    byNode.set(node, { ...linear, origins, isBeyond, isRouted: false });
   }
   for (const linear of byNode.values()) linear.isRouted = isChosen(linear, region) || meets(linear.output);
   return [...byNode.values()];

@@ -22,6 +22,8 @@ export interface LinearNode {
   /** The axis of the weight that numbers experts, in nodes that compute all of them. */
   stackAxis: number | null;
   bias: Bias | null;
+  /** Name of an activation that the node applies to its output by itself (FusedGemm, FusedConv). */
+  fused: string | null;
   /** True when the shapes fit only with the weight transposed: the file cannot run. */
   isSwapped: boolean;
   out: number;
@@ -41,6 +43,7 @@ export function linearNode(node: Node, shapes: Shapes): LinearNode | null {
   if (!operands) return null;
   const { view, rowAxis, colAxis, weightInput, stackAxis, input, isSwapped = false } = operands;
   const [product] = node.outputs;
+  const fused = node.opType.startsWith('Fused') ? (node.string('activation') ?? null) : null;
   const [out, inn] = [view.axes[rowAxis]?.size, view.axes[colAxis]?.size];
   if (!product || out == null || inn == null) return null;
   const bare = {
@@ -53,11 +56,15 @@ export function linearNode(node: Node, shapes: Shapes): LinearNode | null {
     colAxis,
     stackAxis,
     isSwapped,
+    fused,
     out,
     in: inn,
   };
-  const fixed = gemmBias(node, out, shapes);
-  if (fixed) return { ...bare, output: product, bias: fixed };
+  if (hasBiasInput(node)) {
+    const biasView = storedView(node.inputs[2], shapes);
+    const bias = biasView && biasAxes(biasView, out, 1, view.selector?.size ?? null);
+    return bias && { ...bare, output: product, bias };
+  }
   const added = biasAfter(product, out, stackSize(bare), view.selector !== null, shapes);
   return { ...bare, output: added?.output ?? product, bias: added?.bias ?? null };
 }
@@ -150,6 +157,7 @@ function operandsOf(node: Node, shapes: Shapes): Operands | null {
     case 'Einsum':
       return einsumOperands(node, shapes);
     case 'Conv':
+    case 'FusedConv':
       return convOperands(node, shapes);
     default:
       return null;
@@ -223,7 +231,7 @@ function einsumAxes(
   input: Value,
 ): Operands | null {
   const axisOf = (test: (label: string) => boolean): number[] =>
-    [...own].flatMap((label, index) => (test(label) ? [index] : []));
+    [...own].flatMap((label, index) => (view.axes[index]?.stride !== null && test(label) ? [index] : []));
   const contracted = axisOf((label) => other.includes(label) && !output.includes(label));
   const shared = axisOf((label) => other.includes(label) && output.includes(label));
   const free = axisOf((label) => !other.includes(label) && output.includes(label));
@@ -235,10 +243,8 @@ function einsumAxes(
   return { view, weightInput, input, rowAxis, colAxis: contracted[0], stackAxis };
 }
 
-function gemmBias(node: Node, out: number, shapes: Shapes): Bias | null {
-  if (!node.opType.endsWith('Gemm') && node.opType !== 'Conv') return null;
-  const view = storedView(node.inputs[2], shapes);
-  return view && biasAxes(view, out, 1, false);
+function hasBiasInput({ opType, inputs }: Node): boolean {
+  return (opType.endsWith('Gemm') || opType.endsWith('Conv')) && Boolean(inputs[2]);
 }
 
 const layout = new Set(['Squeeze', 'Unsqueeze', 'Reshape', 'Identity', 'Cast']);
@@ -265,21 +271,24 @@ export function biasAfter(
     }
     if (node.opType !== 'Add' && node.opType !== 'BiasGelu') return null;
     const view = storedView(node.inputs[1 - use.index], shapes);
-    const bias = view && biasAxes(view, out, experts, isGathered);
+    const bias = view && biasAxes(view, out, experts, isGathered ? experts : null);
     return bias && { node, output: node.opType === 'Add' ? node.outputs[0]! : value, bias };
   }
   return null;
 }
 
-/** Tells which axis of a bias runs over outputs and which over experts; null if it is no bias of such a linear. */
-function biasAxes(view: StoredView, out: number, experts: number, isGathered: boolean): Bias | null {
+/**
+ * Tells which axis of a bias runs over outputs and which over experts; null if it is no bias of such a linear. `gathered`
+ * is the size of the stack that it must be gathered from at run time, if it must.
+ */
+function biasAxes(view: StoredView, out: number, experts: number, gathered: number | null): Bias | null {
   const axis = view.axes.findLastIndex(({ size, stride }) => size === out && stride !== null);
   if (axis < 0) return null;
   const others = view.axes.flatMap(({ size, stride }, at) =>
     at !== axis && stride !== null && size !== 1 ? [at] : [],
   );
-  if (isGathered)
-    return view.selector?.size === experts && others.length === 0 ? { view, axis, stackAxis: null } : null;
+  if (gathered !== null)
+    return view.selector?.size === gathered && others.length === 0 ? { view, axis, stackAxis: null } : null;
   if (view.selector) return null;
   if (others.length === 0) return { view, axis, stackAxis: null };
   return others.length === 1 && view.axes[others[0]].size === experts

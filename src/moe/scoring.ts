@@ -17,7 +17,7 @@ export function readRouter(candidate: RouterCandidate, region: Region, facts: Gr
     linear: linearRecord(candidate.linear, null),
     experts: candidate.experts,
     topK: topKOf(selections, candidate.experts, facts),
-    scoring: scoringOf(used, selections, region),
+    scoring: candidate.linear.fused === 'Sigmoid' ? 'sigmoid' : scoringOf(used, selections, region),
     renormalized: isRenormalized(used, selections, region),
     bias: candidate.linear.bias !== null || hasSelectionBias(used, selections, candidate.experts, facts),
     logits: candidate.logits,
@@ -66,7 +66,7 @@ function scoringOf(used: ReadonlySet<Node>, selections: readonly Node[], region:
   if (nodes.some(({ opType }) => opType === 'Sigmoid')) return 'sigmoid';
   const softmaxes = nodes.filter(({ opType }) => opType === 'Softmax');
   if (softmaxes.length === 0) return 'unknown';
-  if (selections.length === 0) return 'dense-softmax';
+  if (!nodes.some(({ opType }) => opType === 'TopK' || opType === 'ArgMax')) return 'dense-softmax';
   if (softmaxes.some(isThresholded)) return 'sparsemixer';
   return softmaxes.every((node) => after.has(node)) ? 'topk-softmax' : 'softmax';
 }

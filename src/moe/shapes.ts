@@ -1,5 +1,6 @@
 import type { Graph } from '../onnx/graph.ts';
 import type { Node } from '../onnx/node.ts';
+import type { Tensor } from '../onnx/tensor.ts';
 import type { Value } from '../onnx/value.ts';
 import { axesOf, positiveAxis } from './axes.ts';
 import { numbersOf, tensorOf } from './constant.ts';
@@ -333,6 +334,22 @@ function outputIntegers(node: Node, facts: Shapes): Dims | null {
     }
     case 'Slice':
       return slicedIntegers(node, facts);
+    case 'ConstantOfShape': {
+      const length = integers(0);
+      const fill = node.tensors.get('value');
+      const size = length?.length === 1 ? length[0] : null;
+      return size === null || size > 64
+        ? null
+        : Array<number | null>(size).fill(fill ? readInteger(fill) : 0);
+    }
+    case 'Where': {
+      const [condition, left, right] = [integers(0), integers(1), integers(2)];
+      if (!condition || !left || !right || left.length !== right.length || condition.length !== left.length)
+        return null;
+      return condition.map((each, at) =>
+        each === null ? (left[at] === right[at] ? left[at] : null) : each ? left[at] : right[at],
+      );
+    }
     case 'Equal':
       return zip(integers(0), integers(1), (a, b) => (a === null || b === null ? null : Number(a === b)));
     case 'Not':
@@ -348,6 +365,13 @@ function outputIntegers(node: Node, facts: Shapes): Dims | null {
     default:
       return null;
   }
+}
+
+/** The one integer that a ConstantOfShape repeats. */
+function readInteger({ source }: Tensor): number | null {
+  return source.dtype === 'int64'
+    ? Number(new DataView(Uint8Array.from(source.read()).buffer).getBigInt64(0, true))
+    : null;
 }
 
 /** Concat of shape parts of which some are unknown vectors of known length. */

@@ -2,7 +2,8 @@ import type { LayerStats } from '../calibrate/layer-stats.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
 import { foldSmoothing } from '../emit/fold-smoothing.ts';
-import { intExperts } from '../emit/int-experts.ts';
+import { groupedFfn } from '../emit/grouped-ffn.ts';
+import { intForm } from '../emit/int-form.ts';
 import { Fault } from '../fault.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { layerRecord, writeModelRecord } from '../moe/model-record.ts';
@@ -46,7 +47,7 @@ export async function quantizeModel(
   const calibration = await workshop.remember('calibrate', () =>
     calibrateModel(path, data, config, progress),
   );
-  const { model, layers } = prepareModel(path);
+  const { model, layers } = prepareModel(path, scheme.weight.bits === 2 ? 25 : 21);
   const original = new Set(model.graph.constants);
   const smoothing: LayerSmoothing[] = [];
   for (const [i, layer] of layers.entries()) {
@@ -61,7 +62,7 @@ export async function quantizeModel(
       recipe: { config, group: groupOf(config) },
     });
     if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
-    emitLayer(model, layer, intExperts(layer, { activationBits, weightsOf }));
+    emitLayer(model, layer, groupedFfn(layer, weightsOf, intForm(activationBits)));
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
   }
   model.graph.removeDeadCode();

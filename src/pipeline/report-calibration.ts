@@ -30,7 +30,10 @@ export function reportCalibration({ calibration, smoothing }: QuantizedModel): C
 }
 
 /** The channels with the largest activations, and the median channel, before and after smoothing. */
-function channelsOf({ inputAbsMax }: LayerStats, scales: Float32Array | null): NonNullable<LayerCalibration['channels']> {
+function channelsOf(
+  { inputAbsMax }: LayerStats,
+  scales: Float32Array | null,
+): NonNullable<LayerCalibration['channels']> {
   const smoothed = inputAbsMax.map((value, j) => value / (scales?.[j] ?? 1));
   const order = Array.from(inputAbsMax.keys()).toSorted((a, b) => inputAbsMax[b] - inputAbsMax[a]);
   return {

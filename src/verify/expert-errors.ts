@@ -1,4 +1,4 @@
-import type { EmittedExpert } from '../emit/emit-layer.ts';
+import type { EmittedExpert } from '../emit/expose-experts.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 

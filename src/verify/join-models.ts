@@ -1,4 +1,5 @@
-import type { EmittedExpert } from '../emit/emit-layer.ts';
+import type { EmittedExpert } from '../emit/expose-experts.ts';
+import { exposeExperts } from '../emit/expose-experts.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
 import { floatExperts } from '../emit/float-experts.ts';
 import { Fault } from '../fault.ts';
@@ -67,6 +68,7 @@ export function joinModels(
   const targets = options.language ? addInput(graph, 'moeq/targets', 'int64') : null;
   const emitted = reference.layers.map((layer) => emitLayer(reference.model, layer, floatExperts(layer)));
   const records = reference.layers.map((layer) => recordOf(layer, quantized));
+  exposeExperts(quantized.model, records);
   const find = valueFinder(quantized.model);
   const output = mainOutput(reference.model);
   const quantizedOutput = find(output.name);

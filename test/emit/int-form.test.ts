@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
-import { intExperts } from '../../src/emit/int-experts.ts';
+import { groupedFfn } from '../../src/emit/grouped-ffn.ts';
+import { intForm } from '../../src/emit/int-form.ts';
 import type { QuantizedExpert } from '../../src/emit/quantized-expert.ts';
 import type { Expert } from '../../src/moe/moe-layer.ts';
 import { raiseOpset } from '../../src/onnx/raise-opset.ts';
@@ -14,7 +15,7 @@ import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { silu, syntheticLayer } from '../helpers/synthetic-layer.ts';
 import { gaussian } from '../quantize/random.ts';
 import { quantizeByRtn, rowError, slowActivation, slowLinear } from './expert-twin.ts';
-import { exposeExperts } from './expose-experts.ts';
+import { exposeLayer } from './expose-layer.ts';
 import type { TokenRoute } from './run-layer.ts';
 import { feedsOf, randomRoutes, runOnce } from './run-layer.ts';
 
@@ -38,31 +39,42 @@ async function errorsOf(trial: Trial): Promise<Errors> {
   const { model, layer, spec } = syntheticLayer(trial.spec);
   const scheme = schemeOf(trial.scheme ?? 'w4a4');
   const weights = new Map(layer.experts.map((expert) => [expert.id, quantizeByRtn(expert, scheme)]));
-  raiseOpset(model, 21);
+  raiseOpset(model, scheme.weight.bits === 2 ? 25 : 21);
   emitLayer(
     model,
     layer,
-    intExperts(layer, { activationBits: scheme.activationBits!, weightsOf: ({ id }) => weights.get(id)! }),
+    groupedFfn(layer, ({ id }) => weights.get(id)!, intForm(scheme.activationBits!)),
   );
   model.graph.removeDeadCode();
-  const parts = exposeExperts(model, layer);
+  exposeLayer(model, layer);
   const routes = trial.routes ?? randomRoutes(spec, trial.tokens ?? 5);
   const x = trial.x ?? gaussian(routes.length, spec.hidden, 3);
-  const run = await runOnce(model, feedsOf(spec, x, routes), { optimization: trial.optimization ?? 'all' });
+  const run = await runOnce(model, feedsOf(spec, x, routes), {
+    optimization: trial.optimization ?? 'all',
+  });
   const asMatrix = (name: string): Matrix => matrix(run[name].dims[0], run[name].dims[1], run[name].data);
 
-  const input = spec.dtype === 'float16' ? { ...x, data: x.data.map((v) => halfToFloat(floatToHalf(v))) } : x;
+  const input =
+    spec.dtype === 'float16'
+      ? matrix(
+          x.rows,
+          x.cols,
+          Float32Array.from(x.data, (v) => halfToFloat(floatToHalf(v))),
+        )
+      : x;
   const errors = { linear: 0, activation: 0, sum: 0 };
   const sum = matrix(x.rows, x.cols);
+  let start = 0;
   for (const expert of layer.experts) {
     const own = tokensOf(expert, routes);
-    const named = parts.get(expert.id)!;
+    const part = (name: string): Matrix => rowRange(asMatrix(`moeq/L0/${name}`), start, own.length);
     const seen = {
-      gate: named.gate && asMatrix(named.gate),
-      up: asMatrix(named.up),
-      hidden: asMatrix(named.hidden),
-      output: asMatrix(named.output),
+      gate: expert.gate ? part('gate') : null,
+      up: part('up'),
+      hidden: part('hidden'),
+      output: part('results'),
     };
+    start += own.length;
     const { gate, up, down } = weights.get(expert.id)!;
     const rows = gather(input, own, routes, spec.appliesTo === 'input' ? expert.index : null);
     const check = (linear: NonNullable<QuantizedExpert['gate']>, from: Matrix, actual: Matrix): void => {
@@ -86,6 +98,10 @@ async function errorsOf(trial: Trial): Promise<Errors> {
   }
   errors.sum = rowError(asMatrix('y'), sum);
   return errors;
+}
+
+function rowRange({ cols, data }: Matrix, start: number, rows: number): Matrix {
+  return matrix(rows, cols, Float32Array.from(data.subarray(start * cols, (start + rows) * cols)));
 }
 
 function tokensOf({ index }: Expert, routes: readonly TokenRoute[]): number[] {

@@ -1,0 +1,114 @@
+import type { Expert } from '../moe/moe-layer.ts';
+import type { ExplicitRouting } from '../moe/spell-out-routing.ts';
+import type { Builder } from '../onnx/build.ts';
+import type { Value } from '../onnx/value.ts';
+
+/**
+ * The S pairs of a token and an expert that works on it, sorted by expert and then by token. What is computed "per
+ * pair" has S rows in this order, so that the rows of one expert lie together.
+ */
+export interface Dispatch {
+  /** Row number of each pair's token, [S]. */
+  tokens: Value;
+  /** Position of each pair's expert in the list of experts, [S]. */
+  experts: Value;
+  /** Pairs per expert, [experts]; zero for an expert without tokens. */
+  counts: Value;
+  /** Routing weight of each pair, [S, 1]. */
+  weights: Value;
+  /** The same where routing weights multiply the input of the experts (Llama-4); null elsewhere. */
+  inputWeights: Value | null;
+}
+
+/** Turns the routing of a layer into pairs for `experts`; tokens of experts that are not listed make no pair. */
+export function dispatchTokens(
+  b: Builder,
+  routing: ExplicitRouting,
+  experts: readonly Expert[],
+  routerWidth: number,
+): Dispatch {
+  const ids = experts.map(({ index }) => index);
+  const { pairs, chosen, ...rest } =
+    routing.kind === 'topk' ? topKPairs(b, routing, ids) : densePairs(b, routing, ids, routerWidth);
+  const ones = b.op('Cast', [chosen], { to: 1 });
+  const counts = b.op('ReduceSum', [ones, b.ints([1])], { keepdims: 0 });
+  const weights = b.op('Unsqueeze', [rest.weights, b.ints([1])], {}, { name: 'pair_weights' });
+  return {
+    tokens: rest.tokens,
+    experts: rowOf(b, pairs, 0, 'pair_experts'),
+    counts: b.op('Cast', [counts], { to: 7 }, { name: 'counts' }),
+    weights,
+    inputWeights: routing.appliesTo === 'input' ? weights : null,
+  };
+}
+
+interface Pairs {
+  /** [experts, …] bool. */
+  chosen: Value;
+  /** Where `chosen` is true, [2, S]. */
+  pairs: Value;
+  /** [S] each. */
+  tokens: Value;
+  weights: Value;
+}
+
+function topKPairs(
+  b: Builder,
+  routing: Extract<ExplicitRouting, { kind: 'topk' }>,
+  ids: readonly number[],
+): Pairs {
+  const flat = b.op('Reshape', [routing.indices, b.ints([1, -1])]);
+  const indices = b.op('Cast', [flat], { to: 7 }, { name: 'indices' });
+  const chosen = b.op('Equal', [indices, b.constant('ids', 'int64', [ids.length, 1], ids)]);
+  const pairs = b.op('NonZero', [chosen], {}, { name: 'pairs' });
+  const slots = rowOf(b, pairs, 1, 'slots');
+  const weights = asFloat(b, b.op('Reshape', [routing.weights, b.ints([-1])], {}, { name: 'weights' }));
+  return {
+    chosen,
+    pairs,
+    tokens: b.op('Div', [slots, b.ints(routing.k, 'k')], {}, { name: 'pair_tokens' }),
+    weights: b.op('Gather', [weights, slots]),
+  };
+}
+
+function densePairs(
+  b: Builder,
+  routing: Extract<ExplicitRouting, { kind: 'dense' | 'combine' }>,
+  ids: readonly number[],
+  routerWidth: number,
+): Pairs {
+  const all = asFloat(b, denseWeights(b, routing, routerWidth));
+  const isAll = ids.length === routerWidth && ids.every((id, position) => id === position);
+  const weights = isAll ? all : b.op('Gather', [all, b.constant('ids', 'int64', [ids.length], ids)]);
+  const chosen = b.op('Cast', [weights], { to: 9 });
+  const pairs = b.op('NonZero', [chosen], {}, { name: 'pairs' });
+  return {
+    chosen,
+    pairs,
+    tokens: rowOf(b, pairs, 1, 'pair_tokens'),
+    weights: b.op('GatherND', [weights, b.op('Transpose', [pairs], { perm: [1, 0] })]),
+  };
+}
+
+/** Routing weights as [E, T]. */
+function denseWeights(
+  b: Builder,
+  routing: Extract<ExplicitRouting, { kind: 'dense' | 'combine' }>,
+  experts: number,
+): Value {
+  if (routing.kind === 'dense' && routing.expertAxis === 'first')
+    return b.op('Reshape', [routing.weights, b.ints([experts, -1])]);
+  const byToken =
+    routing.kind === 'combine'
+      ? b.op('ReduceSum', [routing.weights, b.ints([2])], { keepdims: 0 })
+      : b.op('Reshape', [routing.weights, b.ints([-1, experts])]);
+  return b.op('Transpose', [byToken], { perm: [1, 0] });
+}
+
+function rowOf(b: Builder, matrix: Value, row: number, name: string): Value {
+  return b.op('Gather', [matrix, b.ints(row, 'row')], {}, { name });
+}
+
+function asFloat(b: Builder, value: Value): Value {
+  return b.op('Cast', [value], { to: 1 }, { name: 'float' });
+}
