@@ -35,7 +35,7 @@ function mapLinears(
   change: (linear: QuantizedLinear, name: string) => QuantizedLinear,
 ): QuantizedExpert {
   const entries = linearNames.map((name) => [name, expert[name] && change(expert[name], name)]);
-  return Object.fromEntries(entries) as unknown as QuantizedExpert;
+  return Object.fromEntries(entries) as QuantizedExpert;
 }
 
 /** The rest goes too: without it the expert counts as missing, and the next run makes it anew. */

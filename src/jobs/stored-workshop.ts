@@ -33,12 +33,17 @@ export interface StoredWorkshop extends Workshop {
   close(): Promise<void>;
 }
 
+/** Seconds of rounding from which threads are worth starting: each loads the program anew. */
+const parallelFrom = 0.25;
+
 export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
   const { plan, artefacts, spool, threads, memory, checkpoint } = options;
   const store = openStore(artefacts);
   const items = new Map(plan.items.map((item) => [item.id, item]));
   const budget = memoryBudget(memory);
-  const pool = threads > 1 ? expertPool(threads) : null;
+  const seconds = plan.items.reduce((sum, item) => sum + (item.kind === 'quantize' ? item.seconds : 0), 0);
+  const isParallel = threads > 1 && seconds > parallelFrom;
+  let pool: Piscina | null = null;
 
   async function quantize(order: ExpertOrder, { key, memory }: WorkItem, whole: LayerOrder): Promise<void> {
     const { model, layer, recipe } = whole;
@@ -69,7 +74,8 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
       const missing = whole.experts
         .map((order) => ({ order, item: items.get(`quantize:${order.id}`)! }))
         .filter(({ item }) => !store.has(item.key));
-      await inLanes(missing, threads, ({ order, item }) => quantize(order, item, whole));
+      if (missing.length > 0 && isParallel) pool ??= expertPool(threads);
+      await inLanes(missing, pool ? threads : 1, ({ order, item }) => quantize(order, item, whole));
       return ({ id }) => readExpertArtefact(store, items.get(`quantize:${id}`)!.key, id);
     },
     settle: settler(spool),
