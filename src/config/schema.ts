@@ -51,14 +51,20 @@ const smoothing = z.strictObject({
 });
 
 const rotation = z.strictObject({
-  kind: z.enum(['none', 'hadamard', 'duquant']).default('none').describe('Rotation that spreads outliers.'),
+  input: z
+    .enum(['none', 'hadamard'])
+    .default('none')
+    .describe('Rotation of the input of gate and up: one product of matrices per layer at run time.'),
+  down: z
+    .enum(['none', 'hadamard'])
+    .default('none')
+    .describe('Rotation of the input of down: one product of matrices per expert at run time.'),
   block: z
     .union([z.literal('auto'), count()])
     .default('auto')
     .describe(
-      'Channels rotated together; auto takes the largest power of two up to 128 that divides the width.',
+      'Channels rotated together, a power of two; auto takes the largest up to 128 that divides the width.',
     ),
-  online: z.boolean().default(true).describe('Allow operators in the graph that rotate at run time.'),
 });
 
 const rounding = z.strictObject({
@@ -72,7 +78,11 @@ const rounding = z.strictObject({
     .default(0.01)
     .describe('Added to the Hessian diagonal, as a share of its mean.'),
   actOrder: z.boolean().default(true).describe('Quantize the columns of largest activation first.'),
-  blockSize: count().default(128).describe('Columns that GPTQ updates together; changes speed only.'),
+  sweeps: z
+    .int()
+    .min(0)
+    .default(4)
+    .describe('Passes of coordinate descent after GPTQ, which look back at codes settled earlier; 0 for none.'),
 });
 
 const ternary = z.strictObject({

@@ -21,7 +21,8 @@ export interface Operand {
 
 /** How one target writes quantized linears. */
 export interface LinearForm {
-  prepare(b: Builder, x: Value): Operand;
+  /** `part` says which linears read `x`: gate and up, or down. */
+  prepare(b: Builder, x: Value, part: 'input' | 'hidden'): Operand;
   /** One expert's product [n, out], without bias; `name` is gate, up or down. */
   product(b: Builder, name: string, weight: QuantizedTensor, input: Operand): Value;
   /** True when scales per output channel are left out of `product` and follow for all experts at once. */
@@ -66,13 +67,13 @@ export function groupedFfn(
     };
     const split = ({ operand }: Operand): Value[] =>
       splitByExpert(b, operand, dispatch.counts, experts.length);
-    const input = pairRows(b, form.prepare(b, tokens), dispatch);
+    const input = pairRows(b, form.prepare(b, tokens, 'input'), dispatch);
     const rows = split(input);
     const gates = weights.map(({ gate }) => gate).filter((gate) => gate !== null);
     const gate = gates.length > 0 ? linear('gate', 'gate', input, rows, gates) : null;
     const ups = weights.map(({ up }) => up);
     const up = linear('up', 'up', input, rows, ups);
-    const hidden = form.prepare(b, emitActivation(b, layer.activation, gate, up));
+    const hidden = form.prepare(b, emitActivation(b, layer.activation, gate, up), 'hidden');
     const downs = weights.map(({ down }) => down);
     return linear('down', 'results', hidden, split(hidden), downs);
   };

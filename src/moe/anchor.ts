@@ -2,6 +2,7 @@ import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { LinearNode } from './linear-node.ts';
+import { stackSize } from './linear-node.ts';
 import type { Rejection } from './moe-layer.ts';
 import { aliasRoot, elementwiseOps, layoutOps } from './operators.ts';
 
@@ -34,7 +35,7 @@ export function routerCandidates(facts: GraphFacts, rejected: Rejection[]): Rout
       const known = found.get(linear.node);
       if (known) known.anchors.push(node);
       else {
-        const refusal = refuse(linear);
+        const refusal = refuse(linear, node);
         if (refusal) rejected.push({ node: node.name, reason: refusal });
         else found.set(linear.node, candidate(linear, node));
       }
@@ -47,7 +48,7 @@ function candidate(linear: LinearNode, anchor: Node): RouterCandidate {
   return {
     linear,
     logits: linear.output,
-    experts: linear.out,
+    experts: linear.out * stackSize(linear),
     x: aliasRoot(linear.input),
     anchors: [anchor],
   };
@@ -59,11 +60,15 @@ function isAnchor(node: Node, facts: GraphFacts): boolean {
   return node.opType === 'ArgMax' || node.opType === 'Softmax';
 }
 
-function refuse({ out, in: width, node, stackAxis, view }: LinearNode): string | null {
+function refuse({ out, in: width, node, stackAxis, view }: LinearNode, anchor: Node): string | null {
   const name = node.name || node.opType;
-  if (out < 2) return `${name} gives one column: a gate, not a choice among experts`;
+  if (out * (stackAxis === null ? 1 : view.axes[stackAxis].size!) < 2)
+    return `${name} gives one column: a gate, not a choice among experts`;
   if (out > maxExperts) return `${name} gives ${out} columns, more than any router has`;
-  if (stackAxis !== null || view.selector) return `${name} multiplies by a stack of weights: no router does`;
+  // In a soft mixture each expert has several slots: [width, experts, slots].
+  const isSlots = stackAxis !== null && anchor.opType === 'Softmax';
+  if ((stackAxis !== null && !isSlots) || view.selector)
+    return `${name} multiplies by a stack of weights: no router does`;
   if (width < 2) return `${name} reads a single channel`;
   return null;
 }

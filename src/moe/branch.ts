@@ -5,6 +5,7 @@ import { positiveAxis } from './axes.ts';
 import { isConstant, numbersOf, scalarOf } from './constant.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
+import { innerNorms } from './levels.ts';
 import type { Bias, RowPart } from './linear-node.ts';
 import { biasAfter, whole } from './linear-node.ts';
 import { elementwiseOps, layoutOps } from './operators.ts';
@@ -30,7 +31,15 @@ export function readBranch(down: RegionLinear, facts: GraphFacts): Branch | null
   return leaves.length === 0 ? null : { down, ...fitActivation(down.input, leaves) };
 }
 
-const through = new Set([...elementwiseOps, ...layoutOps, 'Slice', 'Split', 'Gather', 'GatherND']);
+const through = new Set([
+  ...elementwiseOps,
+  ...layoutOps,
+  'Slice',
+  'Split',
+  'Gather',
+  'GatherND',
+  ...innerNorms,
+]);
 
 function collectLeaves(down: RegionLinear, facts: GraphFacts): Leaf[] {
   const outputs = new Map(down.origins.map((linear) => [linear.output, linear]));

@@ -81,6 +81,8 @@ function otherLinears({ linears, bank }: Evidence): RegionLinear[] {
 function reach(linears: readonly RegionLinear[], { region }: Evidence): Set<Value> {
   const reached = new Set(linears.map(({ product }) => product));
   for (const node of region.nodes) {
+    // What a router reads does not make its choice part of what it read.
+    if (region.routers.has(node)) continue;
     if (!node.inputs.some((input) => input && reached.has(input))) continue;
     for (const output of node.outputs) if (output) reached.add(output);
   }

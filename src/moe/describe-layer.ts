@@ -1,3 +1,5 @@
+import type { Node } from '../onnx/node.ts';
+import type { Value } from '../onnx/value.ts';
 import type { RouterCandidate } from './anchor.ts';
 import { boundaryOf } from './boundary.ts';
 import { dispatchForm } from './dispatch-form.ts';
@@ -8,6 +10,8 @@ import type { Expert, MoeLayer, Rejection } from './moe-layer.ts';
 import { normOf } from './norm.ts';
 import type { Region } from './region.ts';
 import { readRouter } from './scoring.ts';
+import { simpleExperts } from './simple-experts.ts';
+import type { FoundShared } from './shared-expert.ts';
 import { sharedExperts } from './shared-expert.ts';
 
 /** A layer and where its router stands in the graph. */
@@ -28,7 +32,7 @@ export interface Evidence {
 /** Turns the evidence into the record, or says why it is no MoE layer after all. */
 export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const { candidate, region, linears, bank, facts } = evidence;
-  const router = readRouter(candidate, region, facts);
+  const router = readRouter(candidate, region, facts, bank.experts.length);
   const count = bank.experts.length;
   const node = candidate.linear.node.name;
   if (count > router.experts)
@@ -39,20 +43,15 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   if (isSingle && router.topK === null && (count !== router.experts || count < 3))
     return { node, reason: 'what it weighs are single linears, too few to be experts' };
   const shared = sharedExperts(linears, region, facts);
-  const complete = count === router.experts;
-  const known = new Set([
-    candidate.linear.node,
-    ...bank.branches
-      .flatMap(({ up, gate }) => [...up.linears, ...(gate?.linears ?? [])])
-      .map((each) => each.node),
-    ...shared.flatMap(({ readers }) => readers),
-  ]);
+  const simple = count < router.experts ? simpleExperts(evidence) : [];
+  const complete = count + simple.length === router.experts;
+  const known = inputReaders(evidence, shared);
   const reasons: string[] = [];
   const warnings = [...bank.warnings];
   if (!complete) {
-    reasons.push(`the file holds ${count} of ${router.experts} experts`);
+    reasons.push(`the file holds ${count + simple.length} of ${router.experts} experts`);
     warnings.push(
-      `the file holds ${count} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`,
+      `the file holds ${count + simple.length} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`,
     );
   }
   if (linears.some(({ isSwapped }) => isSwapped))
@@ -69,7 +68,7 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     form,
     router,
     routers: 1,
-    experts: numberExperts(bank),
+    experts: numberExperts(bank, simple),
     hidden: bank.hidden,
     intermediate: bank.intermediate,
     gated: bank.branches[0].gate !== null,
@@ -85,8 +84,33 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   return { position: facts.position.get(candidate.linear.node)!, layer };
 }
 
+/** Linears of the layer that may read its input: router, first linears of the experts, shared experts. */
+function inputReaders({ candidate, linears, bank }: Evidence, shared: readonly FoundShared[]): Set<Node> {
+  const firsts = bank.branches.flatMap(({ up, gate }) => [...up.linears, ...(gate?.linears ?? [])]);
+  // Layers of a router that is a small network, and projections that all experts read through.
+  const before = linears.filter(({ node, isRouted }) => !isRouted && descends(candidate.linear.input, node));
+  const shareds = shared.flatMap(({ readers }) => readers);
+  return new Set([
+    candidate.linear.node,
+    ...[...firsts, ...firsts.flatMap(({ origins }) => origins), ...before].map(({ node }) => node),
+    ...shareds,
+  ]);
+}
+
+/** Whether a value is made from the output of `source` within a few steps. */
+function descends(value: Value, source: Node): boolean {
+  const pending: { value: Value; depth: number }[] = [{ value, depth: 0 }];
+  for (const { value: each, depth } of pending) {
+    if (each.producer === source) return true;
+    if (depth < 8)
+      for (const input of each.producer?.inputs ?? [])
+        if (input && pending.length < 64) pending.push({ value: input, depth: depth + 1 });
+  }
+  return false;
+}
+
 /** Experts in the order of the router's columns; in the order of the file where their columns are not known. */
-function numberExperts({ experts }: ExpertBank): Expert[] {
+function numberExperts({ experts }: ExpertBank, simple: readonly Expert[]): Expert[] {
   return experts
     .map(({ key, gate, up, down }, position): Expert => ({
       id: '',
@@ -96,5 +120,6 @@ function numberExperts({ experts }: ExpertBank): Expert[] {
       up,
       down,
     }))
+    .concat(simple)
     .toSorted((a, b) => a.index - b.index);
 }

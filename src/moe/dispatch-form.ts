@@ -9,10 +9,10 @@ export function dispatchForm({ bank, region }: Evidence, router: Router): Dispat
   if (down.node.opType === 'Conv') return 'conv';
   const bits = region.colour.get(first.input) ?? 0;
   const isChosen = Boolean(bits & fromRouter);
-  if (down.view.selector) return bank.branches.length > 1 ? 'loop' : 'gathered';
+  if (router.scoring === 'soft-moe') return 'soft';
+  if (down.view.selector) return isChosen ? 'loop' : 'gathered';
   if (down.stackAxis !== null) {
     if (!isChosen) return 'dense';
-    if (router.topK === null) return 'soft';
     return first.input.producer?.opType === 'Einsum' || first.input.producer?.opType === 'MatMul'
       ? 'capacity'
       : 'dense';

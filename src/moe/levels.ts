@@ -17,13 +17,14 @@ export interface RegionLinear extends LinearNode {
 }
 
 const selecting = ['Concat', 'Split', 'Slice', 'Gather', 'GatherND', 'GatherElements'];
-const norms = [
+/** Norms that may stand inside an expert. */
+export const innerNorms = [
   'LayerNormalization',
   'SimplifiedLayerNormalization',
   'RMSNormalization',
   'BatchNormalization',
 ];
-const passing = new Set([...elementwiseOps, ...layoutOps, ...selecting, ...norms]);
+const passing = new Set([...elementwiseOps, ...layoutOps, ...selecting, ...innerNorms]);
 const meetingOps = new Set([
   ...selecting,
   'Mul',

@@ -59,7 +59,10 @@ export interface Router {
 export interface Boundary {
   /** What router and experts read: [..., hidden], any leading dimensions. */
   input: Value;
-  /** The sum over the routed experts, of the same element count as `input`: [..., hidden]. Shared experts not included. */
+  /**
+   * The sum over the routed experts that have matrices (kind `ffn`), of the same element count as `input`: [..., hidden].
+   * Shared experts and experts of other kinds are not included: what the graph adds for them stays as it is.
+   */
   output: Value;
   routing: Routing;
 }

@@ -10,8 +10,14 @@ import { fromInput, fromRouter } from './region.ts';
 import { linearRecord } from './linear-node.ts';
 
 /** Reads how logits become a choice and weights: only nodes count whose results the experts' side uses. */
-export function readRouter(candidate: RouterCandidate, region: Region, facts: GraphFacts): Router {
+export function readRouter(
+  candidate: RouterCandidate,
+  region: Region,
+  facts: GraphFacts,
+  experts: number,
+): Router {
   const used = usedRouting(region);
+  if (isSoft(candidate, used, region, experts)) return softRouter(candidate, experts);
   const selections = [...used].filter((node) => selects(node, candidate.experts, facts));
   return {
     linear: linearRecord(candidate.linear, null),
@@ -21,6 +27,41 @@ export function readRouter(candidate: RouterCandidate, region: Region, facts: Gr
     renormalized: isRenormalized(used, selections, region),
     bias: candidate.linear.bias !== null || hasSelectionBias(used, selections, candidate.experts, facts),
     logits: candidate.logits,
+  };
+}
+
+/**
+ * Soft MoE (Puigcerver et al. 2024, eq. 1 to 3): logits of every token for every slot pass two softmaxes, and one of them
+ * mixes the tokens into slots. Each expert has the same number of slots.
+ */
+function isSoft(
+  { experts: slots }: RouterCandidate,
+  used: ReadonlySet<Node>,
+  { nodes, colour }: Region,
+  experts: number,
+): boolean {
+  const operators = [...used].map(({ opType }) => opType);
+  if (operators.includes('TopK') || operators.includes('ArgMax')) return false;
+  const bits = (value: Value | null): number => (value && colour.get(value)) ?? 0;
+  const mixes = nodes.some(
+    ({ opType, inputs }) =>
+      ['MatMul', 'Einsum', 'FusedMatMul'].includes(opType) &&
+      inputs.some((input) => bits(input) === fromRouter) &&
+      inputs.some((input) => bits(input) === fromInput),
+  );
+  return mixes && operators.filter((opType) => opType === 'Softmax').length >= 2 && slots % experts === 0;
+}
+
+function softRouter({ linear, logits }: RouterCandidate, experts: number): Router {
+  const record = linear.stackAxis === null ? linearRecord(linear, null) : null;
+  return {
+    linear: record,
+    experts,
+    topK: null,
+    scoring: 'soft-moe',
+    renormalized: false,
+    bias: false,
+    logits,
   };
 }
 
@@ -46,7 +87,9 @@ function selects(node: Node, experts: number, { shapes }: GraphFacts): boolean {
   const dims = shapes.shapeOf(node.inputs[0]);
   if (!dims) return node.opType === 'ArgMax' || shapes.integersOf(node.inputs[1])?.[0] != null;
   const axis = positiveAxis(node.int('axis') ?? (node.opType === 'TopK' ? -1 : 0), dims.length);
-  return dims[axis] === experts && axis === dims.length - 1;
+  // A width that is not known belongs to a selection, not to a sort, when the number of choices is fixed.
+  const isFixed = node.opType === 'ArgMax' || shapes.integersOf(node.inputs[1])?.[0] != null;
+  return (dims[axis] === experts || (dims[axis] === null && isFixed)) && axis === dims.length - 1;
 }
 
 function topKOf(selections: readonly Node[], experts: number, { shapes }: GraphFacts): number | null {

@@ -108,7 +108,15 @@ const rules: Record<string, Rule> = {
     return a && [[...a.slice(0, -1), node.int('N') ?? null]];
   },
   Reshape: (node, facts) => [reshape(facts.shapeOf(node.inputs[0]), facts.integersOf(node.inputs[1]), node)],
-  Flatten: () => [[null, null]],
+  Flatten: (node, facts) => {
+    const x = facts.shapeOf(node.inputs[0]);
+    if (!x) return [[null, null]];
+    const axis = positiveAxis(node.int('axis') ?? 1, x.length);
+    const product = (dims: Dims): number | null => dims.reduce<number | null>(multiply, 1);
+    return [[product(x.slice(0, axis)), product(x.slice(axis))]];
+  },
+  GlobalAveragePool: pooledShape,
+  GlobalMaxPool: pooledShape,
   Transpose: (node, facts) => {
     const x = facts.shapeOf(node.inputs[0]);
     return x && [(node.ints('perm') ?? x.map((_, index) => x.length - 1 - index)).map((axis) => x[axis])];
@@ -192,17 +200,30 @@ const rules: Record<string, Rule> = {
     return x && [[shapeSlice(node, x).length]];
   },
   Range: () => [[null]],
-  Conv: (node, facts) => {
-    const x = facts.shapeOf(node.inputs[0]);
-    const weight = facts.shapeOf(node.inputs[1]);
-    return x && weight ? [[x[0], weight[0], ...x.slice(2).map(() => null)]] : null;
-  },
+  Conv: convShape,
+  FusedConv: convShape,
   Einsum: einsumShape,
 };
 for (const name of ['Sum', 'Mean', 'Max', 'Min', 'Prod', 'L1', 'L2', 'SumSquare', 'LogSumExp'])
   rules[`Reduce${name}`] = reduceShape;
 rules.ArgMax = argShape;
 rules.ArgMin = argShape;
+
+/** Sizes of the image are kept only where a 1 × 1 kernel cannot change them. */
+function convShape(node: Node, facts: Shapes): (Dims | null)[] | null {
+  const x = facts.shapeOf(node.inputs[0]);
+  const weight = facts.shapeOf(node.inputs[1]);
+  if (!x || !weight) return null;
+  const isPointwise =
+    weight.slice(2).every((dim) => dim === 1) &&
+    !node.ints('strides')?.some((stride) => stride !== 1) &&
+    !node.ints('pads')?.some(Boolean);
+  return [[x[0], weight[0], ...x.slice(2).map((dim) => (isPointwise ? dim : null))]];
+}
+
+function pooledShape(node: Node, facts: Shapes): (Dims | null)[] | null {
+  return [facts.shapeOf(node.inputs[0])?.map((dim, index) => (index < 2 ? dim : 1)) ?? null];
+}
 
 function matMulShape(node: Node, facts: Shapes): (Dims | null)[] | null {
   const a = transposed(facts.shapeOf(node.inputs[0]), node.int('transA'));

@@ -9,6 +9,7 @@ import { Fault } from '../fault.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { chooseRecords } from './choose-records.ts';
 import type { Progress } from './progress.ts';
+import { needsHessian } from './rounding.ts';
 
 /** Records to calibrate on, and more to top up starving experts from. */
 export interface CalibrationData {
@@ -23,8 +24,8 @@ export interface Calibration {
 }
 
 /** True when a recipe is computed from activations. */
-export function needsRecords({ smoothing, rounding }: QuantizeConfig): boolean {
-  return smoothing.enabled || rounding.method === 'gptq';
+export function needsRecords(config: QuantizeConfig): boolean {
+  return config.smoothing.enabled || needsHessian(config);
 }
 
 /**
@@ -50,8 +51,7 @@ export async function calibrateModel(
   progress({ stage: 'calibrate', detail: `${records.length} records` });
   const { model, layers } = prepareModel(path);
   const batches = makeBatches(records, declaredInputs(model));
-  const gram = config.rounding.method === 'gptq';
-  return { stats: await calibrate(model, layers, batches, { gram, ...session }), balance };
+  return { stats: await calibrate(model, layers, batches, { gram: needsHessian(config), ...session }), balance };
 }
 
 function dataRequired(): Fault {

@@ -1,9 +1,11 @@
 import type { ChannelStats, ExpertStats } from '../calibrate/layer-stats.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../emit/quantized-expert.ts';
+import type { RotationBlocks } from '../emit/rotated-form.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { ExpertWeights, LinearWeights } from '../moe/read-expert.ts';
 import { readExpert } from '../moe/read-expert.ts';
+import { rotateHessian, rotateRows } from '../quantize/hadamard.ts';
 import type { Hessian } from '../quantize/hessian.ts';
 import { schemeOf } from '../quantize/scheme.ts';
 import { scaleColumns, scaleRows } from '../tensor/matrix.ts';
@@ -28,37 +30,47 @@ export interface ExpertOrder {
 export interface Recipe {
   config: QuantizeConfig;
   group: number | 'channel';
+  rotation: RotationBlocks;
 }
 
 /** Reads an expert's weights and quantizes them. */
 export function quantizeOrder(
   layer: MoeLayer,
   { id, stats, smoothing }: ExpertOrder,
-  { config, group }: Recipe,
+  { config, group, rotation }: Recipe,
 ): Promise<QuantizedExpert> {
   const expert = layer.experts.find((each) => each.id === id)!;
   return quantizeExpert(
     readExpert(expert),
     stats,
-    smoothing,
+    { smoothing, rotation },
     roundingOf(schemeOf(config.scheme), config, group),
   );
 }
 
-/** Smooths one expert's weights (in place) and rounds them. `stats` is null for an expert without calibration tokens. */
+/** Smooths, rotates and rounds one expert's weights. `stats` is null for an expert without calibration tokens. */
 async function quantizeExpert(
   weights: ExpertWeights,
   stats: ExpertStats | null,
-  smoothing: ExpertSmoothing,
+  { smoothing, rotation }: { smoothing: ExpertSmoothing; rotation: RotationBlocks },
   round: Rounding,
 ): Promise<QuantizedExpert> {
   smoothWeights(weights, smoothing);
+  const linear = async (
+    { weight, bias }: LinearWeights,
+    part: 'input' | 'hidden',
+    hessian: Hessian | null,
+  ): Promise<QuantizedLinear> => {
+    const block = rotation[part];
+    if (block === null) return { weight: await round(weight, hessian), bias };
+    return { weight: await round(rotateRows(weight, block), hessian && rotateHessian(hessian, block)), bias };
+  };
   const input = stats && hessianOf(stats.input, smoothing.input);
   const hidden = stats && hessianOf(stats.hidden, smoothing.hidden);
   return {
-    gate: weights.gate && (await quantizeLinear(weights.gate, input, round)),
-    up: await quantizeLinear(weights.up, input, round),
-    down: await quantizeLinear(weights.down, hidden, round),
+    gate: weights.gate && (await linear(weights.gate, 'input', input)),
+    up: await linear(weights.up, 'input', input),
+    down: await linear(weights.down, 'hidden', hidden),
   };
 }
 
@@ -81,12 +93,4 @@ function hessianOf({ gram, absMax }: ChannelStats, scales: Float32Array | null):
     for (let r = 0; r < size; r++) for (let c = 0; c < size; c++) data[r * size + c] /= scales[r] * scales[c];
   }
   return { rows: size, cols: size, data };
-}
-
-async function quantizeLinear(
-  { weight, bias }: LinearWeights,
-  hessian: Hessian | null,
-  round: Rounding,
-): Promise<QuantizedLinear> {
-  return { weight: await round(weight, hessian), bias };
 }

@@ -1,6 +1,7 @@
 import type { LayerStats } from '../calibrate/layer-stats.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
+import { rotatedForm } from '../emit/rotated-form.ts';
 import { foldSmoothing } from '../emit/fold-smoothing.ts';
 import { groupedFfn } from '../emit/grouped-ffn.ts';
 import { intForm } from '../emit/int-form.ts';
@@ -16,6 +17,7 @@ import { version } from '../version.ts';
 import type { Calibration, CalibrationData } from './calibrate-model.ts';
 import { calibrateModel } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
+import { rotationOf } from './rotation.ts';
 import type { ExpertOrder } from './quantize-expert.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import { noSmoothing, smoothLayer } from './smooth-layer.ts';
@@ -55,14 +57,15 @@ export async function quantizeModel(
     const stats = calibration?.stats[i] ?? null;
     smoothing.push(stats ? smoothLayer(layer, stats, config.smoothing) : noSmoothing);
     const experts = expertOrders(layer, stats, smoothing[i]);
+    const rotation = rotationOf(layer, config.rotation);
     const weightsOf = await workshop.quantizeExperts({
       model: path,
       layer,
       experts,
-      recipe: { config, group: groupOf(config) },
+      recipe: { config, group: groupOf(config), rotation },
     });
     if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
-    emitLayer(model, layer, groupedFfn(layer, weightsOf, intForm(activationBits)));
+    emitLayer(model, layer, groupedFfn(layer, weightsOf, rotatedForm(intForm(activationBits), rotation)));
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
   }
   model.graph.removeDeadCode();

@@ -2,34 +2,55 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import { clipScale } from '../quantize/clip.ts';
 import { quantizeGptq } from '../quantize/gptq.ts';
 import type { Hessian } from '../quantize/hessian.ts';
+import { diagonalOf } from '../quantize/hessian.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
+import { refine } from '../quantize/refine.ts';
 import { quantizeRtn } from '../quantize/rtn.ts';
 import type { Scheme } from '../quantize/scheme.ts';
-import { quantizeTernary } from '../quantize/ternary.ts';
+import { schemeOf } from '../quantize/scheme.ts';
+import { quantizeTernary, ternaryScale } from '../quantize/ternary.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 
-/** Turns one weight into codes. `hessian` is XᵀX of its (smoothed) input, or null where nothing is known of it. */
+/** Turns one weight into codes. `hessian` is XᵀX of its input as it will arrive, or null where nothing is known of it. */
 export type Rounding = (weight: Matrix, hessian: Hessian | null) => Promise<QuantizedTensor>;
+
+/** True when a config's rounding is computed from XᵀX. */
+export function needsHessian({ scheme, rounding, ternary }: QuantizeConfig): boolean {
+  return schemeOf(scheme).weight.ternary
+    ? ternary.compensate || ternary.fit === 'hessian'
+    : rounding.method === 'gptq';
+}
 
 /**
  * The rounding a config asks for. Without a Hessian (an expert that no calibration token reached, or data-free
- * conversion) GPTQ gives way to the clip search, and the result says so in its `method`.
+ * conversion) compensation gives way to the best fit of the weights alone, and the result says so in its `method`.
  */
 export function roundingOf(scheme: Scheme, config: QuantizeConfig, group: number | 'channel'): Rounding {
-  const { method, damping, actOrder } = config.rounding;
-  return async (weight, hessian) => {
-    const groupSize = group === 'channel' ? weight.cols : group;
-    const { bits } = scheme.weight;
-    if (scheme.weight.ternary) return quantizeTernary(weight, { groupSize });
+  const round = scheme.weight.ternary ? ternaryRounding(config) : integerRounding(scheme.weight.bits, config);
+  return (weight, hessian) => round(weight, hessian, group === 'channel' ? weight.cols : group);
+}
+
+type GroupRounding = (weight: Matrix, hessian: Hessian | null, groupSize: number) => Promise<QuantizedTensor>;
+
+function integerRounding(bits: 2 | 3 | 4 | 8, { rounding }: QuantizeConfig): GroupRounding {
+  const { method, damping, actOrder: activationOrder, sweeps } = rounding;
+  return async (weight, hessian, groupSize) => {
     if (method === 'rtn') return quantizeRtn(weight, { bits, groupSize });
-    if (method === 'clip' || !hessian)
+    if (method === 'clip' || !hessian) {
       return quantizeRtn(weight, { bits, groupSize, fit: clipScale, method: 'clip' });
-    return quantizeGptq(weight, hessian, {
-      bits,
-      groupSize,
-      fit: clipScale,
-      damping,
-      activationOrder: actOrder,
-    });
+    }
+    const codes = await quantizeGptq(weight, hessian, { bits, groupSize, fit: clipScale, damping, activationOrder });
+    return sweeps === 0 ? codes : refine(weight, hessian, codes, { sweeps, damping });
+  };
+}
+
+function ternaryRounding({ ternary, rounding }: QuantizeConfig): GroupRounding {
+  const { damping, actOrder: activationOrder, sweeps } = rounding;
+  return async (weight, hessian, groupSize) => {
+    const hessianDiagonal = hessian && ternary.fit === 'hessian' ? diagonalOf(hessian) : null;
+    if (!ternary.compensate || !hessian) return quantizeTernary(weight, { groupSize, hessianDiagonal });
+    const options = { bits: 2, groupSize, fit: ternaryScale, damping, activationOrder, method: 'ternary-gptq' } as const;
+    const codes = await quantizeGptq(weight, hessian, options);
+    return sweeps === 0 ? codes : refine(weight, hessian, codes, { sweeps, damping });
   };
 }

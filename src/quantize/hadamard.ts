@@ -1,4 +1,5 @@
-import { matrix, transpose, type Matrix } from '../tensor/matrix.ts';
+import { matrix, type Matrix } from '../tensor/matrix.ts';
+import type { Hessian } from './hessian.ts';
 
 /** Width of the blocks a width is rotated in: its largest power-of-two divisor, up to `limit`. */
 export function hadamardBlock(width: number, limit = 256): number {
@@ -14,17 +15,7 @@ export function hadamardBlock(width: number, limit = 256): number {
  * O(rows · cols · log block).
  */
 export function rotateRows({ rows, cols, data }: Matrix, block = hadamardBlock(cols)): Matrix {
-  const result = new Float64Array(data);
-  for (let half = 1; half < block; half *= 2) {
-    for (let start = 0; start < result.length; start += 2 * half) {
-      for (let i = start; i < start + half; i++) {
-        const [a, b] = [result[i], result[i + half]];
-        result[i] = a + b;
-        result[i + half] = a - b;
-      }
-    }
-  }
-  return matrix(rows, cols, new Float32Array(result.map((value) => value / Math.sqrt(block))));
+  return matrix(rows, cols, new Float32Array(rotateBlocks(data, block)));
 }
 
 /** The rotation of one block as a matrix, [block, block]. */
@@ -35,6 +26,23 @@ export function hadamardMatrix(block: number): Matrix {
 }
 
 /** H becomes RᵀHR under the rotation R of {@link rotateRows}: the Hessian that rotated activations have. */
-export function rotateHessian(hessian: Matrix, block = hadamardBlock(hessian.cols)): Matrix {
-  return rotateRows(transpose(rotateRows(hessian, block)), block);
+export function rotateHessian({ rows, cols, data }: Hessian, block = hadamardBlock(cols)): Hessian {
+  const half = rotateBlocks(data, block);
+  const transposed = Float64Array.from(half, (_, i) => half[(i % rows) * cols + Math.floor(i / rows)]);
+  return { rows, cols, data: rotateBlocks(transposed, block) };
+}
+
+/** Every run of `block` numbers rotated. */
+function rotateBlocks(data: Float32Array | Float64Array, block: number): Float64Array {
+  const result = new Float64Array(data);
+  for (let half = 1; half < block; half *= 2) {
+    for (let start = 0; start < result.length; start += 2 * half) {
+      for (let i = start; i < start + half; i++) {
+        const [a, b] = [result[i], result[i + half]];
+        result[i] = a + b;
+        result[i + half] = a - b;
+      }
+    }
+  }
+  return result.map((value) => value / Math.sqrt(block));
 }

@@ -21,7 +21,9 @@ export function replayError(layer: MoeLayer, values: ReadonlyMap<Value, Numbers>
   const output = values.get(boundary.output)!;
   const tokens = input.length / layer.hidden;
   if (output.length !== input.length) return Infinity;
-  const run = layer.experts.map((expert) => expertFunction(expert, layer));
+  const run = layer.experts.map((expert) =>
+    expert.kind === 'ffn' ? expertFunction(expert, layer) : nothing,
+  );
   const sum = new Float64Array(input.length);
   for (const { token, expert, weight } of visits(boundary, layer, tokens, values)) {
     const scale = boundary.routing.appliesTo === 'input' ? weight : 1;
@@ -96,6 +98,9 @@ function* fusedVisits(
     for (const { expert, value } of chosen) yield { token, expert, weight: value / divisor };
   }
 }
+
+/** Experts without matrices are no part of the recorded sum. */
+const nothing = (x: Float64Array): Float64Array => new Float64Array(x.length);
 
 function expertFunction(
   { gate, up, down }: Expert,
