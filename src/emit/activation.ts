@@ -33,7 +33,7 @@ function nonlinearity(b: Builder, { name, alpha }: Activation, x: Value, hint: s
     }
     case 'identity':
       return x;
-    case 'unknown':
+    default:
       throw new Fault({
         code: 'ACTIVATION_UNKNOWN',
         what: 'the activation function of the experts is unknown',

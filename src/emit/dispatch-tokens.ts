@@ -12,6 +12,8 @@ export interface Dispatch {
   tokens: Value;
   /** Position of each pair's expert in the list of experts, [S]. */
   experts: Value;
+  /** Where the routing keeps a list of k experts per token: each pair's place in it, [S]; null elsewhere. */
+  slots: { positions: Value; perToken: number } | null;
   /** Pairs per expert, [experts]; zero for an expert without tokens. */
   counts: Value;
   /** Routing weight of each pair, [S, 1]. */
@@ -24,7 +26,7 @@ export interface Dispatch {
 export function dispatchTokens(
   b: Builder,
   routing: ExplicitRouting,
-  experts: readonly Expert[],
+  experts: readonly Pick<Expert, 'index'>[],
   routerWidth: number,
 ): Dispatch {
   const ids = experts.map(({ index }) => index);
@@ -35,6 +37,7 @@ export function dispatchTokens(
   const weights = b.op('Unsqueeze', [rest.weights, b.ints([1])], {}, { name: 'pair_weights' });
   return {
     tokens: rest.tokens,
+    slots: rest.slots,
     experts: rowOf(b, pairs, 0, 'pair_experts'),
     counts: b.op('Cast', [counts], { to: 7 }, { name: 'counts' }),
     weights,
@@ -47,6 +50,7 @@ interface Pairs {
   chosen: Value;
   /** Where `chosen` is true, [2, S]. */
   pairs: Value;
+  slots: Dispatch['slots'];
   /** [S] each. */
   tokens: Value;
   weights: Value;
@@ -66,6 +70,7 @@ function topKPairs(
   return {
     chosen,
     pairs,
+    slots: { positions: slots, perToken: routing.k },
     tokens: b.op('Div', [slots, b.ints(routing.k, 'k')], {}, { name: 'pair_tokens' }),
     weights: b.op('Gather', [weights, slots]),
   };
@@ -85,13 +90,14 @@ function densePairs(
   return {
     chosen,
     pairs,
+    slots: null,
     tokens: rowOf(b, pairs, 1, 'pair_tokens'),
     weights: b.op('GatherND', [weights, b.op('Transpose', [pairs], { perm: [1, 0] })]),
   };
 }
 
 /** Routing weights as [E, T]. */
-function denseWeights(
+export function denseWeights(
   b: Builder,
   routing: Extract<ExplicitRouting, { kind: 'dense' | 'combine' }>,
   experts: number,

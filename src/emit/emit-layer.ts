@@ -7,51 +7,59 @@ import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import { codeOf } from '../tensor/dtype.ts';
-import type { Dispatch } from './dispatch-tokens.ts';
+import { addPairs } from './add-pairs.ts';
 import { dispatchTokens } from './dispatch-tokens.ts';
-import type { ExpertEmitter } from './expert-emitter.ts';
+import type { ExpertEmitter, PairEmitter } from './expert-emitter.ts';
 import type { EmittedExpert } from './expose-experts.ts';
 import { nameResults } from './expose-experts.ts';
 import { splitByExpert } from './split-by-expert.ts';
 
 /**
  * Writes a located layer anew in canonical form: routing as it was; pairs of token and expert sorted by expert,
- * computed by `emitter`, weighed, and added up per token. The old nodes are left without readers; `removeDeadCode`
- * takes them away, and also the values of single experts where nobody reads them.
+ * computed by `emitter`, weighed, and added up per token; or one fused operator. The old nodes are left without
+ * readers; `removeDeadCode` takes them away, and also the values of single experts where nobody reads them.
  * Between the layers of a model and between source forms only weights and names differ.
+ * @returns the single experts; none of a fused operator
  * @throws Fault MOE_NOT_QUANTIZABLE when the layer has no boundary
  */
 export function emitLayer(model: Model, layer: MoeLayer, emitter: ExpertEmitter): EmittedExpert[] {
-  const { input, output } = boundaryOf(layer);
+  const boundary = boundaryOf(layer);
   const routing = explicitRouting(layer);
   const b = builder(model.graph, `moeq/${layer.id}`);
-  const tokens = tokenRows(b, input, layer.hidden);
+  const tokens = tokenRows(b, boundary.input, layer.hidden);
+  const { sum, experts } =
+    emitter.kind === 'fused'
+      ? { sum: emitter.emit(b, tokens, routing), experts: [] }
+      : emitPairs(b, layer, emitter, tokens, routing);
+  const whole = addCopies(builder(model.graph, `moeq/${layer.id}/copies`), sum, tokens, layer, routing);
+  replaceOutput(b, boundary, whole);
+  importDomains(model);
+  return experts;
+}
+
+function emitPairs(
+  b: Builder,
+  layer: MoeLayer,
+  emitter: PairEmitter,
+  tokens: Value,
+  routing: ExplicitRouting,
+): { sum: Value; experts: EmittedExpert[] } {
   const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
   const dispatch = dispatchTokens(b, routing, experts, layer.router.experts);
-  const results = emitter(b, tokens, dispatch);
+  const results = emitter.emit(b, tokens, dispatch);
   const ids = experts.map(({ id }) => id);
-  const outputs = nameResults(model, layer.id, results, dispatch.counts, ids);
+  const outputs = nameResults(b, results, dispatch.counts, ids);
   const rows = splitByExpert(b, dispatch.tokens, dispatch.counts, ids.length);
-  const zeros = b.op('ConstantOfShape', [b.op('Shape', [tokens])], {}, { name: 'zeros' });
-  const sum = addPairs(b, zeros, results, dispatch);
-  const whole = addCopies(builder(model.graph, `moeq/${layer.id}/copies`), sum, tokens, layer, routing);
-  replaceOutput(b, { input, output }, whole);
-  return ids.map((id, i) => ({ id, rows: rows[i], output: outputs[i] }));
+  return {
+    sum: addPairs(b, tokens, results, dispatch, ids.length),
+    experts: ids.map((id, i) => ({ id, rows: rows[i], output: outputs[i] })),
+  };
 }
 
 /** Any leading dimensions flattened, in float32: [T, hidden]. */
 function tokenRows(b: Builder, input: Value, hidden: number): Value {
   const rows = b.op('Reshape', [input, b.ints([-1, hidden])]);
   return b.op('Cast', [rows], { to: 1 }, { name: 'tokens' });
-}
-
-/** sum[token] += result · weight for every pair. */
-function addPairs(b: Builder, sum: Value, results: Value, dispatch: Dispatch): Value {
-  const weighted = dispatch.inputWeights
-    ? results
-    : b.op('Mul', [results, dispatch.weights], {}, { name: 'weighted' });
-  const at = b.op('Unsqueeze', [dispatch.tokens, b.ints([1])], {}, { name: 'at' });
-  return b.op('ScatterND', [sum, at, weighted], { reduction: 'add' }, { name: 'sum' });
 }
 
 /** Of experts without weights, `zero` adds nothing and `copy` adds its input. */
@@ -65,7 +73,8 @@ function addCopies(
   const copies = experts.filter(({ kind }) => kind === 'copy');
   if (copies.length === 0) return sum;
   const dispatch = dispatchTokens(b, { ...routing, appliesTo: 'output' }, copies, router.experts);
-  return addPairs(b, sum, b.op('Gather', [tokens, dispatch.tokens]), dispatch);
+  const inputs = b.op('Gather', [tokens, dispatch.tokens]);
+  return b.op('Add', [sum, addPairs(b, tokens, inputs, dispatch, copies.length)], {}, { name: 'sum' });
 }
 
 /** Gives the readers of the old output the new sum, in the old element type and shape. */
@@ -75,6 +84,11 @@ function replaceOutput(b: Builder, { input, output }: Pick<Boundary, 'input' | '
   const isFlat = output.shape?.length === 2;
   const shaped = isFlat ? typed : b.op('Reshape', [typed, b.op('Shape', [input])], {}, { name: 'output' });
   b.graph.replaceAllUses(output, shaped);
+}
+
+/** Operator sets of other domains, whose version is always 1. */
+function importDomains({ graph, opsets }: Model): void {
+  for (const { domain } of graph.nodes) if (!opsets.has(domain)) opsets.set(domain, 1);
 }
 
 function boundaryOf({ id, boundary, reason }: MoeLayer): Boundary {

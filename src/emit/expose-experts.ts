@@ -1,9 +1,11 @@
 import { Fault } from '../fault.ts';
 import type { LayerRecord } from '../moe/model-record.ts';
 import { expertOutput } from '../moe/model-record.ts';
+import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
+import { fusedResults } from './qmoe-layer.ts';
 import { splitByExpert } from './split-by-expert.ts';
 
 /** Where an expert's work can be seen in the new graph. */
@@ -23,26 +25,29 @@ export interface EmittedExpert {
 export function exposeExperts(model: Model, layers: readonly LayerRecord[]): void {
   const made = model.graph.nodes.flatMap((node) => node.outputs);
   const byName = new Map(made.filter((value) => value !== null).map((value) => [value.name, value]));
-  const find = (name: string): Value => {
-    const value = byName.get(name);
-    if (value) return value;
-    throw new Fault({ code: 'RECORD_INVALID', what: `the model has no value ${name}`, where: model.path });
-  };
   for (const { id, experts } of layers) {
-    const results = find(`moeq/${id}/results`);
-    nameResults(model, id, results, find(`moeq/${id}/counts`), experts);
+    const b = builder(model.graph, `moeq/${id}`);
+    const find = (name: string): Value => byName.get(`moeq/${id}/${name}`) ?? missing(model, id, name);
+    const fused = model.graph.nodes.find(({ name }) => name === `moeq/${id}/fused`);
+    const { results, counts } = fused
+      ? fusedResults(b, fused, find('routing'), experts.length)
+      : { results: find('results'), counts: find('counts') };
+    nameResults(b, results, counts, experts);
   }
 }
 
 /** Cuts the results [S, hidden] of a layer into those of its experts. */
-export function nameResults(
-  { graph }: Model,
-  layerId: string,
-  results: Value,
-  counts: Value,
-  experts: readonly string[],
-): Value[] {
-  const outputs = splitByExpert(builder(graph, `moeq/${layerId}`), results, counts, experts.length);
-  outputs.forEach((output, i) => (output.name = graph.uniqueName(expertOutput(experts[i]))));
+export function nameResults(b: Builder, results: Value, counts: Value, experts: readonly string[]): Value[] {
+  const outputs = splitByExpert(b, results, counts, experts.length);
+  outputs.forEach((output, i) => (output.name = b.graph.uniqueName(expertOutput(experts[i]))));
   return outputs;
+}
+
+function missing(model: Model, layer: string, name: string): never {
+  throw new Fault({
+    code: 'RECORD_INVALID',
+    what: `the model has no value ${name} of layer ${layer}`,
+    where: model.path,
+    remedy: 'verify a model as moeq wrote it',
+  });
 }

@@ -5,7 +5,7 @@ import type { Value } from '../onnx/value.ts';
 import { bytesOf } from '../onnx/tensor.ts';
 import { readMatrix, readVector } from '../tensor/view.ts';
 import { emitActivation } from './activation.ts';
-import type { ExpertEmitter } from './expert-emitter.ts';
+import type { PairEmitter } from './expert-emitter.ts';
 import { splitByExpert } from './split-by-expert.ts';
 
 /** Called with each expert's two linear inputs, so that statistics can be attached to them. */
@@ -17,9 +17,9 @@ export type ExpertTap = (
 ) => void;
 
 /** The experts in float, as in the source: what calibration runs. */
-export function floatExperts(layer: MoeLayer, tap: ExpertTap = () => {}): ExpertEmitter {
+export function floatExperts(layer: MoeLayer, tap: ExpertTap = () => {}): PairEmitter {
   const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
-  return (b, tokens, { tokens: pairTokens, counts, inputWeights }) => {
+  const emit: PairEmitter['emit'] = (b, tokens, { tokens: pairTokens, counts, inputWeights }) => {
     const gathered = b.op('Gather', [tokens, pairTokens], {}, { name: 'pair_rows' });
     const inputs = inputWeights ? b.op('Mul', [gathered, inputWeights], {}, { name: 'inputs' }) : gathered;
     const rows = splitByExpert(b, pairTokens, counts, experts.length);
@@ -32,6 +32,7 @@ export function floatExperts(layer: MoeLayer, tap: ExpertTap = () => {}): Expert
     });
     return b.op('Concat', results, { axis: 0 }, { name: 'results' });
   };
+  return { kind: 'pairs', emit };
 }
 
 function hiddenOf(b: Builder, { activation }: MoeLayer, expert: Expert, input: Value): Value {

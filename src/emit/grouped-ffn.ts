@@ -5,7 +5,7 @@ import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { emitActivation } from './activation.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
-import type { ExpertEmitter } from './expert-emitter.ts';
+import type { PairEmitter } from './expert-emitter.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import { splitByExpert } from './split-by-expert.ts';
 
@@ -23,60 +23,66 @@ export interface Operand {
 export interface LinearForm {
   /** `part` says which linears read `x`: gate and up, or down. */
   prepare(b: Builder, x: Value, part: 'input' | 'hidden'): Operand;
-  /** One expert's product [n, out], without bias; `name` is gate, up or down. */
-  product(b: Builder, name: string, weight: QuantizedTensor, input: Operand): Value;
-  /** True when scales per output channel are left out of `product` and follow for all experts at once. */
-  channelScalesApart: boolean;
+  /**
+   * Writes one expert's weight (`name` is gate, up or down) and returns what multiplies with it: from the expert's rows
+   * to the product [n, out], without bias.
+   */
+  linear(b: Builder, name: string, weight: QuantizedTensor): (input: Operand) => Value;
+  /** True when products are int32 sums of codes, whose scales (per token, per channel) follow for all experts at once. */
+  integer: boolean;
 }
 
 /**
  * The experts of a layer, gate and up, activation, down, in one form. Only the products are written per expert; what
  * works on single elements is written once, for the pairs of all experts, so that an idle expert costs next to
- * nothing and a busy one little beside its products.
+ * nothing and a busy one little beside its products. Of the weights one expert at a time is in memory.
  */
 export function groupedFfn(
   layer: MoeLayer,
   weightsOf: (expert: MoeLayer['experts'][number]) => QuantizedExpert,
   form: LinearForm,
-): ExpertEmitter {
+): PairEmitter {
   const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
-  return (b, tokens, dispatch) => {
-    const weights = experts.map(weightsOf);
-    const linear = (
-      name: string,
-      result: string,
-      input: Operand,
-      parts: readonly Value[],
-      linears: readonly QuantizedLinear[],
-    ): Value => {
-      const products = linears.map(({ weight }, i) =>
-        form.product(builder(b.graph, `moeq/${experts[i].id}`), name, weight, {
-          ...input,
-          operand: parts[i],
-        }),
-      );
-      const all = b.op('Concat', products, { axis: 0 }, { name: `${name}/products` });
-      return finish(
-        b,
-        { name, result },
-        { all, scales: input.scales },
-        linears,
-        dispatch,
-        form.channelScalesApart,
-      );
-    };
-    const split = ({ operand }: Operand): Value[] =>
-      splitByExpert(b, operand, dispatch.counts, experts.length);
+  const emit: PairEmitter['emit'] = (b, tokens, dispatch) => {
+    const gates: WrittenLinear[] = [];
+    const ups: WrittenLinear[] = [];
+    const downs: WrittenLinear[] = [];
+    for (const expert of experts) {
+      const { gate, up, down } = weightsOf(expert);
+      const inner = builder(b.graph, `moeq/${expert.id}`);
+      if (gate) gates.push(writeLinear(inner, form, 'gate', gate));
+      ups.push(writeLinear(inner, form, 'up', up));
+      downs.push(writeLinear(inner, form, 'down', down));
+    }
     const input = pairRows(b, form.prepare(b, tokens, 'input'), dispatch);
-    const rows = split(input);
-    const gates = weights.map(({ gate }) => gate).filter((gate) => gate !== null);
-    const gate = gates.length > 0 ? linear('gate', 'gate', input, rows, gates) : null;
-    const ups = weights.map(({ up }) => up);
-    const up = linear('up', 'up', input, rows, ups);
+    const rows = splitByExpert(b, input.operand, dispatch.counts, experts.length);
+    const linears = { b, form, dispatch };
+    const gate = gates.length > 0 ? runLinears(linears, gates, input, rows, 'gate') : null;
+    const up = runLinears(linears, ups, input, rows, 'up');
     const hidden = form.prepare(b, emitActivation(b, layer.activation, gate, up), 'hidden');
-    const downs = weights.map(({ down }) => down);
-    return linear('down', 'results', hidden, split(hidden), downs);
+    const hiddenRows = splitByExpert(b, hidden.operand, dispatch.counts, experts.length);
+    return runLinears(linears, downs, hidden, hiddenRows, 'results');
   };
+  return { kind: 'pairs', emit };
+}
+
+/** A linear whose weight is in the graph already. */
+interface WrittenLinear {
+  name: string;
+  product: (input: Operand) => Value;
+  scales: Float32Array;
+  bias: Float32Array | null;
+  /** Output channels. */
+  width: number;
+}
+
+function writeLinear(
+  b: Builder,
+  form: LinearForm,
+  name: string,
+  { weight, bias }: QuantizedLinear,
+): WrittenLinear {
+  return { name, product: form.linear(b, name, weight), scales: weight.scales, bias, width: weight.rows };
 }
 
 /** The tokens' rows for each pair. A weight on the input of an expert joins the scales. */
@@ -88,37 +94,32 @@ function pairRows(b: Builder, prepared: Operand, { tokens, inputWeights }: Dispa
   return { ...prepared, operand, scales: b.op('Mul', [scales, inputWeights]) };
 }
 
-/** Scales and biases of all pairs: from products [S, out] to the results of the linears. */
-function finish(
-  b: Builder,
-  { name, result }: { name: string; result: string },
-  { all, scales }: { all: Value; scales: Value | null },
-  linears: readonly QuantizedLinear[],
-  { experts }: Dispatch,
-  channelScalesApart: boolean,
+/** One linear of every expert, on its rows of the input; `result` names what they give, [S, out]. */
+function runLinears(
+  { b, form, dispatch }: { b: Builder; form: LinearForm; dispatch: Dispatch },
+  linears: readonly WrittenLinear[],
+  input: Operand,
+  rows: readonly Value[],
+  result: string,
 ): Value {
-  const hasBias = linears.some(({ bias }) => bias !== null);
-  const { rows } = linears[0].weight;
-  const perPair = (part: string, vectorOf: (linear: QuantizedLinear) => Float32Array): Value => {
-    const table = new Float32Array(linears.length * rows);
-    linears.forEach((linear, i) => table.set(vectorOf(linear), i * rows));
-    return b.op('Gather', [b.constant(`${name}/${part}`, 'float32', [linears.length, rows], table), experts]);
+  const [{ name, width }] = linears;
+  const table = (part: string, vectors: readonly (Float32Array | null)[]): Value => {
+    const values = new Float32Array(linears.length * width);
+    vectors.forEach((vector, i) => vector && values.set(vector, i * width));
+    const constant = b.constant(`${name}/${part}`, 'float32', [linears.length, width], values);
+    return b.op('Gather', [constant, dispatch.experts], {}, { name: `${name}/pair_${part}` });
   };
-  const steps: ((value: Value, hint: string) => Value)[] = [];
-  if (scales) steps.push((value, hint) => scaleRows(b, value, scales, hint));
-  if (channelScalesApart)
-    steps.push((value, hint) =>
-      b.op('Mul', [value, perPair('scales', ({ weight }) => weight.scales)], {}, { name: hint }),
-    );
-  if (hasBias)
-    steps.push((value, hint) =>
-      b.op('Add', [value, perPair('bias', ({ bias }) => bias ?? new Float32Array(rows))], {}, { name: hint }),
-    );
-  if (steps.length === 0) return b.op('Identity', [all], {}, { name: result });
-  return steps.reduce(
-    (value, step, i) => step(value, i === steps.length - 1 ? result : `${name}/scaled`),
-    all,
-  );
+  const products = linears.map(({ product }, i) => product({ ...input, operand: rows[i] }));
+  const biases = linears.map(({ bias }) => bias);
+  const hasBias = biases.some(Boolean);
+  const last = hasBias ? `${name}/scaled` : result;
+  let value = b.op('Concat', products, { axis: 0 }, { name: form.integer ? `${name}/sums` : last });
+  if (form.integer) {
+    const scaled = scaleRows(b, value, input.scales!, `${name}/per_token`);
+    const channelScales = linears.map(({ scales }) => scales);
+    value = b.op('Mul', [scaled, table('scales', channelScales)], {}, { name: last });
+  }
+  return hasBias ? b.op('Add', [value, table('bias', biases)], {}, { name: result }) : value;
 }
 
 /** int32 sums [n, out] times scales [n, 1], in one pass. */

@@ -18,9 +18,11 @@ export function intForm(activationBits: number): LinearForm {
       const zeroPoint = b.constant('zero_point', 'uint8', [], [zeroPointOf(activationBits)]);
       return { operand: codes, scales, zeroPoint };
     },
-    product: (b, name, weight, { operand, zeroPoint }) =>
-      b.op('MatMulInteger', [operand, weightCodes(b, name, weight), zeroPoint!], {}, { name }),
-    channelScalesApart: true,
+    linear(b, name, weight) {
+      const codes = weightCodes(b, name, weight);
+      return ({ operand, zeroPoint }) => b.op('MatMulInteger', [operand, codes, zeroPoint!], {}, { name });
+    },
+    integer: true,
   };
 }
 

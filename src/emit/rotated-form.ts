@@ -9,6 +9,8 @@ export interface RotationBlocks {
   hidden: number | null;
 }
 
+export const noRotation: RotationBlocks = { input: null, hidden: null };
+
 /**
  * A form whose inputs pass a block-Hadamard rotation first, which spreads the outliers of a block over all its channels
  * (QuaRot, arXiv 2404.00456). The caller rotates the weights alike. Costs block multiplications per channel at run time.

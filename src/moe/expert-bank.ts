@@ -107,6 +107,7 @@ function assemble(branches: Branch[], region: Region, facts: GraphFacts | null):
         ...common,
         experts: stackedExperts(first, size),
         isStacked: true,
+        joinedBias: null,
         isHitList: false,
         warnings: [],
       },

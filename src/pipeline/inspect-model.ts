@@ -29,7 +29,6 @@ export function inspectModel(path: string, { explain }: { explain: boolean }): I
 
 function inspectLayer(layer: MoeLayer): LayerInspection {
   const { id, form, router, routers, experts, hidden, intermediate, activation, shared, norm } = layer;
-  const ffn = experts.filter(({ kind }) => kind === 'ffn');
   return {
     id,
     form,
@@ -46,7 +45,7 @@ function inspectLayer(layer: MoeLayer): LayerInspection {
       count: experts.length,
       hidden,
       intermediate,
-      gated: ffn.some(({ gate }) => gate !== null),
+      gated: layer.gated,
       activation: activation.name,
       parameters: parametersOf(layer),
     },

@@ -1,13 +1,13 @@
 import type { ChannelStats, ExpertStats } from '../calibrate/layer-stats.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../emit/quantized-expert.ts';
 import type { RotationBlocks } from '../emit/rotated-form.ts';
+import { resolveTarget } from '../emit/resolve-target.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { ExpertWeights, LinearWeights } from '../moe/read-expert.ts';
 import { readExpert } from '../moe/read-expert.ts';
 import { rotateHessian, rotateRows } from '../quantize/hadamard.ts';
 import type { Hessian } from '../quantize/hessian.ts';
-import { schemeOf } from '../quantize/scheme.ts';
 import { scaleColumns, scaleRows } from '../tensor/matrix.ts';
 import type { Rounding } from './rounding.ts';
 import { roundingOf } from './rounding.ts';
@@ -29,7 +29,6 @@ export interface ExpertOrder {
 /** What is the same for every expert of a conversion. */
 export interface Recipe {
   config: QuantizeConfig;
-  group: number | 'channel';
   rotation: RotationBlocks;
 }
 
@@ -37,15 +36,12 @@ export interface Recipe {
 export function quantizeOrder(
   layer: MoeLayer,
   { id, stats, smoothing }: ExpertOrder,
-  { config, group, rotation }: Recipe,
+  { config, rotation }: Recipe,
 ): Promise<QuantizedExpert> {
   const expert = layer.experts.find((each) => each.id === id)!;
-  return quantizeExpert(
-    readExpert(expert),
-    stats,
-    { smoothing, rotation },
-    roundingOf(schemeOf(config.scheme), config, group),
-  );
+  const { scheme, groupSizeOf } = resolveTarget(config.target, config.scheme, config.group);
+  const round = roundingOf(scheme, config, groupSizeOf);
+  return quantizeExpert(readExpert(expert), stats, { smoothing, rotation }, round);
 }
 
 /** Smooths, rotates and rounds one expert's weights. `stats` is null for an expert without calibration tokens. */

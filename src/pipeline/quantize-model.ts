@@ -1,18 +1,16 @@
 import type { LayerStats } from '../calibrate/layer-stats.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
-import { rotatedForm } from '../emit/rotated-form.ts';
+import { emitterFor } from '../emit/emitter-for.ts';
+import { executionOf } from '../emit/execution-of.ts';
 import { foldSmoothing } from '../emit/fold-smoothing.ts';
-import { groupedFfn } from '../emit/grouped-ffn.ts';
-import { intForm } from '../emit/int-form.ts';
-import { Fault } from '../fault.ts';
+import type { ResolvedTarget } from '../emit/resolve-target.ts';
+import { resolveTarget } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { layerRecord, writeModelRecord } from '../moe/model-record.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
-import type { Scheme } from '../quantize/scheme.ts';
-import { schemeOf } from '../quantize/scheme.ts';
 import { version } from '../version.ts';
 import type { Calibration, CalibrationData } from './calibrate-model.ts';
 import { calibrateModel } from './calibrate-model.ts';
@@ -35,7 +33,7 @@ export interface QuantizedModel {
 
 /**
  * Quantizes the experts of a model: calibrate, smooth, round, write anew. The result is ready to be saved.
- * @throws Fault SCHEME_TARGET for a combination that cannot be written, and those of the steps
+ * @throws Fault SCHEME_TARGET or GROUP_TARGET for what cannot be written, and those of the steps
  */
 export async function quantizeModel(
   path: string,
@@ -44,12 +42,11 @@ export async function quantizeModel(
   progress: Progress = () => {},
   workshop: Workshop = plainWorkshop,
 ): Promise<QuantizedModel> {
-  const scheme = schemeOf(config.scheme);
-  const activationBits = requireInt(scheme, config);
+  const resolved = resolveTarget(config.target, config.scheme, config.group);
   const calibration = await workshop.remember('calibrate', () =>
     calibrateModel(path, data, config, progress),
   );
-  const { model, layers } = prepareModel(path, scheme.weight.bits === 2 ? 25 : 21);
+  const { model, layers } = prepareModel(path, resolved.opset);
   const original = new Set(model.graph.constants);
   const smoothing: LayerSmoothing[] = [];
   for (const [i, layer] of layers.entries()) {
@@ -62,14 +59,14 @@ export async function quantizeModel(
       model: path,
       layer,
       experts,
-      recipe: { config, group: groupOf(config), rotation },
+      recipe: { config, rotation },
     });
     if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
-    emitLayer(model, layer, groupedFfn(layer, weightsOf, rotatedForm(intForm(activationBits), rotation)));
+    emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation }));
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
   }
   model.graph.removeDeadCode();
-  annotate({ model, layers }, config, calibration);
+  annotate({ model, layers }, config, resolved, calibration);
   return { model, calibration, smoothing };
 }
 
@@ -87,41 +84,16 @@ function expertOrders(layer: MoeLayer, stats: LayerStats | null, smoothing: Laye
 function annotate(
   { model, layers }: PreparedModel,
   config: QuantizeConfig,
+  resolved: ResolvedTarget,
   calibration: Calibration | null,
 ): void {
-  const scheme = schemeOf(config.scheme);
   writeModelRecord(model, {
     version,
     // The number of threads does not change the result, so it must not change the file.
     recipe: { ...config, threads: 'auto' },
-    execution: {
-      target: 'int',
-      weights: scheme.weight.bits === 8 ? 'int8' : 'int4',
-      activations: `uint8 codes of ${scheme.activationBits} bits`,
-      executed: true,
-      provider: 'cpu',
-    },
+    execution: executionOf(resolved),
     layers: layers.map((layer, i) =>
       layerRecord(layer, calibration ? calibration.stats[i].experts.map(({ tokens }) => tokens) : null),
     ),
-  });
-}
-
-function requireInt(scheme: Scheme, { target }: QuantizeConfig): number {
-  if ((target === 'int' || target === 'auto') && scheme.activationBits !== null) return scheme.activationBits;
-  throw new Fault({
-    code: 'SCHEME_TARGET',
-    what: `scheme ${scheme.name} cannot be written as target ${target}`,
-    remedy: 'target int (or auto) takes w4a4, w3a4, w3a3, w2a4, w4a8, w8a8, ternary-a8 and ternary-a4',
-  });
-}
-
-function groupOf({ group }: QuantizeConfig): 'channel' {
-  if (group === 'auto' || group === 'channel') return 'channel';
-  throw new Fault({
-    code: 'GROUP_TARGET',
-    what: `target int cannot be written with group ${group}`,
-    why: 'MatMulInteger sums over the whole input before a scale applies',
-    remedy: 'use group channel',
   });
 }

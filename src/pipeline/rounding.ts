@@ -25,9 +25,13 @@ export function needsHessian({ scheme, rounding, ternary }: QuantizeConfig): boo
  * The rounding a config asks for. Without a Hessian (an expert that no calibration token reached, or data-free
  * conversion) compensation gives way to the best fit of the weights alone, and the result says so in its `method`.
  */
-export function roundingOf(scheme: Scheme, config: QuantizeConfig, group: number | 'channel'): Rounding {
+export function roundingOf(
+  scheme: Scheme,
+  config: QuantizeConfig,
+  groupSizeOf: (cols: number) => number,
+): Rounding {
   const round = scheme.weight.ternary ? ternaryRounding(config) : integerRounding(scheme.weight.bits, config);
-  return (weight, hessian) => round(weight, hessian, group === 'channel' ? weight.cols : group);
+  return (weight, hessian) => round(weight, hessian, groupSizeOf(weight.cols));
 }
 
 type GroupRounding = (weight: Matrix, hessian: Hessian | null, groupSize: number) => Promise<QuantizedTensor>;

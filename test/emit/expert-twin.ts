@@ -10,14 +10,14 @@ import { quantizeTernary } from '../../src/quantize/ternary.ts';
 import type { Matrix } from '../../src/tensor/matrix.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 
-/** An expert's weights rounded to nearest; `group` null for one scale per output channel. */
+/** An expert's weights rounded to nearest. */
 export function quantizeByRtn(
   expert: Expert,
   { weight: { bits, ternary } }: Scheme,
-  group: number | null = null,
+  groupSizeOf: (cols: number) => number,
 ): QuantizedExpert {
   const round = ({ weight, bias }: LinearWeights): QuantizedLinear => {
-    const groupSize = group ?? weight.cols;
+    const groupSize = groupSizeOf(weight.cols);
     const quantized = ternary
       ? quantizeTernary(weight, { groupSize })
       : quantizeRtn(weight, { bits, groupSize });

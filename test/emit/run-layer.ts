@@ -47,8 +47,6 @@ export function feedsOf(
     return feeds;
   }
   const weight = (t: number, e: number): number => routes[t].get(e) ?? 0;
-  const grid = (rows: number, cols: number, at: (r: number, c: number) => number): number[] =>
-    Array.from({ length: rows * cols }, (_, i) => at(Math.floor(i / cols), i % cols));
   if (routing === 'dense-first')
     feeds['weights'] = float(
       [experts, tokens],
@@ -61,6 +59,10 @@ export function feedsOf(
     feeds['weights'] = float([tokens, experts, 3], slots);
   }
   return feeds;
+}
+
+function grid(rows: number, cols: number, at: (row: number, col: number) => number): number[] {
+  return Array.from({ length: rows * cols }, (_, i) => at(Math.floor(i / cols), i % cols));
 }
 
 /** Runs a model once and gives its outputs as float32. */

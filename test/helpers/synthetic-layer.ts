@@ -56,15 +56,16 @@ export function syntheticLayer(spec: Partial<LayerSpec> = {}): {
   const graph = new Graph('test');
   const input = declared(graph.uniqueName('x'), full.dtype, ['tokens', full.hidden]);
   const { inputs, routing } = routingOf(graph, full);
+  const logits = inputs.at(-1)!;
   graph.inputs = [input, ...inputs];
   const output = builder(graph, '').op('Identity', [input], {}, { name: 'y' });
   output.info = { name: 'y', type: input.type! };
   graph.outputs = [output];
   const model = newModel(graph, { '': full.opset }, full.opset >= 25 ? 13 : 10, 'synthetic.onnx');
-  return { model, spec: full, layer: layerOf(full, { input, output, routing }) };
+  return { model, spec: full, layer: layerOf(full, { input, output, routing }, logits) };
 }
 
-function layerOf(spec: LayerSpec, boundary: NonNullable<MoeLayer['boundary']>): MoeLayer {
+function layerOf(spec: LayerSpec, boundary: NonNullable<MoeLayer['boundary']>, logits: Value): MoeLayer {
   const { hidden, intermediate, experts, k, routing, activation } = spec;
   return {
     id: 'L0',
@@ -76,8 +77,9 @@ function layerOf(spec: LayerSpec, boundary: NonNullable<MoeLayer['boundary']>): 
       scoring: 'softmax',
       renormalized: false,
       bias: false,
-      logits: boundary.routing.weights,
+      logits,
     },
+    gated: spec.gated,
     routers: 1,
     experts: Array.from({ length: experts }, (_, index) => expertOf(spec, index, boundary.output.producer!)),
     hidden,

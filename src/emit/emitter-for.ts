@@ -1,0 +1,61 @@
+import { Fault } from '../fault.ts';
+import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
+import type { ExpertEmitter } from './expert-emitter.ts';
+import type { LinearForm } from './grouped-ffn.ts';
+import { groupedFfn } from './grouped-ffn.ts';
+import { intForm } from './int-form.ts';
+import type { AccuracyLevel } from './nbits-form.ts';
+import { nbitsForm } from './nbits-form.ts';
+import { qdqForm } from './qdq-form.ts';
+import { qmoeLayer } from './qmoe-layer.ts';
+import type { QuantizedExpert } from './quantized-expert.ts';
+import type { ResolvedTarget } from './resolve-target.ts';
+import type { RotationBlocks } from './rotated-form.ts';
+import { noRotation, rotatedForm } from './rotated-form.ts';
+import { roundScales } from './round-scales.ts';
+
+export interface EmitterOptions {
+  layer: MoeLayer;
+  /** The quantized weights of an expert; called once per expert. */
+  weightsOf: (expert: Expert) => QuantizedExpert;
+  /** In front of the linears; the weights are rotated already. None by default. */
+  rotation?: RotationBlocks;
+  /** Of MatMulNBits; see there. */
+  accuracyLevel?: AccuracyLevel;
+}
+
+/**
+ * What writes the experts of a layer for a target and scheme.
+ * @throws Fault SCHEME_TARGET for a layer or rotation that a fused operator cannot express
+ */
+export function emitterFor(
+  { target, scheme: { activationBits } }: ResolvedTarget,
+  { layer, weightsOf, rotation = noRotation, accuracyLevel = 4 }: EmitterOptions,
+): ExpertEmitter {
+  const grouped = (form: LinearForm, weights = weightsOf): ExpertEmitter =>
+    groupedFfn(layer, weights, rotatedForm(form, rotation));
+  switch (target) {
+    case 'int':
+      return grouped(intForm(activationBits!));
+    case 'qdq':
+      return grouped(qdqForm(activationBits));
+    case 'nbits':
+      return grouped(nbitsForm({ activationBits, accuracyLevel, packed: false }));
+    case 'packed':
+      return grouped(nbitsForm({ activationBits, accuracyLevel, packed: true }), (expert) =>
+        roundScales(weightsOf(expert)),
+      );
+    default:
+      if (rotation.input !== null || rotation.hidden !== null) throw cannotRotate();
+      return qmoeLayer(layer, weightsOf);
+  }
+}
+
+function cannotRotate(): Fault {
+  return new Fault({
+    code: 'SCHEME_TARGET',
+    what: 'target qmoe cannot be written with a rotation',
+    why: 'the fused operator leaves no place for it between its linears',
+    remedy: 'use --set rotation.input=none --set rotation.down=none, or another target',
+  });
+}

@@ -1,0 +1,37 @@
+import type { ModelRecord } from '../moe/model-record.ts';
+import { storageOf } from './pack-codes.ts';
+import type { ResolvedTarget, Target } from './resolve-target.ts';
+
+/** What really happens in a written model on ONNX Runtime's CPU provider: executed in low precision, or emulated. */
+export function executionOf({ target, scheme }: ResolvedTarget): ModelRecord['execution'] {
+  const { bits, ternary } = scheme.weight;
+  const codes = ternary ? 'ternary codes' : `${bits}-bit codes`;
+  return {
+    target,
+    weights: weightsOf(target, storageOf({ bits }), codes),
+    activations: activationsOf(target, scheme.activationBits),
+    executed: target === 'int',
+    provider: 'cpu',
+  };
+}
+
+function weightsOf(target: Target, stored: string, codes: string): string {
+  switch (target) {
+    case 'int':
+      return `${stored}, ${codes}; multiplied as int8`;
+    case 'qdq':
+      return `${stored}, ${codes}; multiplied as float32`;
+    case 'packed':
+      return `${codes}, five to a byte; multiplied as 2-bit blocks`;
+    default:
+      return `${codes} in blocks`;
+  }
+}
+
+function activationsOf(target: Target, bits: number | null): string {
+  if (target === 'int') return `uint8 codes of ${bits} bits`;
+  const values = bits === null ? 'float32' : `float32 values of a ${bits}-bit grid (emulated)`;
+  return target === 'nbits' || target === 'packed'
+    ? `${values}, rounded to 8 bits per block by the operator`
+    : values;
+}

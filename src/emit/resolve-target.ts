@@ -1,0 +1,112 @@
+import { Fault } from '../fault.ts';
+import type { Scheme, SchemeName } from '../quantize/scheme.ts';
+import { schemeNames, schemeOf } from '../quantize/scheme.ts';
+
+export const targets = ['int', 'qdq', 'nbits', 'qmoe', 'packed'] as const;
+
+/** How experts are written (see the table of targets in the README). */
+export type Target = (typeof targets)[number];
+
+/** A combination that can be written. */
+export interface ResolvedTarget {
+  target: Target;
+  scheme: Scheme;
+  /** Weights per scale along a row of `cols` weights; `cols` for one scale per output channel. */
+  groupSizeOf: (cols: number) => number;
+  /** The operator set the form needs. */
+  opset: number;
+}
+
+/**
+ * Checks that a scheme can be written as a target and settles what was left to us: `auto` becomes the fastest form that
+ * is exact for the scheme on ONNX Runtime's CPU provider, group `auto` one scale per channel for integer arithmetic
+ * and elsewhere 128 weights, or the largest smaller block that divides the row.
+ * @throws Fault SCHEME_TARGET or GROUP_TARGET, naming what can be written
+ */
+export function resolveTarget(
+  requested: Target | 'auto',
+  name: SchemeName,
+  group: number | 'auto' | 'channel',
+): ResolvedTarget {
+  const scheme = schemeOf(name);
+  const target = requested === 'auto' ? fastest(scheme) : requested;
+  if (!canExpress(target, scheme)) throw inexpressible(target, scheme);
+  return {
+    target,
+    scheme,
+    groupSizeOf: groupSizes(target, group),
+    opset: scheme.weight.bits === 2 && (target === 'int' || target === 'qdq') ? 25 : 21,
+  };
+}
+
+/** Activations in integers: integer arithmetic. Otherwise blocks of packed weights on float activations. */
+function fastest({ activationBits }: Scheme): Target {
+  return activationBits === null ? 'nbits' : 'int';
+}
+
+function canExpress(target: Target, { weight, activationBits }: Scheme): boolean {
+  switch (target) {
+    case 'int':
+      return activationBits !== null;
+    case 'qdq':
+    case 'nbits':
+      return true;
+    case 'qmoe':
+      return activationBits === null;
+    default:
+      return weight.ternary;
+  }
+}
+
+const whyNot: Record<Target, string> = {
+  int: 'integer arithmetic needs activations in integers',
+  qdq: '',
+  nbits: '',
+  qmoe: 'the fused operator computes its activations in float',
+  packed: 'five codes to a byte is a storage for ternary weights',
+};
+
+function inexpressible(target: Target, scheme: Scheme): Fault {
+  const forScheme = targets.filter((candidate) => canExpress(candidate, scheme));
+  const forTarget = schemeNames.filter((candidate) => canExpress(target, schemeOf(candidate)));
+  return new Fault({
+    code: 'SCHEME_TARGET',
+    what: `scheme ${scheme.name} cannot be written as target ${target}`,
+    why: whyNot[target],
+    remedy: `write ${scheme.name} as ${forScheme.join(', ')} or auto; target ${target} takes ${forTarget.join(', ')}`,
+  });
+}
+
+function groupSizes(target: Target, group: number | 'auto' | 'channel'): (cols: number) => number {
+  if (group === 'channel' || (target === 'int' && group === 'auto')) return (cols) => cols;
+  if (group === 'auto') return blockThatFits;
+  if (target === 'int') {
+    throw groupFault(
+      target,
+      group,
+      'MatMulInteger sums over the whole input before a scale applies',
+      'channel',
+    );
+  }
+  const isBlock = group >= 16 && (target === 'qmoe' ? Number.isInteger(Math.log2(group)) : group % 16 === 0);
+  if (target !== 'qdq' && !isBlock) {
+    const sizes = target === 'qmoe' ? '16, 32, 64, 128, 256' : 'a multiple of 16';
+    throw groupFault(target, group, 'its operator computes in blocks', `${sizes}, or channel`);
+  }
+  return (cols) => Math.min(group, cols);
+}
+
+/** 128, or the largest block below it that divides the row; 128 with a shorter last block where none does. */
+function blockThatFits(cols: number): number {
+  if (cols <= 16) return cols;
+  return [128, 64, 32, 16].find((size) => cols % size === 0) ?? Math.min(128, cols);
+}
+
+function groupFault(target: Target, group: number, why: string, remedy: string): Fault {
+  return new Fault({
+    code: 'GROUP_TARGET',
+    what: `target ${target} cannot be written with group ${group}`,
+    why,
+    remedy: `use group ${remedy}`,
+  });
+}
