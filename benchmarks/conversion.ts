@@ -64,9 +64,9 @@ async function conversionSeconds(folder: string, matrices: number): Promise<numb
   const model = join(folder, 'layer.onnx');
   writeLayer(model, matrices / 3);
   const config = configSchema.parse({
-    scheme: "w4a8",
-    target: "int",
-    group: "channel",
+    scheme: 'w4a16',
+    target: 'nbits',
+    group: block,
     smoothing: { enabled: false },
     rounding: { method: 'rtn' },
   });
