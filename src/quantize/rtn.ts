@@ -50,9 +50,13 @@ function roundGroups(
     for (let from = r * cols; from < end; from += groupSize) {
       const to = Math.min(from + groupSize, end);
       const scale = scales[group++];
+      if (!clips) {
+        for (let i = from; i < to; i++) codes[i] = data[i] / scale + integerShift - integerShift;
+        continue;
+      }
       for (let i = from; i < to; i++) {
-        const steps = data[i] / scale;
-        codes[i] = (clips ? Math.max(-limit, Math.min(limit, steps)) : steps) + integerShift - integerShift;
+        const steps = Math.max(-limit, Math.min(limit, data[i] / scale));
+        codes[i] = steps + integerShift - integerShift;
       }
     }
   }
