@@ -10,7 +10,13 @@ import { splitByExpert } from './split-by-expert.ts';
  * loses additions where a token occurs twice. Slots are written once each and summed afterwards; without slots one
  * ScatterND per expert is used, in which every token occurs once.
  */
-export function addPairs(b: Builder, tokens: Value, results: Value, dispatch: Dispatch, experts: number): Value {
+export function addPairs(
+  b: Builder,
+  tokens: Value,
+  results: Value,
+  dispatch: Dispatch,
+  experts: number,
+): Value {
   const weighted = dispatch.inputWeights
     ? results
     : b.op('Mul', [results, dispatch.weights], {}, { name: 'weighted' });
@@ -19,7 +25,12 @@ export function addPairs(b: Builder, tokens: Value, results: Value, dispatch: Di
     : sumExperts(b, tokens, weighted, dispatch, experts);
 }
 
-function sumSlots(b: Builder, tokens: Value, weighted: Value, { positions, perToken }: NonNullable<Dispatch['slots']>): Value {
+function sumSlots(
+  b: Builder,
+  tokens: Value,
+  weighted: Value,
+  { positions, perToken }: NonNullable<Dispatch['slots']>,
+): Value {
   const shape = b.op('Shape', [tokens]);
   const zeros = b.op('ConstantOfShape', [b.op('Mul', [shape, b.ints([perToken, 1])])]);
   const at = b.op('Unsqueeze', [positions, b.ints([1])]);

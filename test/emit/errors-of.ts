@@ -31,6 +31,7 @@ export interface Trial {
   routes?: TokenRoute[];
   x?: Matrix;
   optimization?: SessionOptions['optimization'];
+  threads?: number;
 }
 
 /** Largest errors of a whole run: of any linear, of any activation, and of the sum over experts. */
@@ -59,6 +60,7 @@ export async function errorsOf(trial: Trial): Promise<Errors> {
   const x = trial.x ?? gaussian(routes.length, spec.hidden, 3);
   const run = await runOnce(model, feedsOf(spec, x, routes), {
     optimization: trial.optimization ?? 'all',
+    threads: trial.threads ?? 1,
   });
   const asMatrix = (name: string): Matrix => {
     const { dims, data } = run[name];

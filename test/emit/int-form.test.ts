@@ -25,6 +25,11 @@ describe('integer experts equal the fake-quantized reference', () => {
     await expect(errorsOf({ routes: randomRoutes(spec, 9, 5, [1, 3]) })).resolves.toSatisfy(within(1e-5));
   });
 
+  test('when two threads add up many experts per token', () =>
+    expect(
+      errorsOf({ threads: 2, tokens: 300, spec: { hidden: 128, intermediate: 8, experts: 8, k: 8 } }),
+    ).resolves.toSatisfy(within(1e-5)));
+
   test('for tokens of zeros', () =>
     expect(errorsOf({ tokens: 3, x: matrix(3, 48) })).resolves.toSatisfy(within(1e-5)));
 

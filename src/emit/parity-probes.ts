@@ -1,0 +1,100 @@
+import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
+import { dequantizeActivations, quantizeActivations } from '../quantize/activation.ts';
+import { dequantize } from '../quantize/dequantize.ts';
+import type { Matrix } from '../tensor/matrix.ts';
+import { matrix } from '../tensor/matrix.ts';
+import { applyActivation } from './apply-activation.ts';
+import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
+import type { ResolvedTarget } from './resolve-target.ts';
+import { roundScales } from './round-scales.ts';
+
+/** What one expert must compute on the probe inputs, [probes, out] each. */
+export interface ExpertProbe {
+  id: string;
+  gate: Matrix | null;
+  up: Matrix;
+  down: Matrix;
+  /** Of the whole expert, with activations in float: for targets whose linears cannot be seen apart. */
+  whole: Matrix;
+}
+
+/** The probes of a layer, filled while its weights are written. */
+export interface LayerProbes {
+  layer: MoeLayer;
+  resolved: ResolvedTarget;
+  experts: ExpertProbe[];
+}
+
+/**
+ * Wraps the weights of a layer on their way to the emitter, and notes what each linear must compute on a few inputs by
+ * the reference dequantization, with sums in float64.
+ */
+export function probeWeights(
+  layer: MoeLayer,
+  resolved: ResolvedTarget,
+  weightsOf: (expert: Expert) => QuantizedExpert,
+): { weightsOf: (expert: Expert) => QuantizedExpert; probes: LayerProbes } {
+  const probes: LayerProbes = { layer, resolved, experts: [] };
+  return {
+    probes,
+    weightsOf(expert) {
+      const weights = weightsOf(expert);
+      probes.experts.push(probeOf(expert.id, layer, resolved, weights));
+      return weights;
+    },
+  };
+}
+
+function probeOf(
+  id: string,
+  { hidden, intermediate, activation }: MoeLayer,
+  { target, scheme }: ResolvedTarget,
+  weights: QuantizedExpert,
+): ExpertProbe {
+  const { gate, up, down } = target === 'packed' ? roundScales(weights) : weights;
+  const [x, h] = [probeInput(hidden), probeInput(intermediate)];
+  const bits = scheme.activationBits;
+  const first = { gate: gate && referenceLinear(gate, x, bits), up: referenceLinear(up, x, bits) };
+  const middle = applyActivation(activation, first.gate, first.up);
+  return {
+    id,
+    ...first,
+    down: referenceLinear(down, h, bits),
+    whole: referenceLinear(down, middle, null),
+  };
+}
+
+/** Rows of a probe input. */
+export const probeRows = 4;
+
+/** [probeRows, width]: two tokens of mixed values, one with a single outlier, one of zeros. The same at every call. */
+export function probeInput(width: number): Matrix {
+  const input = matrix(probeRows, width);
+  for (let c = 0; c < width; c++) {
+    input.data[c] = Math.sin(c * 12.9898 + 1) * 2;
+    input.data[width + c] = Math.sin(c * 78.233 + 2) / (1 + (c % 7));
+    input.data[2 * width + c] = Math.cos(c * 3.7) / 8;
+  }
+  input.data[2 * width + Math.floor(width / 2)] = 6;
+  return input;
+}
+
+/** x·Wᵀ + bias with W dequantized and x on its grid (if `activationBits` are given). */
+function referenceLinear(
+  { weight, bias }: QuantizedLinear,
+  x: Matrix,
+  activationBits: number | null,
+): Matrix {
+  const { data: input } =
+    activationBits === null ? x : dequantizeActivations(quantizeActivations(x, { bits: activationBits }));
+  const { rows, cols, data: w } = dequantize(weight);
+  const result = matrix(x.rows, rows);
+  for (let t = 0; t < x.rows; t++) {
+    for (let r = 0; r < rows; r++) {
+      let sum = bias?.[r] ?? 0;
+      for (let c = 0; c < cols; c++) sum += input[t * cols + c] * w[r * cols + c];
+      result.data[t * rows + r] = sum;
+    }
+  }
+  return result;
+}

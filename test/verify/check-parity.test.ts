@@ -1,0 +1,89 @@
+import { describe, expect, test } from 'vitest';
+import { checkParity } from '../../src/verify/check-parity.ts';
+import { emitLayer } from '../../src/emit/emit-layer.ts';
+import { emitterFor } from '../../src/emit/emitter-for.ts';
+import type { LayerProbes } from '../../src/emit/parity-probes.ts';
+import { probeWeights } from '../../src/emit/parity-probes.ts';
+import type { Target } from '../../src/emit/resolve-target.ts';
+import { resolveTarget } from '../../src/emit/resolve-target.ts';
+import type { Model } from '../../src/onnx/model.ts';
+import { decodeModel } from '../../src/onnx/open-model.ts';
+import { raiseOpset } from '../../src/onnx/raise-opset.ts';
+import { encodeModel } from '../../src/onnx/save-model.ts';
+import { makeTensor } from '../../src/onnx/tensor.ts';
+import type { SchemeName } from '../../src/quantize/scheme.ts';
+import type { LayerSpec } from '../helpers/synthetic-layer.ts';
+import { silu, syntheticLayer } from '../helpers/synthetic-layer.ts';
+import { quantizeByRtn } from '../emit/expert-twin.ts';
+
+/** A written layer, read back, with the probes taken on the way. */
+function written(target: Target, scheme: SchemeName, spec: Partial<LayerSpec> = {}): [Model, LayerProbes] {
+  const { model, layer } = syntheticLayer({ hidden: 64, intermediate: 32, ...spec });
+  const resolved = resolveTarget(target, scheme, 'auto');
+  const { weightsOf, probes } = probeWeights(layer, resolved, (expert) =>
+    quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf),
+  );
+  raiseOpset(model, resolved.opset);
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf }));
+  model.graph.removeDeadCode();
+  return [decodeModel(encodeModel(model), 'written.onnx'), probes];
+}
+
+const pairs = [
+  ['int', 'w4a4'],
+  ['int', 'ternary-a8'],
+  ['qdq', 'w4a4'],
+  ['qdq', 'ternary'],
+  ['nbits', 'w4a16'],
+  ['nbits', 'w8a8'],
+  ['nbits', 'w2a4'],
+  ['packed', 'ternary'],
+  ['packed', 'ternary-a4'],
+  ['qmoe', 'w4a16'],
+  ['qmoe', 'ternary'],
+] as const;
+
+describe('a written layer has parity', () => {
+  test.each(pairs)('as %s %s', async (target, scheme) => {
+    const [model, probes] = written(target, scheme);
+    const before = encodeModel(model);
+    await expect(checkParity(model, [probes])).resolves.toBeUndefined();
+    expect(encodeModel(model)).toEqual(before);
+  });
+
+  test.each([
+    ['ungated gelu', { gated: false, activation: { ...silu, name: 'gelu' } }],
+    ['biases', { bias: true }],
+    ['routing weights on the input', { appliesTo: 'input' }],
+  ] satisfies [string, Partial<LayerSpec>][])('with %s', async (_name, spec) => {
+    const [model, probes] = written('int', 'w4a4', spec);
+    await expect(checkParity(model, [probes])).resolves.toBeUndefined();
+  });
+});
+
+describe('a damaged weight fails parity', () => {
+  test.each(pairs)('as %s %s', async (target, scheme) => {
+    const [model, probes] = written(target, scheme);
+    const damaged = [...model.graph.constants].find(({ name }) => /\/down\/(weight|packed)$/.test(name))!;
+    const { dtype, shape } = damaged.tensor!.source;
+    const bytes = Uint8Array.from(damaged.tensor!.source.read());
+    // A whole row of another expert's sign.
+    for (let i = 0; i < bytes.length / 8; i++)
+      bytes[i] = target === 'packed' ? 242 - bytes[i] : bytes[i] ^ 0x55;
+    damaged.tensor = makeTensor(damaged.name, dtype, shape, bytes);
+    await expect(checkParity(model, [probes])).rejects.toMatchObject({
+      code: 'PARITY',
+      where: expect.stringMatching(/layer L0, expert L0\.E0, .*down/) as string,
+    });
+  });
+
+  test('and so does a damaged scale', async () => {
+    const [model, probes] = written('int', 'w4a4');
+    const scales = [...model.graph.constants].find(({ name }) => name === 'moeq/L0/gate/scales')!;
+    const { dtype, shape } = scales.tensor!.source;
+    const values = new Float32Array(scales.tensor!.source.read().slice().buffer);
+    values[3] *= 1.01;
+    scales.tensor = makeTensor(scales.name, dtype, shape, new Uint8Array(values.buffer));
+    await expect(checkParity(model, [probes])).rejects.toMatchObject({ code: 'PARITY' });
+  });
+});
