@@ -39,6 +39,16 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     return { node, reason: `it has ${router.experts} columns for ${count} experts` };
   if (router.topK === null && count < router.experts)
     return { node, reason: `nothing is selected, yet ${router.experts} columns weigh ${count} branches` };
+  const own = new Set(
+    bank.branches
+      .flatMap(({ down, up, gate }) => [down, ...up.linears, ...(gate?.linears ?? [])])
+      .map((each) => each.node),
+  );
+  if ([...own].some((each) => descends(candidate.linear.input, each)))
+    return {
+      node,
+      reason: 'it reads what the branches compute: a fusion of features, not a choice among experts',
+    };
   const isSingle = bank.experts[0].down === null;
   if (isSingle && router.topK === null && (count !== router.experts || count < 3))
     return { node, reason: 'what it weighs are single linears, too few to be experts' };
@@ -60,8 +70,11 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   if (bank.problem) reasons.push(bank.problem);
   else if (bank.activation.name === 'unknown')
     reasons.push('the function between the first linears and the last is not a known activation');
+  if (bank.isHitList && complete)
+    warnings.push('the file runs only for inputs that reach all of its experts');
   const boundary = boundaryOf(evidence, router);
   if (typeof boundary === 'string') reasons.push(boundary);
+  if (typeof boundary === 'string' && boundary.includes('wrong results')) warnings.push(boundary);
   const form = dispatchForm(evidence, router);
   const layer: MoeLayer = {
     id: '',
