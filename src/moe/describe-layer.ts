@@ -60,9 +60,7 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const warnings = [...bank.warnings];
   if (!complete) {
     reasons.push(`the file holds ${count + simple.length} of ${router.experts} experts`);
-    warnings.push(
-      `the file holds ${count + simple.length} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`,
-    );
+    warnings.push(lossWarning(bank, count + simple.length, router.experts));
   }
   if (linears.some(({ isSwapped }) => isSwapped))
     reasons.push('the shapes of its weights do not fit: ONNX Runtime refuses such a file');
@@ -95,6 +93,12 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     warnings,
   };
   return { position: facts.position.get(candidate.linear.node)!, layer };
+}
+
+function lossWarning({ isStacked }: ExpertBank, held: number, columns: number): string {
+  return isStacked
+    ? `its router has ${columns} columns for ${held} experts: what the others do was not understood`
+    : `the file holds ${held} of the ${columns} experts its router chooses from: it computes wrong results for inputs that need the others`;
 }
 
 /** Linears of the layer that may read its input: router, first linears of the experts, shared experts. */

@@ -58,7 +58,7 @@ export function expertBank(
   const inner = new Set(routed.flatMap(({ origins }) => origins));
   const downs = routed.filter((linear) => linear.origins.length > 0 && !inner.has(linear));
   const beyond = linears.filter((linear) => linear.isBeyond && linear.isRouted);
-  if (downs.length === 0 && beyond.length >= routed.length)
+  if (downs.length === 0 && beyond.length >= routed.length * stackSize(routed[0]))
     return failure('the way from its first linears to the next ones was not understood', routed[0]);
   if (downs.length === 0) return singleLinears(routed, region, columns);
   const branches = downs.map((down) => readBranch(down, facts));
