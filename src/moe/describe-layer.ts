@@ -4,6 +4,7 @@ import type { RouterCandidate } from './anchor.ts';
 import { boundaryOf } from './boundary.ts';
 import { dispatchForm } from './dispatch-form.ts';
 import type { ExpertBank } from './expert-bank.ts';
+import { isQuantized } from './expert-bank.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
 import type { Expert, MoeLayer, Rejection } from './moe-layer.ts';
@@ -127,7 +128,8 @@ function descends(value: Value, source: Node): boolean {
 }
 
 /** Experts in the order of the router's columns; in the order of the file where their columns are not known. */
-function numberExperts({ experts }: ExpertBank, simple: readonly Expert[]): Expert[] {
+function numberExperts({ experts, branches }: ExpertBank, simple: readonly Expert[]): Expert[] {
+  const hidden = isQuantized(branches) ? { gate: null, up: null, down: null } : {};
   return experts
     .map(({ key, gate, up, down }, position): Expert => ({
       id: '',
@@ -136,6 +138,7 @@ function numberExperts({ experts }: ExpertBank, simple: readonly Expert[]): Expe
       gate,
       up,
       down,
+      ...hidden,
     }))
     .concat(simple)
     .toSorted((a, b) => a.index - b.index);

@@ -103,7 +103,7 @@ function assemble(branches: Branch[], region: Region, facts: GraphFacts | null, 
   const common = {
     activation: first.activation,
     hidden: inner.in,
-    problem: bankProblem(first, isDeep),
+    problem: bankProblem(branches, isDeep),
     intermediate: first.down.in,
     branches,
     meetings,
@@ -148,11 +148,20 @@ function innermost(branches: readonly Branch[]): { inner: RegionLinear; isDeep: 
   }
 }
 
-function bankProblem({ down, up }: Branch, isDeep: boolean): string {
+function bankProblem(branches: readonly Branch[], isDeep: boolean): string {
+  const [{ down, up }] = branches;
+  if (isQuantized(branches)) return 'its experts are quantized already';
   if (isDeep) return 'its experts have more than two linears in a row';
   if (down.node.opType.endsWith('Conv')) return 'its experts are convolutions';
   if (down !== up.linears[0] && down.fused) return `the outputs of its experts pass a fused ${down.fused}`;
   return '';
+}
+
+/** Whether weights come through DequantizeLinear or in a packed operator. */
+export function isQuantized(branches: readonly Branch[]): boolean {
+  return branches.some(({ down, up, gate }) =>
+    [down, ...up.linears, ...(gate?.linears ?? [])].some(({ view }) => view.quantized),
+  );
 }
 
 function shapeKey({ down, gate, up, activation }: Branch): string {
