@@ -74,8 +74,9 @@ function blocksOf({ rows, cols, bits, groupSize, codes, scales, zeroPoints }: Qu
     scales: new Float32Array(rows * perRow),
   };
   for (let r = 0; r < rows; r++) {
-    const at = r * perRow * size;
-    for (let c = 0; c < cols; c++) blocks.codes[at + c] = codes[r * cols + c] + zero;
+    const row = blocks.codes.subarray(r * perRow * size);
+    const signed = codes.subarray(r * cols, (r + 1) * cols);
+    for (let c = 0; c < cols; c++) row[c] = signed[c] + zero;
     for (let i = 0; i < perRow; i++)
       blocks.scales[r * perRow + i] = scales[r * groups + Math.floor((i * size) / groupSize)];
   }

@@ -1,11 +1,13 @@
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import { dequantizeActivations, quantizeActivations } from '../quantize/activation.ts';
 import { dequantize } from '../quantize/dequantize.ts';
+import { rotateRows } from '../quantize/hadamard.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
 import { applyActivation } from './apply-activation.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
+import type { RotationBlocks } from './rotated-form.ts';
 import { roundScales } from './round-scales.ts';
 
 /** What one expert must compute on the probe inputs, [probes, out] each. */
@@ -22,6 +24,7 @@ export interface ExpertProbe {
 export interface LayerProbes {
   layer: MoeLayer;
   resolved: ResolvedTarget;
+  rotation: RotationBlocks;
   experts: ExpertProbe[];
 }
 
@@ -32,14 +35,15 @@ export interface LayerProbes {
 export function probeWeights(
   layer: MoeLayer,
   resolved: ResolvedTarget,
+  rotation: RotationBlocks,
   weightsOf: (expert: Expert) => QuantizedExpert,
 ): { weightsOf: (expert: Expert) => QuantizedExpert; probes: LayerProbes } {
-  const probes: LayerProbes = { layer, resolved, experts: [] };
+  const probes: LayerProbes = { layer, resolved, rotation, experts: [] };
   return {
     probes,
     weightsOf(expert) {
       const weights = weightsOf(expert);
-      probes.experts.push(probeOf(expert.id, layer, resolved, weights));
+      probes.experts.push(probeOf(expert.id, probes, weights));
       return weights;
     },
   };
@@ -47,12 +51,14 @@ export function probeWeights(
 
 function probeOf(
   id: string,
-  { hidden, intermediate, activation }: MoeLayer,
-  { target, scheme }: ResolvedTarget,
+  { layer, resolved, rotation }: LayerProbes,
   weights: QuantizedExpert,
 ): ExpertProbe {
+  const { hidden, intermediate, activation } = layer;
+  const { target, scheme } = resolved;
   const { gate, up, down } = target === 'packed' ? roundScales(weights) : weights;
-  const [x, h] = [probeInput(hidden), probeInput(intermediate)];
+  const x = rotated(probeInput(hidden), rotation.input);
+  const h = rotated(probeInput(intermediate), rotation.hidden);
   const bits = scheme.activationBits;
   const first = { gate: gate && referenceLinear(gate, x, bits), up: referenceLinear(up, x, bits) };
   const middle = target === 'qmoe' ? applyActivation(activation, first.gate, first.up) : null;
@@ -62,6 +68,10 @@ function probeOf(
     down: referenceLinear(down, h, bits),
     whole: middle && referenceLinear(down, middle, null),
   };
+}
+
+function rotated(x: Matrix, block: number | null): Matrix {
+  return block === null ? x : rotateRows(x, block);
 }
 
 /** Rows of a probe input. */

@@ -18,6 +18,7 @@ export interface ArtefactStore {
   /** The value, or undefined where there is none or the file is damaged, which is then removed. */
   read(key: string): unknown;
   write(key: string, value: unknown): void;
+  remove(key: string): void;
 }
 
 const checksumBytes = 32;
@@ -33,9 +34,10 @@ export function openStore(folder: string): ArtefactStore {
       const payload = bytes.subarray(checksumBytes);
       const expected = bytes.subarray(0, checksumBytes).toString('hex');
       if (hash('sha256', payload) === expected) return deserialize(payload);
-      rmSync(pathOf(key), { force: true });
+      this.remove(key);
       return undefined;
     },
+    remove: (key) => rmSync(pathOf(key), { force: true }),
     write(key, value) {
       const payload = serialize(value);
       writeWhole(pathOf(key), [createHash('sha256').update(payload).digest(), payload]);

@@ -9,8 +9,8 @@ export interface Estimate {
   seconds: number;
 }
 
-/** Weights rounded per second and core; measured on 1024 x 1024 matrices on a 3 GHz server core. */
-const weightsPerSecond = { rtn: 120e6, clip: 4e6, gptq: 1.5e6, ternary: 3e6 };
+/** Weights rounded per second and core; measured on 1024 x 1024 matrices on a server core. */
+const weightsPerSecond = { rtn: 130e6, clip: 2e6, gptq: 0.5e6, ternary: 6e6 };
 /** Bytes a conversion copies per second, reading, packing and writing. */
 const bytesPerSecond = 300e6;
 /** Floating-point operations per second of a model's run. */

@@ -72,7 +72,7 @@ async function convertInto(
       if (Atomics.load(stop, 0) !== 0) throw interrupted(name);
     },
   });
-  const progress = (event: ProgressEvent): void => parentPort?.postMessage({ job: name, ...event });
+  const progress = (event: ProgressEvent): void => parentPort?.postMessage({ job: name, ...event }, []);
   try {
     const config = { ...job.config, threads };
     const result = await convert(

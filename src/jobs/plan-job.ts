@@ -69,7 +69,7 @@ async function ingredientsOf({ config }: BatchJob, { model }: PreparedModel): Pr
   const { threads: _threads, gates: _gates, verify, output: _output, data, calibration, ...recipe } = config;
   const { pool } = calibration.balance;
   const [records, topUp, measured] = await Promise.all(
-    [data, pool, verify.data].map((path) => (path === null ? null : dataIdentity(path))),
+    [data, pool, verify.data].map((path) => (path === null ? Promise.resolve(null) : dataIdentity(path))),
   );
   return {
     version,

@@ -4,6 +4,7 @@ import { prepareModel } from '../moe/prepare-model.ts';
 import type { ExpertOrder, Recipe } from '../pipeline/quantize-expert.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
 import { openStore } from './artefact-store.ts';
+import { writeExpert } from './expert-artefact.ts';
 import { errorRecord } from './error-record.ts';
 
 /** One expert for a thread: where its weights are, what to do with them, and the key to keep the result under. */
@@ -25,7 +26,7 @@ export default async function quantizeTask(task: QuantizeTask): Promise<FaultRec
   try {
     if (prepared?.path !== path) prepared = { path, ...prepareModel(path) };
     const layer = prepared.layers.find(({ id }) => id === layerId)!;
-    openStore(artefacts).write(key, await quantizeOrder(layer, order, recipe));
+    writeExpert(openStore(artefacts), key, await quantizeOrder(layer, order, recipe));
     return null;
   } catch (error) {
     return errorRecord(error, `${path}, ${order.id}`);

@@ -1,7 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { extname } from 'node:path';
 import { Piscina } from 'piscina';
-import type { QuantizedExpert } from '../emit/quantized-expert.ts';
 import type { FaultRecord } from '../fault.ts';
 import { Fault } from '../fault.ts';
 import { makeTensor } from '../onnx/tensor.ts';
@@ -11,6 +10,7 @@ import type { ExpertOrder } from '../pipeline/quantize-expert.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
 import type { LayerOrder, Workshop } from '../pipeline/workshop.ts';
 import { openStore } from './artefact-store.ts';
+import { readExpertArtefact, writeExpert } from './expert-artefact.ts';
 import { memoryBudget } from './memory-budget.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
 import type { QuantizeTask } from './quantize-worker.ts';
@@ -33,19 +33,24 @@ export interface StoredWorkshop extends Workshop {
   close(): Promise<void>;
 }
 
+/** Seconds of rounding from which threads are worth starting: each loads the program anew. */
+const parallelFrom = 0.25;
+
 export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
   const { plan, artefacts, spool, threads, memory, checkpoint } = options;
   const store = openStore(artefacts);
   const items = new Map(plan.items.map((item) => [item.id, item]));
   const budget = memoryBudget(memory);
-  const pool = threads > 1 ? expertPool(threads) : null;
+  const seconds = plan.items.reduce((sum, item) => sum + (item.kind === 'quantize' ? item.seconds : 0), 0);
+  const isParallel = threads > 1 && seconds > parallelFrom;
+  let pool: Piscina | null = null;
 
   async function quantize(order: ExpertOrder, { key, memory }: WorkItem, whole: LayerOrder): Promise<void> {
     const { model, layer, recipe } = whole;
     const release = await budget.reserve(memory);
     try {
       checkpoint();
-      if (!pool) return store.write(key, await quantizeOrder(layer, order, recipe));
+      if (!pool) return writeExpert(store, key, await quantizeOrder(layer, order, recipe));
       const task: QuantizeTask = { model, layer: layer.id, order, recipe, artefacts, key };
       const fault = (await pool.run(task)) as FaultRecord | null;
       if (fault) throw Fault.fromRecord(fault);
@@ -69,11 +74,9 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
       const missing = whole.experts
         .map((order) => ({ order, item: items.get(`quantize:${order.id}`)! }))
         .filter(({ item }) => !store.has(item.key));
-      await inLanes(missing, threads, ({ order, item }) => quantize(order, item, whole));
-      return ({ id }) => {
-        const { key } = items.get(`quantize:${id}`)!;
-        return (store.read(key) as QuantizedExpert | undefined) ?? damaged(artefacts, id);
-      };
+      if (missing.length > 0 && isParallel) pool ??= expertPool(threads);
+      await inLanes(missing, pool ? threads : 1, ({ order, item }) => quantize(order, item, whole));
+      return ({ id }) => readExpertArtefact(store, items.get(`quantize:${id}`)!.key, id);
     },
     settle: settler(spool),
     close: async () => pool?.destroy(),
@@ -135,13 +138,4 @@ function settler(spool: string): Workshop['settle'] {
 function writeAll(file: number, bytes: Uint8Array, at: number): void {
   for (let done = 0; done < bytes.length;)
     done += writeSync(file, bytes, done, bytes.length - done, at + done);
-}
-
-function damaged(folder: string, id: string): never {
-  throw new Fault({
-    code: 'ARTEFACT_DAMAGED',
-    what: `the result of expert ${id} was lost before it could be written`,
-    where: folder,
-    remedy: 'run again with --resume: what is missing is made anew',
-  });
 }

@@ -8,6 +8,7 @@ import { aliasRoot, isShapeInput, layoutOps } from './operators.ts';
 import type { Region } from './region.ts';
 import { fromInput, fromRouter } from './region.ts';
 import { indexSource, weightSource } from './routing-source.ts';
+import { equationOf } from './einsum.ts';
 import { isConstant, isZero, numbersOf } from './constant.ts';
 
 /**
@@ -15,7 +16,7 @@ import { isConstant, isZero, numbersOf } from './constant.ts';
  * otherwise the result is the reason why not.
  */
 export function boundaryOf(evidence: Evidence, router: Router): Boundary | string {
-  const combined = combination(evidence);
+  const combined = combination(evidence, router.topK);
   if (typeof combined === 'string') return combined;
   const source = tokenSource(evidence);
   if (typeof source === 'string') return source;
@@ -187,9 +188,11 @@ function readRouting(
 
 /** True for a combine einsum such as `tec,ecd->td`: weights and outputs share an axis of experts and one of slots. */
 function sumsExpertsAndSlots(node: Node): boolean {
-  const [inputs, output = ''] = (node.string('equation') ?? '').replaceAll(' ', '').split('->');
-  const [first, second = ''] = inputs.split(',');
-  return [...first].filter((label) => second.includes(label) && !output.includes(label)).length === 2;
+  const {
+    operands: [first, second = []],
+    output,
+  } = equationOf(node) ?? { operands: [[]], output: [] };
+  return first.filter((label) => second.includes(label) && !output.includes(label)).length === 2;
 }
 
 function topK(indices: Value, weights: Value, router: Router, { facts }: Evidence): Routing | string {

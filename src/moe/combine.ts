@@ -30,6 +30,8 @@ interface Step {
   weighing: Weighing | null;
   selection: Node | null;
   sum: Node | null;
+  /** Puts rows into a table without adding to what is there. */
+  overwrite: { node: Node; data: Value } | null;
   /** True where outputs of several experts come together, or rows are put back in their places. */
   isJoin: boolean;
 }
@@ -39,7 +41,7 @@ interface Step {
  * they have become one value. Only operators that are linear in the experts' outputs are passed; a string tells which
  * one was not.
  */
-export function combination(evidence: Evidence): Combination | string {
+export function combination(evidence: Evidence, topK: number | null): Combination | string {
   const downs = evidence.bank.branches.map(({ down }) => down);
   const context = {
     ...evidence,
@@ -53,8 +55,12 @@ export function combination(evidence: Evidence): Combination | string {
   const output = last < 0 ? downs[0].output : first[last].value;
   const lost = walks.findIndex((steps) => steps.length > 0 && !steps.some(({ value }) => value === output));
   if (lost > 0 || (downs.length > 1 && last < 0))
-    return `the output of ${downs[Math.max(lost, 0)].node.name} does not reach the sum of the others`;
+    return lostMessage(downs[Math.max(lost, 0)], walks[Math.max(lost, 0)]);
   const until = first.slice(0, last + 1);
+  for (const steps of walks) {
+    const problem = overwriteProblem(steps, evidence, topK);
+    if (problem) return problem;
+  }
   return {
     output,
     weights: walks.map((steps) =>
@@ -65,6 +71,13 @@ export function combination(evidence: Evidence): Combination | string {
     selections: until.flatMap(({ selection }) => selection ?? []),
     sums: until.flatMap(({ sum }) => sum ?? []),
   };
+}
+
+/** Says where the way of an expert's output ended before it met the others. */
+function lostMessage(down: RegionLinear, steps: readonly Step[]): string {
+  const end = steps.at(-1)?.value ?? down.output;
+  const stop = end.uses.map(({ node }) => node.name || node.opType).join(' and ') || 'an output of the graph';
+  return `the output of ${down.node.name} is not added to that of the other experts: ${stop} stands between`;
 }
 
 interface Context extends Evidence {
@@ -122,7 +135,14 @@ function nextStep(value: Value, context: Context): Step | null {
   const bits = (input: Value | null): number => (input && colour.get(input)) ?? 0;
   const rest = node.inputs.filter((_, at) => at !== index);
   const isRouting = (input: Value | null): input is Value => input !== null && bits(input) === fromRouter;
-  const plain: Step = { value: output, weighing: null, selection: null, sum: null, isJoin: false };
+  const plain: Step = {
+    value: output,
+    weighing: null,
+    selection: null,
+    sum: null,
+    overwrite: null,
+    isJoin: false,
+  };
   if (layoutOps.has(node.opType) && index === 0) return plain;
   if (node === context.bank.joinedBias) return plain;
   switch (node.opType) {
@@ -146,7 +166,7 @@ function nextStep(value: Value, context: Context): Step | null {
     case 'ScatterND':
     case 'ScatterElements':
       return rest.every((input) => isPart(input, context) || isRouting(input) || isIndex(input, context))
-        ? { ...plain, isJoin: true }
+        ? { ...plain, isJoin: true, overwrite: overwriteOf(node, index) }
         : null;
     case 'Gather':
     case 'GatherND':
@@ -159,6 +179,24 @@ function nextStep(value: Value, context: Context): Step | null {
     default:
       return null;
   }
+}
+
+function overwriteOf(node: Node, index: number): Step['overwrite'] {
+  const isAdding = node.string('reduction') === 'add' || index !== 2;
+  return isAdding ? null : { node, data: node.inputs[0]! };
+}
+
+/**
+ * A scatter that overwrites is a sum only while no row comes twice: where each token visits one expert, or where the rows
+ * of one expert go into zeros.
+ */
+function overwriteProblem(steps: readonly Step[], { bank }: Evidence, topK: number | null): string | null {
+  const at = steps.findIndex(({ overwrite }) => overwrite);
+  const found = steps[at]?.overwrite;
+  if (!found || topK === 1) return null;
+  const isOneExpert = bank.branches.length > 1 && !steps.slice(0, at).some(({ isJoin }) => isJoin);
+  if (isOneExpert && isZero(found.data)) return null;
+  return `${found.node.name} overwrites what other experts of a token gave`;
 }
 
 /** A slice that serves only to read a shape, as exporters write it for index_add. */

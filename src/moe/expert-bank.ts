@@ -149,9 +149,15 @@ function bankProblem({ down, up }: Branch, isDeep: boolean): string {
 }
 
 function shapeKey({ down, gate, up, activation }: Branch): string {
-  const leaf = (each: Leaf | null): string =>
-    each ? `${each.linears[0].in}-${each.linears[0].out}/${each.rows.start}/${each.rows.step}` : '';
-  return [down.in, down.out, leaf(gate), leaf(up), JSON.stringify(activation), stackSize(down)].join(' ');
+  return [down.in, down.out, leafKey(gate), leafKey(up), JSON.stringify(activation), stackSize(down)].join(
+    ' ',
+  );
+}
+
+function leafKey(leaf: Leaf | null): string {
+  if (!leaf) return '';
+  const [linear] = leaf.linears;
+  return [linear.in, linear.out, leaf.rows.start, leaf.rows.step].join('/');
 }
 
 function stacksAgree({ gate, up }: Branch, size: number): boolean {

@@ -3,7 +3,7 @@ import type { Value } from '../onnx/value.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import { linearSources } from './anchor.ts';
 import type { RowPart } from './linear-node.ts';
-import { linearRecord } from './linear-node.ts';
+import { linearRecord, maxStack } from './linear-node.ts';
 import type { Activation, Expert, Linear, MoeLayer, Router, Routing, Scoring } from './moe-layer.ts';
 import { normOf } from './norm.ts';
 import { aliasRoot } from './operators.ts';
@@ -38,7 +38,8 @@ function fusedLayer(node: Node, facts: GraphFacts): MoeLayer | null {
   const fc1 = facts.shapes.shapeOf(node.inputs[slots.fc1]);
   const fc2 = facts.shapes.shapeOf(node.inputs[slots.fc2]);
   const [output] = node.outputs;
-  if (!input || !probabilities || !output || fc1?.length !== 3 || fc2?.length !== 3) return null;
+  if (!input || !probabilities || !output || fc1?.length !== 3 || fc2?.length !== 3 || fc1[0]! > maxStack)
+    return null;
   const pack = isPacked ? 8 / (node.int('expert_weight_bits') ?? 4) : 1;
   const isSwiglu =
     node.string('activation_type') === 'swiglu' ||

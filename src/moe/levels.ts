@@ -1,4 +1,3 @@
-import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { LinearNode } from './linear-node.ts';
@@ -25,6 +24,8 @@ export const innerNorms = [
   'BatchNormalization',
 ];
 const passing = new Set([...elementwiseOps, ...layoutOps, ...selecting, ...innerNorms]);
+const linearOps = ['MatMul', 'Gemm', 'FusedMatMul', 'FusedGemm', 'Einsum', 'Conv', 'FusedConv'];
+const transparent = new Set([...passing, ...linearOps]);
 const meetingOps = new Set([
   ...selecting,
   'Mul',
@@ -40,91 +41,77 @@ const meetingOps = new Set([
 
 /** Linears of a region, apart from its routers, in topological order. */
 export function regionLinears(region: Region, facts: GraphFacts): RegionLinear[] {
-  const byNode = new Map<Node, RegionLinear>();
-  const sources = sourceFinder(region, byNode);
-  const meets = meetingFinder(region);
-  for (const node of region.nodes) {
-    const linear = region.routers.has(node) ? null : facts.linearOf(node);
-    if (!linear || !((region.colour.get(linear.input) ?? 0) & fromInput)) continue;
-    const { nearest, hasHidden } = sources(linear.input);
-    const origins = [...nearest];
-    const isBeyond = (origins.length === 0 && hasHidden) || origins.some((origin) => origin.isBeyond);
-    byNode.set(node, { ...linear, origins, isBeyond, isRouted: false });
-  }
-  for (const linear of byNode.values()) linear.isRouted = isChosen(linear, region) || meets(linear.output);
-  return [...byNode.values()];
+  const linears = linearsInOrder(region, facts);
+  const meeting = meetingValues(region);
+  for (const linear of linears) linear.isRouted = isChosen(linear, region) || meeting.has(linear.output);
+  return linears;
 }
 
 function isChosen({ input, view }: RegionLinear, { colour }: Region): boolean {
-  return Boolean(
-    ((colour.get(input) ?? 0) | (view.selector ? (colour.get(view.selector.index) ?? 0) : 0)) & fromRouter,
-  );
+  const chooser = view.selector ? (colour.get(view.selector.index) ?? 0) : 0;
+  return Boolean(((colour.get(input) ?? 0) | chooser) & fromRouter);
 }
 
+/** The linears before a value: the nearest ones, and whether there are others behind operators that mix. */
 interface Sources {
   nearest: ReadonlySet<RegionLinear>;
   hasHidden: boolean;
 }
 
 const nothing: Sources = { nearest: new Set(), hasHidden: false };
+/** Beyond this many, a value is no longer the work of one layer. */
+const maxSources = 8192;
 
-/** Walks back from a value to the nearest linears. */
-function sourceFinder(
-  { colour }: Region,
-  byNode: ReadonlyMap<Node, RegionLinear>,
-): (value: Value) => Sources {
-  const known = new Map<Value, Sources>();
-  const find = (value: Value): Sources => {
-    const cached = known.get(value);
-    if (cached) return cached;
-    known.set(value, nothing);
-    const result = compute(value);
-    known.set(value, result);
-    return result;
-  };
-  const compute = (value: Value): Sources => {
-    const node = value.producer;
-    if (!node || !colour.has(value)) return nothing;
-    const linear = byNode.get(node);
-    if (linear) return { nearest: new Set([linear]), hasHidden: false };
-    const inputs = node.inputs
-      .filter((each) => each !== null)
-      .filter((each) => (colour.get(each) ?? 0) & fromInput);
-    const found = inputs.map(find);
-    const nearest =
-      found.length === 1 ? found[0].nearest : new Set(found.flatMap((each) => [...each.nearest]));
-    const hasHidden = found.some((each) => each.hasHidden);
-    if (passing.has(node.opType)) return { nearest, hasHidden };
-    return { nearest: new Set(), hasHidden: hasHidden || nearest.size > 0 };
-  };
-  return find;
+function linearsInOrder(region: Region, facts: GraphFacts): RegionLinear[] {
+  const { colour, nodes, routers } = region;
+  const isData = (value: Value): boolean => Boolean((colour.get(value) ?? 0) & fromInput);
+  const sources = new Map<Value, Sources>();
+  const linears: RegionLinear[] = [];
+  for (const node of nodes) {
+    const linear = routers.has(node) ? null : facts.linearOf(node);
+    const found =
+      linear && isData(linear.input) ? regionLinear(linear, sources.get(linear.input) ?? nothing) : null;
+    if (found) linears.push(found);
+    const data = found ? [] : node.inputs.filter((value) => value !== null).filter(isData);
+    const result = found
+      ? { nearest: new Set([found]), hasHidden: false }
+      : merge(
+          data.map((value) => sources.get(value) ?? nothing),
+          passing.has(node.opType),
+        );
+    for (const output of node.outputs) if (output) sources.set(output, result);
+  }
+  return linears;
 }
 
-/** Whether a value is weighed or selected by the routing before it is added to anything else. */
-function meetingFinder({ colour }: Region): (value: Value) => boolean {
-  const known = new Map<Value, boolean>();
-  const depends = (value: Value | null, bits: number): boolean =>
-    value !== null && Boolean((colour.get(value) ?? 0) & bits);
-  const meets = (value: Value): boolean => {
-    const cached = known.get(value);
-    if (cached !== undefined) return cached;
-    known.set(value, false);
-    const result = value.uses.some(({ node }) => passes(node));
-    known.set(value, result);
-    return result;
-  };
-  const passes = (node: Node): boolean => {
-    const data = node.inputs.filter((input) => depends(input, fromInput));
-    const routing = node.inputs.some((input) => depends(input, fromRouter) && !depends(input, fromInput));
-    if (routing && meetingOps.has(node.opType)) return true;
-    if ((node.opType === 'Add' || node.opType === 'Sum') && data.length > 1) return false;
-    const [output] = node.outputs;
-    const isTransparent =
-      passing.has(node.opType) ||
-      ['MatMul', 'Gemm', 'FusedMatMul', 'FusedGemm', 'Einsum', 'Conv', 'Split'].includes(node.opType);
-    return (
-      isTransparent && node.outputs.some((each) => each && colour.has(each) && meets(each)) && output !== null
-    );
-  };
-  return meets;
+function regionLinear(linear: LinearNode, { nearest, hasHidden }: Sources): RegionLinear {
+  const origins = [...nearest];
+  const isBeyond = (origins.length === 0 && hasHidden) || origins.some((origin) => origin.isBeyond);
+  return { ...linear, origins, isBeyond, isRouted: false };
+}
+
+function merge(all: readonly Sources[], passes: boolean): Sources {
+  const hasHidden = all.some((each) => each.hasHidden);
+  const [first = nothing] = all;
+  const isSame = all.every(({ nearest }) => nearest === first.nearest);
+  const nearest = isSame ? first.nearest : new Set(all.flatMap((each) => [...each.nearest]));
+  if (passes && nearest.size <= maxSources) return { nearest, hasHidden };
+  return { nearest: nothing.nearest, hasHidden: hasHidden || nearest.size > 0 };
+}
+
+/** Values that the routing weighs or selects, at once or through later linears, before they are added to anything else. */
+function meetingValues({ colour, nodes }: Region): Set<Value> {
+  const bits = (value: Value | null): number => (value && colour.get(value)) ?? 0;
+  const meeting = new Set<Value>();
+  for (const node of nodes.toReversed()) {
+    const data = node.inputs.filter((input) => bits(input) & fromInput);
+    const isMet =
+      meetingOps.has(node.opType) &&
+      node.inputs.some((input) => (bits(input) & (fromInput | fromRouter)) === fromRouter);
+    const isSum = (node.opType === 'Add' || node.opType === 'Sum') && data.length > 1;
+    const leads =
+      !isSum && transparent.has(node.opType) && node.outputs.some((output) => output && meeting.has(output));
+    if (isMet || leads) for (const input of data) meeting.add(input!);
+  }
+  return meeting;
 }

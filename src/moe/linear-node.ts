@@ -1,6 +1,8 @@
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import type { MatrixView } from '../tensor/view.ts';
+import type { Equation } from './einsum.ts';
+import { equationOf } from './einsum.ts';
 import { matrixOf, storedView } from './stored-view.ts';
 import type { StoredView } from './stored-view.ts';
 import type { Shapes } from './shapes.ts';
@@ -37,6 +39,9 @@ export interface Bias {
   stackAxis: number | null;
 }
 
+/** Longer stacks than this number something else than experts. */
+export const maxStack = 4096;
+
 /** The linear a node computes; null if it is none, or if its weight is not stored in the file. */
 export function linearNode(node: Node, shapes: Shapes): LinearNode | null {
   const operands = operandsOf(node, shapes);
@@ -45,7 +50,7 @@ export function linearNode(node: Node, shapes: Shapes): LinearNode | null {
   const [product] = node.outputs;
   const fused = node.opType.startsWith('Fused') ? (node.string('activation') ?? null) : null;
   const [out, inn] = [view.axes[rowAxis]?.size, view.axes[colAxis]?.size];
-  if (!product || out == null || inn == null) return null;
+  if (!product || !out || !inn || stackSize({ view, stackAxis }) > maxStack) return null;
   const bare = {
     node,
     weightInput,
@@ -210,43 +215,43 @@ function convOperands(node: Node, shapes: Shapes): Operands | null {
 }
 
 function einsumOperands(node: Node, shapes: Shapes): Operands | null {
-  const [inputs, output] = (node.string('equation') ?? '').replaceAll(' ', '').split('->');
-  const labels = inputs.split(',');
-  if (!output || labels.length !== 2) return null;
+  const equation = equationOf(node);
+  if (equation?.operands.length !== 2) return null;
   for (const weightInput of [1, 0]) {
     const input = node.inputs[1 - weightInput];
     const view = storedView(node.inputs[weightInput], shapes);
     if (!view || !input || storedView(input, shapes)) continue;
-    return einsumAxes(view, labels[weightInput], labels[1 - weightInput], output, weightInput, input);
+    const axes = einsumAxes(view, equation, weightInput);
+    return axes && { view, weightInput, input, ...axes };
   }
   return null;
 }
 
 function einsumAxes(
   view: StoredView,
-  own: string,
-  other: string,
-  output: string,
+  { operands, output }: Equation,
   weightInput: number,
-  input: Value,
-): Operands | null {
-  const axisOf = (test: (label: string) => boolean): number[] =>
-    [...own].flatMap((label, index) => (view.axes[index]?.stride !== null && test(label) ? [index] : []));
-  const contracted = axisOf((label) => other.includes(label) && !output.includes(label));
-  const shared = axisOf((label) => other.includes(label) && output.includes(label));
-  const free = axisOf((label) => !other.includes(label) && output.includes(label));
+): Pick<Operands, 'rowAxis' | 'colAxis' | 'stackAxis'> | null {
+  const own = operands[weightInput];
+  const other = operands[1 - weightInput];
+  const axesWith = (test: (label: string) => boolean): number[] =>
+    own.flatMap((label, index) => (view.axes[index]?.stride !== null && test(label) ? [index] : []));
+  const contracted = axesWith((label) => other.includes(label) && !output.includes(label));
+  const shared = axesWith((label) => other.includes(label) && output.includes(label));
+  const free = axesWith((label) => !other.includes(label) && output.includes(label));
   if (contracted.length !== 1 || shared.length + free.length > 2 || free.length === 0) return null;
   // With two free axes the first in the output numbers the experts, as in `bd,deh->beh`.
   const ordered = free.toSorted((a, b) => output.indexOf(own[a]) - output.indexOf(own[b]));
-  const rowAxis = ordered.at(-1)!;
   const stackAxis = shared[0] ?? (ordered.length > 1 ? ordered[0] : null);
-  return { view, weightInput, input, rowAxis, colAxis: contracted[0], stackAxis };
+  return { rowAxis: ordered.at(-1)!, colAxis: contracted[0], stackAxis };
 }
 
 function hasBiasInput({ opType, inputs }: Node): boolean {
   return (opType.endsWith('Gemm') || opType.endsWith('Conv')) && Boolean(inputs[2]);
 }
 
+/** Operators that add their second input, alone or before an activation. */
+const biasOps = new Set(['Add', 'BiasGelu', 'FastGelu']);
 const layout = new Set(['Squeeze', 'Unsqueeze', 'Reshape', 'Identity', 'Cast']);
 
 /**
@@ -269,7 +274,7 @@ export function biasAfter(
       value = node.outputs[0]!;
       continue;
     }
-    if (node.opType !== 'Add' && node.opType !== 'BiasGelu') return null;
+    if (!biasOps.has(node.opType)) return null;
     const view = storedView(node.inputs[1 - use.index], shapes);
     const bias = view && biasAxes(view, out, experts, isGathered ? experts : null);
     return bias && { node, output: node.opType === 'Add' ? node.outputs[0]! : value, bias };

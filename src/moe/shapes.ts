@@ -4,6 +4,7 @@ import type { Tensor } from '../onnx/tensor.ts';
 import type { Value } from '../onnx/value.ts';
 import { axesOf, positiveAxis } from './axes.ts';
 import { numbersOf, tensorOf } from './constant.ts';
+import { equationOf } from './einsum.ts';
 
 /** Dimensions of a value, null where unknown. */
 export type Dims = (number | null)[];
@@ -78,7 +79,7 @@ function outputShapes(node: Node, facts: Shapes): (Dims | null)[] | null {
   if (sameShape.has(opType)) return node.outputs.map(() => shape(0));
   if (broadcasting.has(opType)) {
     const all = node.inputs.map((_, index) => shape(index));
-    return [all.every((dims) => dims !== null) ? (all as Dims[]).reduce(broadcast) : null];
+    return [all.every((dims) => dims !== null) ? all.reduce(broadcast) : null];
   }
   const rule = rules[opType];
   return rule ? rule(node, facts) : null;
@@ -112,8 +113,7 @@ const rules: Record<string, Rule> = {
     const x = facts.shapeOf(node.inputs[0]);
     if (!x) return [[null, null]];
     const axis = positiveAxis(node.int('axis') ?? 1, x.length);
-    const product = (dims: Dims): number | null => dims.reduce<number | null>(multiply, 1);
-    return [[product(x.slice(0, axis)), product(x.slice(axis))]];
+    return [[countOf(x.slice(0, axis)), countOf(x.slice(axis))]];
   },
   GlobalAveragePool: pooledShape,
   GlobalMaxPool: pooledShape,
@@ -254,8 +254,7 @@ function reshape(x: Dims | null, target: Dims | null, node: Node): Dims | null {
   if (free < 0) return copied;
   const others = copied.toSpliced(free, 1);
   if (!x || x.includes(null) || others.includes(null)) return copied.with(free, null);
-  const product = (dims: Dims): number => dims.reduce<number>((total, dim) => total * dim!, 1);
-  return copied.with(free, product(x) / product(others));
+  return copied.with(free, countOf(x)! / countOf(others)!);
 }
 
 function splitShape(node: Node, facts: Shapes): (Dims | null)[] | null {
@@ -263,6 +262,7 @@ function splitShape(node: Node, facts: Shapes): (Dims | null)[] | null {
   if (!x) return null;
   const axis = positiveAxis(node.int('axis') ?? 0, x.length);
   const sizes = node.inputs[1] ? facts.integersOf(node.inputs[1]) : (node.ints('split') ?? null);
+  if (!(axis in x)) return null;
   const even = x[axis] === null ? null : Math.ceil(x[axis] / node.outputs.length);
   return node.outputs.map((_, index) => {
     const size = node.inputs[1] || sizes ? (sizes?.[index] ?? null) : even;
@@ -313,18 +313,19 @@ function argShape(node: Node, facts: Shapes): (Dims | null)[] | null {
   const x = facts.shapeOf(node.inputs[0]);
   if (!x) return null;
   const axis = positiveAxis(node.int('axis') ?? 0, x.length);
+  if (!(axis in x)) return null;
   return [(node.int('keepdims') ?? 1) ? x.with(axis, 1) : x.toSpliced(axis, 1)];
 }
 
 function einsumShape(node: Node, facts: Shapes): (Dims | null)[] | null {
-  const [inputs, output] = (node.string('equation') ?? '').replaceAll(' ', '').split('->');
-  if (!output || inputs.includes('.')) return null;
+  const equation = equationOf(node);
+  if (!equation) return null;
   const size = new Map<string, number | null>();
-  inputs.split(',').forEach((labels, operand) => {
+  equation.operands.forEach((labels, operand) => {
     const dims = facts.shapeOf(node.inputs[operand]);
-    [...labels].forEach((label, index) => size.set(label, size.get(label) ?? dims?.[index] ?? null));
+    labels.forEach((label, index) => size.set(label, size.get(label) ?? dims?.[index] ?? null));
   });
-  return [[...output].map((label) => size.get(label) ?? null)];
+  return [equation.output.map((label) => size.get(label) ?? null)];
 }
 
 function shapeSlice(node: Node, dims: Dims): Dims {
@@ -431,6 +432,10 @@ function zip(
 
 function add(a: number | null, b: number | null): number | null {
   return a === null || b === null ? null : a + b;
+}
+
+function countOf(dims: Dims): number | null {
+  return dims.reduce<number | null>(multiply, 1);
 }
 
 function multiply(a: number | null, b: number | null): number | null {

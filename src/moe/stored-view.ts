@@ -120,12 +120,7 @@ const steps: Record<string, Step> = {
     reshapeView(view, shapes.integersOf(node.inputs[1]), !node.int('allowzero')),
   Flatten: (view, node) => {
     const at = positiveAxis(node.int('axis') ?? 1, view.axes.length);
-    const product = (axes: Axis[]): number | null =>
-      axes.reduce<number | null>(
-        (total, { size }) => (total === null || size === null ? null : total * size),
-        1,
-      );
-    return reshapeView(view, [product(view.axes.slice(0, at)), product(view.axes.slice(at))], false);
+    return reshapeView(view, [countAxes(view.axes.slice(0, at)), countAxes(view.axes.slice(at))], false);
   },
   Expand: (view, node, shapes) => {
     const target = shapes.integersOf(node.inputs[1]);
@@ -142,6 +137,14 @@ const steps: Record<string, Step> = {
   Gather: gatherView,
   GatherND: gatherNDView,
 };
+
+/** Number of elements that some axes span; null when one of them is unknown. */
+function countAxes(axes: readonly Axis[]): number | null {
+  return axes.reduce<number | null>(
+    (total, { size }) => (total === null || size === null ? null : total * size),
+    1,
+  );
+}
 
 function sliceView(view: StoredView, node: Node, shapes: Shapes): StoredView | null {
   const starts = node.ints('starts') ?? shapes.integersOf(node.inputs[1]);

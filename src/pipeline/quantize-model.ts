@@ -67,7 +67,7 @@ export async function quantizeModel(
       recipe: { config, rotation },
     });
     if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
-    const probed = probeWeights(layer, resolved, weightsOf);
+    const probed = probeWeights(layer, resolved, rotation, weightsOf);
     emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf: probed.weightsOf, rotation }));
     probes.push(probed.probes);
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));

@@ -1,11 +1,14 @@
+import { roundHalfToEven } from '../tensor/half.ts';
 import type { Matrix } from '../tensor/matrix.ts';
-import { maxCodeOf, roundToGrid } from './grid.ts';
 
-/** Activations quantized per token: row t of X is about `codes[t, :] * scales[t]`. */
+/** Activations quantized per token: row t of X is about `(codes[t, :] - zeroPoints[t]) * scales[t]`. */
 export interface QuantizedActivations {
   rows: number;
   cols: number;
-  codes: Int8Array;
+  /** Unsigned, 0 … 2^bits - 1. */
+  codes: Uint8Array;
+  /** The code of zero, one per token. */
+  zeroPoints: Uint8Array;
   /** One per token, always positive. */
   scales: Float32Array;
 }
@@ -14,32 +17,54 @@ export interface QuantizedActivations {
 const smallestScale = 2 ** -126;
 
 /**
- * Dynamic symmetric per-token quantization of X [tokens, channels], step for step as the emitted graph computes it in
- * float32: Abs, ReduceMax, Mul(clipRatio / maxCode), Max(2^-126), Div, Round (half to even), Clip.
- * `clipRatio` below 1 trades saturation of the largest values for a finer step.
+ * Dynamic per-token quantization of X [tokens, channels], step for step as the emitted graph computes it in float32.
+ * Below 8 bits every code is used: the token's smallest and largest value (zero always lies between them) become the
+ * ends of the grid. 8 bits are symmetric, around code 128: what a one-sided grid could gain is not worth its cost there.
  */
-export function quantizeActivations(
-  { rows, cols, data }: Matrix,
-  { bits, clipRatio = 1 }: { bits: number; clipRatio?: number },
-): QuantizedActivations {
-  const maxCode = maxCodeOf(bits);
-  const factor = Math.fround(clipRatio / maxCode);
-  const codes = new Int8Array(rows * cols);
+export function quantizeActivations({ rows, cols, data }: Matrix, { bits }: { bits: number }): QuantizedActivations {
+  const codes = new Uint8Array(rows * cols);
+  const zeroPoints = new Uint8Array(rows);
   const scales = new Float32Array(rows);
   for (let t = 0; t < rows; t++) {
     const token = data.subarray(t * cols, (t + 1) * cols);
-    const largest = token.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    const scale = Math.max(Math.fround(largest * factor), smallestScale);
+    const { scale, zeroPoint } = bits < 8 ? wholeRange(token, bits) : symmetricRange(token, bits);
     scales[t] = scale;
-    for (let c = 0; c < cols; c++)
-      codes[t * cols + c] = roundToGrid(Math.fround(token[c] / scale), 1, maxCode);
+    zeroPoints[t] = zeroPoint;
+    for (let c = 0; c < cols; c++) {
+      const code = roundHalfToEven(Math.fround(token[c] / scale)) + zeroPoint;
+      codes[t * cols + c] = Math.min(Math.max(code, 0), 255);
+    }
   }
-  return { rows, cols, codes, scales };
+  return { rows, cols, codes, zeroPoints, scales };
+}
+
+/** One part in 2^bits - 1 of the range; a hair more, so that two roundings never reach one code too many. */
+export function rangeFraction(bits: number): number {
+  return Math.fround(1 / (2 ** bits - 1 - 1e-4));
+}
+
+function wholeRange(token: Float32Array, bits: number): { scale: number; zeroPoint: number } {
+  const largest = token.reduce((most, value) => Math.max(most, value), 0);
+  const smallest = token.reduce((least, value) => Math.min(least, value), 0);
+  const scale = positive(Math.fround(Math.fround(largest - smallest) * rangeFraction(bits)));
+  return { scale, zeroPoint: roundHalfToEven(-Math.fround(smallest / scale)) };
+}
+
+function symmetricRange(token: Float32Array, bits: number): { scale: number; zeroPoint: number } {
+  const largest = token.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const maxCode = 2 ** (bits - 1) - 1;
+  return { scale: positive(Math.fround(largest * Math.fround(1 / maxCode))), zeroPoint: maxCode + 1 };
+}
+
+function positive(scale: number): number {
+  return Math.max(scale, smallestScale);
 }
 
 /** The float32 activations that quantized ones stand for, [tokens, channels]. */
-export function dequantizeActivations({ rows, cols, codes, scales }: QuantizedActivations): Matrix {
-  const data = new Float32Array(codes);
-  for (let i = 0; i < data.length; i++) data[i] *= scales[Math.floor(i / cols)];
+export function dequantizeActivations({ rows, cols, codes, zeroPoints, scales }: QuantizedActivations): Matrix {
+  const data = Float32Array.from(codes, (code, i) => {
+    const token = Math.floor(i / cols);
+    return (code - zeroPoints[token]) * scales[token];
+  });
   return { rows, cols, data };
 }

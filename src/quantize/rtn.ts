@@ -20,36 +20,42 @@ export interface RtnOptions {
  * Throws `WEIGHT_NOT_FINITE`.
  */
 export function quantizeRtn(weight: Matrix, options: RtnOptions): QuantizedTensor {
-  requireFinite(weight);
   const { bits, groupSize, fit, importance = null, method = 'rtn' } = options;
   const maxCode = maxCodeOf(bits);
+  if (fit) requireFinite(weight);
   const scales = fit
     ? fitScales(weight, { groupSize, maxCode, fit, importance })
     : absMaxScales(weight, groupSize, maxCode);
   const { rows, cols } = weight;
-  const codes = roundGroups(weight, scales, groupSize, maxCode);
+  // Scales of the largest weight clip nothing.
+  const codes = roundGroups(weight, scales, groupSize, fit ? maxCode : Infinity);
   return { rows, cols, bits, codes, groupSize, scales, zeroPoints: null, method };
 }
 
-/** Adding it to a double of magnitude below 2^51 leaves the nearest integer, ties to even, in the low bits. */
+/** Adding it to a double of magnitude below 2^51 and taking it away leaves the nearest integer, ties to even. */
 const integerShift = 1.5 * 2 ** 52;
 
-/** `roundToGrid` of every weight: the same codes, without a call for each. */
+/** `roundToGrid` of every weight: the same codes, without a call for each. A `limit` of Infinity is not looked at. */
 function roundGroups(
   { rows, cols, data }: Matrix,
   scales: Float32Array,
   groupSize: number,
-  maxCode: number,
+  limit: number,
 ): Int8Array {
   const codes = new Int8Array(rows * cols);
+  const clips = limit < Infinity;
   let group = 0;
   for (let r = 0; r < rows; r++) {
     const end = (r + 1) * cols;
     for (let from = r * cols; from < end; from += groupSize) {
       const to = Math.min(from + groupSize, end);
       const scale = scales[group++];
+      if (!clips) {
+        for (let i = from; i < to; i++) codes[i] = data[i] / scale + integerShift - integerShift;
+        continue;
+      }
       for (let i = from; i < to; i++) {
-        const steps = Math.max(-maxCode, Math.min(maxCode, data[i] / scale));
+        const steps = Math.max(-limit, Math.min(limit, data[i] / scale));
         codes[i] = steps + integerShift - integerShift;
       }
     }

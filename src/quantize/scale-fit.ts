@@ -1,4 +1,4 @@
-import { groupCountOf } from './grid.ts';
+import { groupCountOf, requireFinite } from './grid.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 
 /**
@@ -19,23 +19,30 @@ export const absMaxScale: ScaleFit = (weights, _importance, maxCode) => {
   return safeScale(largest / maxCode);
 };
 
-/** {@link absMaxScale} of every group, [rows, ceil(cols / groupSize)]. */
-export function absMaxScales({ rows, cols, data }: Matrix, groupSize: number, maxCode: number): Float32Array {
-  const scales = new Float32Array(rows * groupCountOf(cols, groupSize));
+/**
+ * {@link absMaxScale} of every group, [rows, ceil(cols / groupSize)]. The bits of a float32 without its sign order as
+ * its magnitude does, infinity and NaN last, so that integers are compared.
+ * Throws `WEIGHT_NOT_FINITE`.
+ */
+export function absMaxScales(weight: Matrix, groupSize: number, maxCode: number): Float32Array {
+  const { rows, cols, data } = weight;
+  const bits = new Int32Array(data.buffer, data.byteOffset, data.length);
+  const largest = new Int32Array(rows * groupCountOf(cols, groupSize));
   let group = 0;
   for (let r = 0; r < rows; r++) {
     const end = (r + 1) * cols;
     for (let from = r * cols; from < end; from += groupSize) {
       const to = Math.min(from + groupSize, end);
-      let largest = 0;
+      let most = 0;
       for (let i = from; i < to; i++) {
-        const magnitude = Math.abs(data[i]);
-        if (magnitude > largest) largest = magnitude;
+        const magnitude = bits[i] & 0x7fffffff;
+        if (magnitude > most) most = magnitude;
       }
-      scales[group++] = safeScale(largest / maxCode);
+      largest[group++] = most;
     }
   }
-  return scales;
+  if (largest.some((magnitude) => magnitude >= 0x7f800000)) requireFinite(weight);
+  return new Float32Array(largest.buffer).map((magnitude) => safeScale(magnitude / maxCode));
 }
 
 /** A scale as float32 keeps it: 1 where there is nothing to represent, never a denormal or an infinity. */

@@ -7,7 +7,11 @@ const tritsPerByte = 5;
 
 /** 4-bit codes, two to a byte. Only the low four bits of each element count, so that signed codes may be passed. */
 export function packNibbles(codes: ArrayLike<number>): Uint8Array<ArrayBuffer> {
-  return packBits(codes, 4);
+  const bytes = new Uint8Array(Math.ceil(codes.length / 2));
+  const pairs = codes.length >> 1;
+  for (let i = 0; i < pairs; i++) bytes[i] = (codes[2 * i] & 15) | (codes[2 * i + 1] << 4);
+  if (pairs < bytes.length) bytes[pairs] = codes[codes.length - 1] & 15;
+  return bytes;
 }
 
 /** The first `count` 4-bit codes, 0 to 15. */
@@ -17,7 +21,9 @@ export function unpackNibbles(bytes: Uint8Array, count: number): Uint8Array<Arra
 
 /** 2-bit codes, four to a byte. Only the low two bits of each element count. */
 export function packCrumbs(codes: ArrayLike<number>): Uint8Array<ArrayBuffer> {
-  return packBits(codes, 2);
+  const bytes = new Uint8Array(Math.ceil(codes.length / 4));
+  for (let i = 0; i < codes.length; i++) bytes[i >> 2] |= (codes[i] & 3) << ((i & 3) * 2);
+  return bytes;
 }
 
 /** The first `count` 2-bit codes, 0 to 3. */
@@ -40,16 +46,6 @@ export function unpackTrits(bytes: Uint8Array, count: number): Uint8Array<ArrayB
     digits[i] = Math.floor(bytes[Math.floor(i / tritsPerByte)] / 3 ** (i % tritsPerByte)) % 3;
   }
   return digits;
-}
-
-function packBits(codes: ArrayLike<number>, bits: 2 | 4): Uint8Array<ArrayBuffer> {
-  const perByte = 8 / bits;
-  const mask = (1 << bits) - 1;
-  const bytes = new Uint8Array(Math.ceil(codes.length / perByte));
-  for (let i = 0; i < codes.length; i++) {
-    bytes[(i / perByte) | 0] |= (codes[i] & mask) << ((i % perByte) * bits);
-  }
-  return bytes;
 }
 
 function unpackBits(bytes: Uint8Array, count: number, bits: 2 | 4): Uint8Array<ArrayBuffer> {

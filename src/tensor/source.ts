@@ -6,7 +6,9 @@ import { byteLengthOf, countOf } from './dtype.ts';
 /** A range of bytes that is read on demand. Nothing else in the project moves weights. */
 export interface ByteSource {
   readonly byteLength: number;
-  /** Reads `length` bytes from `offset`; the whole range by default. May return a view: do not write to it. */
+  /** True when every read gives new bytes that are the caller's own; otherwise they may be a view: do not write to it. */
+  readonly fresh?: boolean;
+  /** Reads `length` bytes from `offset`; the whole range by default. */
   read(offset?: number, length?: number): Uint8Array;
 }
 
@@ -27,6 +29,7 @@ export function memorySource(bytes: Uint8Array): ByteSource {
 export function fileSource(path: string, start: number, byteLength: number): ByteSource {
   return {
     byteLength,
+    fresh: true,
     read(offset = 0, length = byteLength - offset) {
       const bytes = new Uint8Array(length);
       const handle = openSync(path, 'r');
@@ -53,6 +56,7 @@ export function fileSource(path: string, start: number, byteLength: number): Byt
 export function sliceSource(source: ByteSource, start: number, byteLength: number): ByteSource {
   return {
     byteLength,
+    fresh: source.fresh ?? false,
     read: (offset = 0, length = byteLength - offset) => source.read(start + offset, length),
   };
 }
@@ -81,6 +85,7 @@ export function tensorSource(
     dtype,
     shape,
     byteLength: source.byteLength,
+    fresh: source.fresh ?? false,
     read: (offset, length) => source.read(offset, length),
   };
 }

@@ -51,6 +51,6 @@ export function readVector(view: MatrixView): Float32Array {
 export function readFloats(source: TensorSource, start = 0, count?: number): Float32Array<ArrayBuffer> {
   const width = byteLengthOf(source.dtype, 1);
   const length = count ?? source.byteLength / width - start;
-  const numbers = decodeNumbers(source.read(start * width, length * width), source.dtype);
+  const numbers = decodeNumbers(source.read(start * width, length * width), source.dtype, source.fresh);
   return numbers instanceof Float32Array ? numbers : Float32Array.from(numbers);
 }

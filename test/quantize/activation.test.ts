@@ -4,36 +4,51 @@ import { dequantizeActivations, quantizeActivations } from '../../src/quantize/a
 import { matrix } from '../../src/tensor/matrix.ts';
 
 describe('quantizeActivations', () => {
-  test('scales every token by its own largest magnitude', () => {
-    const tokens = matrix(2, 3, Float32Array.of(7, -3.4, 0.4, 0.1, -0.7, 0.26));
-    const { codes, scales } = quantizeActivations(tokens, { bits: 4 });
-    expect([...codes]).toEqual([7, -3, 0, 1, -7, 3]);
-    expect(scales[0]).toBeCloseTo(1, 6);
-    expect(scales[1]).toBeCloseTo(0.1, 6);
+  test('spreads the codes from the smallest to the largest value of each token', () => {
+    const tokens = matrix(2, 3, Float32Array.of(10, -5, 0.4, 0.1, -1.4, -0.26));
+    const { codes, zeroPoints, scales } = quantizeActivations(tokens, { bits: 4 });
+    expect([...codes]).toEqual([15, 0, 5, 15, 0, 11]);
+    expect([...zeroPoints]).toEqual([5, 14]);
+    expect(scales[0]).toBeCloseTo(1, 4);
+    expect(scales[1]).toBeCloseTo(0.1, 4);
   });
 
-  test('a token of zeros gives zeros, not NaN', () => {
-    const quantized = quantizeActivations(matrix(1, 3), { bits: 8 });
-    expect([...dequantizeActivations(quantized).data]).toEqual([0, 0, 0]);
-    expect(quantized.scales[0]).toBeGreaterThan(0);
+  test('zero stays zero, also in tokens of one sign and in tokens of zeros', () => {
+    const tokens = matrix(3, 2, Float32Array.of(3, 0, 0, -2, 0, 0));
+    for (const bits of [3, 4, 8]) {
+      const quantized = quantizeActivations(tokens, { bits });
+      const { data } = dequantizeActivations(quantized);
+      expect([data[1], data[2], data[4], data[5]].map(Math.abs)).toEqual([0, 0, 0, 0]);
+      expect(Math.min(...quantized.scales)).toBeGreaterThan(0);
+    }
   });
 
-  test('a clip ratio saturates the largest value and refines the others', () => {
-    const tokens = matrix(1, 3, Float32Array.of(10, 3.3, -1.1));
-    const quantized = quantizeActivations(tokens, { bits: 4, clipRatio: 0.5 });
-    expect(quantized.scales[0]).toBeCloseTo(5 / 7, 6);
-    expect([...quantized.codes]).toEqual([7, 5, -2]);
+  test('8 bits are symmetric around code 128', () => {
+    const { codes, zeroPoints } = quantizeActivations(matrix(1, 3, Float32Array.of(127, -3.4, 0.4)), { bits: 8 });
+    expect([...codes]).toEqual([255, 125, 128]);
+    expect([...zeroPoints]).toEqual([128]);
   });
 
-  test('every value stays within half a step of its token', () => {
+  test('codes never leave their bits, and every value stays within one step', () => {
     const rows = fc.float32Array({ minLength: 12, maxLength: 12, noNaN: true, min: -1e5, max: 1e5 });
     fc.assert(
       fc.property(rows, fc.constantFrom(3, 4, 8), (data, bits) => {
         const quantized = quantizeActivations(matrix(2, 6, data), { bits });
+        expect(Math.max(...quantized.codes)).toBeLessThan(2 ** bits);
         dequantizeActivations(quantized).data.forEach((value, i) => {
-          expect(Math.abs(value - data[i])).toBeLessThanOrEqual(quantized.scales[Math.floor(i / 6)] * 0.5001);
+          // At the ends of the grid both zero point and code are rounded.
+          expect(Math.abs(value - data[i])).toBeLessThanOrEqual(quantized.scales[Math.floor(i / 6)] * 1.0001);
         });
       }),
     );
+  });
+
+  test('the two ends never make one code too many, however they round', () => {
+    for (let i = 0; i < 2000; i++) {
+      const low = -(1 + i / 2000);
+      const { codes } = quantizeActivations(matrix(1, 2, Float32Array.of(low, 2.5 + low / 7)), { bits: 4 });
+      expect(codes[1]).toBeLessThanOrEqual(15);
+      expect(codes[0]).toBe(0);
+    }
   });
 });

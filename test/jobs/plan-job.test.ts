@@ -1,0 +1,107 @@
+import { copyFileSync, mkdtempSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { configSchema, type Settings } from '../../src/config/schema.ts';
+import type { WorkItem } from '../../src/jobs/plan.ts';
+import { planJob } from '../../src/jobs/plan-job.ts';
+import { locate } from '../../src/moe/locate.ts';
+import { openModel } from '../../src/onnx/open-model.ts';
+
+const fixture = join(import.meta.dirname, '../fixtures/models/tasks-olmoe/loop.dyn.onnx');
+const other = join(import.meta.dirname, '../fixtures/models/tasks-olmoe/loop.ts.onnx');
+const folder = mkdtempSync(join(tmpdir(), 'moeq-plan-'));
+const records = join(folder, 'records.jsonl');
+writeFileSync(records, '{"text":"one"}\n');
+const dataFree: Settings = { smoothing: { enabled: false }, rounding: { method: 'rtn' } };
+
+const plan = (settings: Settings, model = fixture) => {
+  const config = configSchema.parse(settings);
+  return planJob({ name: 'a.b', model, recipe: 'b', config }, join(folder, 'out'));
+};
+const keysOf = async (settings: Settings, model?: string) =>
+  Object.fromEntries((await plan(settings, model)).items.map(({ id, key }) => [id, key]));
+
+describe('planJob', () => {
+  test('lists every expert of every layer, then writing; calibration and verification where there are records', async () => {
+    const { layers } = locate(openModel(fixture));
+    const experts = layers.flatMap((layer) => layer.experts.map(({ id }) => `quantize:${id}`));
+    expect(experts).toHaveLength(48);
+    expect((await plan(dataFree)).items.map(({ id }) => id)).toEqual([...experts, 'emit']);
+    const { items, hasReport } = await plan({ data: records });
+    expect(items.map(({ id }) => id)).toEqual(['calibrate', ...experts, 'emit', 'verify']);
+    expect(hasReport).toBe(true);
+  });
+
+  test('every item comes after what it needs, and is plain JSON', async () => {
+    const { items, ...rest } = await plan({ data: records });
+    expect(JSON.parse(JSON.stringify({ items, ...rest }))).toEqual({ items, ...rest });
+    const seen = new Set<string>();
+    for (const item of items) {
+      expect(item.needs.filter((id) => !seen.has(id))).toEqual([]);
+      seen.add(item.id);
+    }
+    const byId = new Map(items.map((item): [string, WorkItem] => [item.id, item]));
+    expect(byId.get('quantize:L1.E3')!.needs).toEqual(['calibrate']);
+    expect(byId.get('quantize:L1.E3')!.inputs).toHaveLength(3);
+    expect(byId.get('verify')!.needs).toEqual(['emit']);
+    // gate, up and down of 128 x 64 in float32
+    expect(byId.get('quantize:L1.E3')!.bytes).toBe(3 * 128 * 64 * 4);
+    for (const { memory, seconds } of items) expect(Math.min(memory, seconds)).toBeGreaterThan(0);
+  });
+
+  test('keys are unique in a plan, and the same when it is made again', async () => {
+    const { items } = await plan({ data: records });
+    expect(new Set(items.map(({ key }) => key)).size).toBe(items.length);
+    expect((await plan({ data: records })).items).toEqual(items);
+  });
+
+  test('a copy of the model elsewhere, at another time, has the same keys', async () => {
+    const copy = join(folder, 'copy.onnx');
+    copyFileSync(fixture, copy);
+    utimesSync(copy, 1, 1);
+    expect(await keysOf(dataFree, copy)).toEqual(await keysOf(dataFree));
+  });
+
+  test.each([
+    ['threads', { threads: 3 }],
+    ['gates', { gates: { min: { topKAgreement: 0.5 } } }],
+    ['records a data-free recipe does not read', { calibration: { records: 3 } }],
+  ] satisfies [string, Settings][])('%s change no key', async (_what, settings) => {
+    expect(await keysOf({ ...dataFree, ...settings })).toEqual(await keysOf(dataFree));
+  });
+
+  test.each([
+    ['the scheme', { scheme: 'w8a8' }],
+    ['the rounding', { rounding: { method: 'clip' } }],
+    ['the seed', { seed: 1 }],
+  ] satisfies [string, Settings][])('%s changes the key of every expert', async (_what, settings) => {
+    const [before, after] = [await keysOf(dataFree), await keysOf({ ...dataFree, ...settings })];
+    const same = Object.keys(before).filter((id) => before[id] === after[id]);
+    expect(same).toEqual([]);
+  });
+
+  test('another model changes every key', async () => {
+    const [before, after] = [await keysOf(dataFree), await keysOf(dataFree, other)];
+    expect(Object.values(before).filter((key) => Object.values(after).includes(key))).toEqual([]);
+  });
+
+  test('other bytes of the records change all that was calibrated on them', async () => {
+    const before = await keysOf({ data: records });
+    const changed = join(folder, 'changed.jsonl');
+    writeFileSync(changed, '{"text":"two"}\n');
+    const same = join(folder, 'same.jsonl');
+    copyFileSync(records, same);
+    expect(await keysOf({ data: same })).toEqual(before);
+    const after = await keysOf({ data: changed });
+    expect(Object.keys(before).filter((id) => before[id] === after[id])).toEqual([]);
+  });
+
+  test('other records to verify on change verification only', async () => {
+    const [before, after] = [
+      await keysOf({ data: records }),
+      await keysOf({ data: records, verify: { records: 1 } }),
+    ];
+    expect(Object.keys(before).filter((id) => before[id] !== after[id])).toEqual(['verify']);
+  });
+});

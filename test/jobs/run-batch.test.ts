@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto';
+import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { loadBatch } from '../../src/config/load-batch.ts';
+import { parseSet } from '../../src/config/set.ts';
+import type { JobOutcome } from '../../src/jobs/job-outcome.ts';
+import { planBatch } from '../../src/jobs/plan-batch.ts';
+import { runBatch } from '../../src/jobs/run-batch.ts';
+import { writeSummary } from '../../src/jobs/write-summary.ts';
+
+const models = join(import.meta.dirname, '../fixtures/models/tasks-olmoe');
+const recipes = `recipes:
+  rtn: { scheme: w4a4, smoothing: { enabled: false }, rounding: { method: rtn } }
+  clip: { scheme: w4a8, smoothing: { enabled: false }, rounding: { method: clip } }
+`;
+
+/** A folder with a batch file of the fixture model, or of the models given. */
+function newBatch(text = recipes, list = [join(models, 'loop.dyn.onnx')]): string {
+  const file = join(mkdtempSync(join(tmpdir(), 'moeq-run-')), 'batch.yaml');
+  writeFileSync(file, `output: out\nmodels: ${JSON.stringify(list)}\n${text}`);
+  return file;
+}
+
+interface Settings {
+  set?: string[];
+  resume?: boolean;
+  signal?: AbortSignal;
+}
+
+/** What a run does: its outcomes, the stages it went through and the hashes of the models it left. */
+async function run(
+  file: string,
+  { set = [], resume = false, signal = new AbortController().signal }: Settings = {},
+) {
+  const plan = await planBatch(
+    loadBatch(
+      file,
+      set.map((text) => parseSet(text)),
+    ),
+  );
+  const stages: string[] = [];
+  const outcomes = await runBatch(plan, {
+    resume,
+    signal,
+    progress: ({ job, stage }) => stages.push(`${job} ${stage}`),
+    ended: () => {},
+  });
+  return { outcomes, stages, hashes: hashesIn(plan.output), output: plan.output };
+}
+
+function hashesIn(output: string): Record<string, string> {
+  const paths = globSync('**/*.onnx', { cwd: output }).toSorted();
+  const hash = (path: string) =>
+    createHash('sha256')
+      .update(readFileSync(join(output, path)))
+      .digest('hex');
+  return Object.fromEntries(paths.map((path) => [path, hash(path)]));
+}
+
+const statuses = (outcomes: readonly JobOutcome[]) => outcomes.map(({ name, status }) => `${name} ${status}`);
+
+describe('runBatch', () => {
+  test('the files are the same for any number of threads and jobs', async () => {
+    const file = newBatch();
+    const one = await run(file, { set: ['threads=1', 'output=one'] });
+    expect(statuses(one.outcomes)).toEqual(['loop.dyn.rtn done', 'loop.dyn.clip done']);
+    expect(Object.keys(one.hashes)).toEqual(['loop.dyn.clip.onnx', 'loop.dyn.rtn.onnx']);
+    const three = await run(file, { set: ['threads=3', 'output=three'] });
+    const together = await run(file, { set: ['threads=2', 'jobs=2', 'output=together'] });
+    expect(three.hashes).toEqual(one.hashes);
+    expect(together.hashes).toEqual(one.hashes);
+  });
+
+  test('a job that fails does not stop the others, unless that is asked for', async () => {
+    const broken = join(mkdtempSync(join(tmpdir(), 'moeq-broken-')), 'broken.onnx');
+    writeFileSync(broken, 'no model');
+    const file = newBatch(recipes.split('\n').slice(0, 2).join('\n'), [
+      broken,
+      join(models, 'loop.dyn.onnx'),
+    ]);
+    const on = await run(file);
+    expect(statuses(on.outcomes)).toEqual(['broken.rtn failed', 'loop.dyn.rtn done']);
+    expect(on.outcomes[0].fault).toMatchObject({ code: expect.stringContaining('ONNX') as string });
+    const stopped = await run(file, { set: ['stopOnFailure=true', 'output=stopped'] });
+    expect(statuses(stopped.outcomes)).toEqual(['broken.rtn failed', 'loop.dyn.rtn skipped']);
+  });
+
+  test('resuming keeps finished jobs, and does anew what was changed or lost', async () => {
+    const file = newBatch();
+    const first = await run(file);
+    const again = await run(file, { resume: true });
+    expect(again.stages).toEqual([]);
+    expect(again.outcomes.map(({ reused }) => reused)).toEqual([true, true]);
+    const [clip, rtn] = Object.keys(first.hashes).map((path) => join(first.output, path));
+    writeFileSync(clip, 'x');
+    rmSync(rtn);
+    const repaired = await run(file, { resume: true });
+    expect(repaired.outcomes.map(({ reused }) => reused)).toEqual([false, false]);
+    expect(repaired.hashes).toEqual(first.hashes);
+    const changed = await run(file, { resume: true, set: ['recipes.clip.scheme=w8a8'] });
+    expect(changed.outcomes.map(({ recipe, reused }) => [recipe, reused])).toEqual([
+      ['rtn', true],
+      ['clip', false],
+    ]);
+  });
+
+  test('a run that is stopped says so, and the next one goes on', async () => {
+    const file = newBatch();
+    const stopped = await run(file, { signal: AbortSignal.abort() });
+    expect(statuses(stopped.outcomes)).toEqual(['loop.dyn.rtn skipped', 'loop.dyn.clip skipped']);
+    const { outcomes } = await run(file, { resume: true });
+    expect(statuses(outcomes)).toEqual(['loop.dyn.rtn done', 'loop.dyn.clip done']);
+  });
+
+  test('a file that no batch made is left alone', async () => {
+    const file = newBatch();
+    const path = join(file, '..', 'out', 'loop.dyn.rtn.onnx');
+    mkdirSync(join(path, '..'));
+    writeFileSync(path, 'precious');
+    const { outcomes } = await run(file);
+    expect(outcomes.map(({ fault }) => fault?.code)).toEqual(['OUTPUT_EXISTS', undefined]);
+    expect(readFileSync(path, 'utf8')).toBe('precious');
+  });
+
+  test('gates decide the status, and are held anew when a finished job is kept', async () => {
+    const data = join(import.meta.dirname, '../../calib-data/tasks-eval.jsonl');
+    const text = `recipes: { rtn: { smoothing: { enabled: false }, rounding: { method: rtn } } }
+verify: { data: ${JSON.stringify(data)}, records: 16 }
+`;
+    const file = newBatch(text);
+    const lax = await run(file, { set: ['gates.min.topKAgreement=0.5'] });
+    expect(statuses(lax.outcomes)).toEqual(['loop.dyn.rtn done']);
+    const strict = await run(file, { resume: true, set: ['gates.min.topKAgreement=0.9999'] });
+    expect(strict.stages).toEqual([]);
+    expect(statuses(strict.outcomes)).toEqual(['loop.dyn.rtn gates']);
+    writeSummary(strict.output, strict.outcomes);
+    expect(readFileSync(join(strict.output, 'junit.xml'), 'utf8')).toContain(
+      'tests="1" failures="1" errors="0"',
+    );
+    const page = readFileSync(join(strict.output, 'index.html'), 'utf8');
+    expect(page).toContain('href="loop.dyn.rtn.report/report.html"');
+    expect(existsSync(join(strict.output, 'loop.dyn.rtn.report', 'report.html'))).toBe(true);
+  });
+});

@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest';
+import { activate, fitActivation } from '../../src/moe/activation.ts';
+import type { Value } from '../../src/onnx/value.ts';
+import type { Builder } from './helpers/build.ts';
+import { builder } from './helpers/build.ts';
+
+type Spelling = (build: Builder, gate: Value, up: Value) => Value;
+
+function silu({ add }: Builder, x: Value): Value {
+  return add('Mul', [x, add('Sigmoid', [x])]);
+}
+
+const gelu: Spelling = ({ add, scalar }, x) => {
+  const error = add('Erf', [add('Div', [x, scalar(Math.SQRT2)])]);
+  return add('Mul', [add('Mul', [x, add('Add', [error, scalar(1)])]), scalar(0.5)]);
+};
+
+const geluTanh: Spelling = ({ add, scalar }, x) => {
+  const cubic = add('Add', [x, add('Mul', [scalar(0.044715), add('Pow', [x, scalar(3)])])]);
+  const wave = add('Tanh', [add('Mul', [scalar(Math.sqrt(2 / Math.PI)), cubic])]);
+  return add('Mul', [add('Mul', [scalar(0.5), x]), add('Add', [scalar(1), wave])]);
+};
+
+const clamped: Spelling = ({ add, scalar }, gate, up) => {
+  const g = add('Clip', [gate, null, scalar(7)]);
+  const u = add('Clip', [up, scalar(-7), scalar(7)]);
+  const glu = add('Mul', [g, add('Sigmoid', [add('Mul', [g, scalar(1.703125)])])]);
+  return add('Mul', [add('Add', [u, scalar(1)]), glu]);
+};
+
+const plain = { alpha: 1, limit: null, upOffset: 0 };
+
+function fit(spell: Spelling): ReturnType<typeof fitActivation> {
+  const build = builder();
+  const [gate, up] = [build.input('gate', ['n']), build.input('up', ['n'])];
+  const value = spell(build, gate, up);
+  const used = [gate, up].filter(({ uses }) => uses.length > 0);
+  return fitActivation(
+    value,
+    used.map((each) => ({ names: [each], fused: (x: number) => x })),
+  );
+}
+
+describe('fitActivation', () => {
+  it.each<[string, Spelling, object]>([
+    ['relu', ({ add }, x) => add('Relu', [x]), { name: 'relu', ...plain }],
+    [
+      'relu squared by Pow',
+      ({ add, scalar }, x) => add('Pow', [add('Relu', [x]), scalar(2)]),
+      { name: 'relu2', ...plain },
+    ],
+    ['gelu by Erf', gelu, { name: 'gelu', ...plain }],
+    ['gelu by Tanh', geluTanh, { name: 'gelu-tanh', ...plain }],
+    ['SwiGLU', (build, gate, up) => build.add('Mul', [silu(build, gate), up]), { name: 'silu', ...plain }],
+    [
+      'QuickGelu',
+      ({ add }, gate, up) => add('Mul', [up, add('QuickGelu', [gate], { alpha: 1.5 })]),
+      { name: 'silu', ...plain, alpha: 1.5 },
+    ],
+    ['gpt-oss', clamped, { name: 'silu', alpha: 1.703125, limit: 7, upOffset: 1 }],
+    ['nothing', ({ add }, x) => add('Identity', [x]), { name: 'identity', ...plain }],
+    ['an unknown function', ({ add }, x) => add('Elu', [x]), { name: 'unknown', ...plain }],
+    [
+      'a function of positions',
+      ({ add, weight }, x) => add('Mul', [x, weight('w', [4])]),
+      { name: 'unknown', ...plain },
+    ],
+  ])('names %s', (_, spell, expected) => {
+    expect(fit(spell).activation).toEqual(expected);
+  });
+
+  it('tells gate from up whatever the order of the factors', () => {
+    const { gate, up } = fit((build, first, second) => build.add('Mul', [first, silu(build, second)]));
+    expect([gate?.names[0].name, up.names[0].name]).toEqual(['up', 'gate']);
+  });
+});
+
+describe('activate', () => {
+  it('cuts gate from above and up on both sides', () => {
+    const activation = { name: 'identity', alpha: 1, limit: 2, upOffset: 1 } as const;
+    expect(activate(activation, 5, -9)).toBe(2 * (-2 + 1));
+    expect(activate(activation, -5, 9)).toBe(-5 * (2 + 1));
+  });
+});
