@@ -50,7 +50,7 @@ export default async function runJob(task: JobTask): Promise<JobOutcome> {
   } catch (error) {
     rmSync(staging, { recursive: true, force: true });
     const seconds = (performance.now() - started) / 1000;
-    return { ...unfinished(jobOf(plan), 'failed', errorRecord(error, plan.job.model)), seconds };
+    return { ...unfinished(jobOf(plan), 'failed', errorRecord(error, plan.job.model, plan.folder)), seconds };
   }
 }
 
