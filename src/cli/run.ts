@@ -44,10 +44,10 @@ export const runCommand: CommandModule<object, Arguments> = {
     }
     const signal = stopSignal();
     const outcomes = await runBatch(plan, { resume, signal, progress: showProgress, ended: showEnd });
-    writeSummary(plan.output, outcomes);
     if (json) printJson({ output: plan.output, jobs: outcomes });
     else print(describeOutcomes(outcomes, paint));
     process.exitCode = exitCodeOf(outcomes);
+    writeSummary(plan.output, outcomes);
   },
 };
 

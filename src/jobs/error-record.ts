@@ -1,25 +1,24 @@
 import type { FaultRecord } from '../fault.ts';
-import { Fault, isFault } from '../fault.ts';
+import { isFault } from '../fault.ts';
 
 /**
  * Any error as data that crosses threads and files. A full disk is told apart, since the user can mend it and go on;
  * what nobody foresaw keeps its stack.
+ * @param where what was worked on
+ * @param folder where results were written to
  */
-export function errorRecord(error: unknown, where: string): FaultRecord {
-  if (isFault(error)) {
-    const inner = diskFull(error.cause, where);
-    return inner ?? Fault.prototype.toRecord.call(error);
-  }
-  return diskFull(error, where) ?? unforeseen(error, where);
+export function errorRecord(error: unknown, where: string, folder: string): FaultRecord {
+  if (isFault(error)) return diskFull(error.cause, folder) ?? error.toRecord();
+  return diskFull(error, folder) ?? unforeseen(error, where);
 }
 
-function diskFull(error: unknown, where: string): FaultRecord | null {
-  const { code, path } = (error ?? {}) as NodeJS.ErrnoException;
+function diskFull(error: unknown, folder: string): FaultRecord | null {
+  const { code } = (error ?? {}) as NodeJS.ErrnoException;
   if (code !== 'ENOSPC' && code !== 'EDQUOT') return null;
   return {
     code: 'DISK_FULL',
     what: 'there is no space left to write results',
-    where: path ?? where,
+    where: folder,
     why: (error as Error).message,
     remedy: 'free some space and run again with --resume: what is finished is kept',
   };

@@ -1,5 +1,7 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { Expert } from '../moe/moe-layer.ts';
+import { needsHessian } from '../pipeline/rounding.ts';
+import { schemeOf } from '../quantize/scheme.ts';
 
 /** What a step is expected to take. */
 export interface Estimate {
@@ -20,16 +22,15 @@ const tokensPerRecord = 128;
 const processBytes = 150e6;
 
 /** Rounding of one expert. In memory: its weights as stored and in float32, its codes, and XᵀX for GPTQ. */
-export function estimateQuantize(expert: Expert, { rounding, ternary, scheme }: QuantizeConfig): Estimate {
+export function estimateQuantize(expert: Expert, config: QuantizeConfig): Estimate {
   const linears = linearsOf(expert);
   const weights = weightsOf(expert);
   const widest = Math.max(...linears.map(({ weight }) => weight.cols));
-  const isTernary = scheme.startsWith('ternary');
-  const needsHessian = rounding.method === 'gptq' || (isTernary && ternary.fit === 'hessian');
-  const rate = weightsPerSecond[isTernary ? 'ternary' : rounding.method];
+  const fit = schemeOf(config.scheme).weight.ternary ? 'ternary' : config.rounding.method;
+  const compensates = needsHessian(config);
   return {
-    memory: processBytes + weights * 9 + (needsHessian ? widest ** 2 * 28 : 0),
-    seconds: weights / rate,
+    memory: processBytes + weights * 9 + (compensates ? widest ** 2 * 28 : 0),
+    seconds: weights / weightsPerSecond[compensates ? 'gptq' : fit],
   };
 }
 

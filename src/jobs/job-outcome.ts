@@ -22,6 +22,7 @@ export interface JobOutcome {
   reused: boolean;
   seconds: number;
   files: OutputFile[];
+  /** Bytes of the model's weights, and of the files written. */
   size: { before: number; after: number } | null;
   expertBitsPerWeight: number | null;
   gates: Gate[];

@@ -50,7 +50,7 @@ export default async function runJob(task: JobTask): Promise<JobOutcome> {
   } catch (error) {
     rmSync(staging, { recursive: true, force: true });
     const seconds = (performance.now() - started) / 1000;
-    return { ...unfinished(jobOf(plan), 'failed', errorRecord(error, plan.job.model)), seconds };
+    return { ...unfinished(jobOf(plan), 'failed', errorRecord(error, plan.job.model, plan.folder)), seconds };
   }
 }
 
@@ -121,7 +121,7 @@ function publish(from: string, { name, folder }: JobPlan, files: readonly Output
 
 function outcomeOf(
   plan: JobPlan,
-  { bytes, expertBitsPerWeight, report }: ConversionResult,
+  { expertBitsPerWeight, report }: ConversionResult,
   files: OutputFile[],
   seconds: number,
 ): JobOutcome {
@@ -130,9 +130,15 @@ function outcomeOf(
     ...judge(report, plan.job.config.gates),
     seconds,
     files,
-    size: bytes,
+    size: { before: plan.size.before, after: modelBytes(files) },
     expertBitsPerWeight,
   };
+}
+
+/** Of the model file and the weights beside it. */
+function modelBytes(files: readonly OutputFile[]): number {
+  const parts = files.filter(({ path }) => path.endsWith('.onnx') || path.endsWith('.onnx.data'));
+  return parts.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 function jobOf({ name, job: { model, recipe } }: JobPlan): { name: string; model: string; recipe: string } {

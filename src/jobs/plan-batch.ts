@@ -25,7 +25,7 @@ async function planOrFault(job: BatchJob, output: string): Promise<JobPlan | Unp
   try {
     return await planJob(job, output);
   } catch (error) {
-    return { name: job.name, job, fault: errorRecord(error, job.model) };
+    return { name: job.name, job, fault: errorRecord(error, job.model, output) };
   }
 }
 

@@ -29,6 +29,6 @@ export default async function quantizeTask(task: QuantizeTask): Promise<FaultRec
     writeExpert(openStore(artefacts), key, await quantizeOrder(layer, order, recipe));
     return null;
   } catch (error) {
-    return errorRecord(error, `${path}, ${order.id}`);
+    return errorRecord(error, `${path}, ${order.id}`, artefacts);
   }
 }

@@ -98,7 +98,7 @@ async function runOne(job: JobPlan | UnplannedJob, run: Run): Promise<JobOutcome
       release();
     }
   } catch (error) {
-    return unfinished(describe(job), 'failed', errorRecord(error, job.job.model));
+    return unfinished(describe(job), 'failed', errorRecord(error, job.job.model, job.folder));
   }
 }
 

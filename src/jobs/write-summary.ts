@@ -1,12 +1,15 @@
 import { join } from 'node:path';
+import { Fault } from '../fault.ts';
 import { writeWhole } from './artefact-store.ts';
 import { batchHtml } from './batch-html.ts';
 import { batchJunit } from './batch-junit.ts';
+import { errorRecord } from './error-record.ts';
 import type { JobOutcome } from './job-outcome.ts';
 
 /**
  * Writes `summary.json`, `junit.xml` and `index.html` into the output folder. They hold no times, so that a run that
  * was killed and resumed leaves the same bytes as one that was not.
+ * @throws Fault DISK_FULL
  */
 export function writeSummary(output: string, outcomes: readonly JobOutcome[]): void {
   const jobs = outcomes.map(({ seconds: _seconds, reused: _reused, ...result }) => result);
@@ -15,6 +18,10 @@ export function writeSummary(output: string, outcomes: readonly JobOutcome[]): v
     'junit.xml': batchJunit(outcomes),
     'index.html': batchHtml(outcomes),
   };
-  for (const [name, text] of Object.entries(files))
-    writeWhole(join(output, name), [new TextEncoder().encode(text)]);
+  try {
+    for (const [name, text] of Object.entries(files))
+      writeWhole(join(output, name), [new TextEncoder().encode(text)]);
+  } catch (error) {
+    throw Fault.fromRecord(errorRecord(error, output, output));
+  }
 }

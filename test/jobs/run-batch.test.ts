@@ -8,6 +8,7 @@ import { parseSet } from '../../src/config/set.ts';
 import type { JobOutcome } from '../../src/jobs/job-outcome.ts';
 import { planBatch } from '../../src/jobs/plan-batch.ts';
 import { runBatch } from '../../src/jobs/run-batch.ts';
+import { convert } from '../../src/pipeline/convert.ts';
 import { writeSummary } from '../../src/jobs/write-summary.ts';
 
 const models = join(import.meta.dirname, '../fixtures/models/tasks-olmoe');
@@ -62,7 +63,7 @@ function hashesIn(output: string): Record<string, string> {
 const statuses = (outcomes: readonly JobOutcome[]) => outcomes.map(({ name, status }) => `${name} ${status}`);
 
 describe('runBatch', () => {
-  test('the files are the same for any number of threads and jobs', async () => {
+  test('the files are the same for any number of threads and jobs, and as of a conversion alone', async () => {
     const file = newBatch();
     const one = await run(file, { set: ['threads=1', 'output=one'] });
     expect(statuses(one.outcomes)).toEqual(['loop.dyn.rtn done', 'loop.dyn.clip done']);
@@ -71,6 +72,15 @@ describe('runBatch', () => {
     const together = await run(file, { set: ['threads=2', 'jobs=2', 'output=together'] });
     expect(three.hashes).toEqual(one.hashes);
     expect(together.hashes).toEqual(one.hashes);
+    // What one conversion does in memory, without a store or a thread.
+    const { jobs } = loadBatch(file);
+    const plain = join(one.output, '..', 'plain');
+    mkdirSync(plain);
+    for (const { name, model, config } of jobs) {
+      const output = join(plain, `${name}.onnx`);
+      await convert({ model, output, config, reportFolder: null, force: false }, () => {});
+    }
+    expect(hashesIn(plain)).toEqual(one.hashes);
   });
 
   test('a job that fails does not stop the others, unless that is asked for', async () => {
