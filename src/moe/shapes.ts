@@ -46,10 +46,14 @@ function declaredShape(value: Value): Dims | null {
   return value.shape?.map((dim) => (typeof dim === 'number' ? dim : null)) ?? null;
 }
 
+/** No real tensor has more axes. */
+const maxRank = 32;
+
 function inferNode(node: Node, facts: Shapes, state: State): void {
   const shapes = outputShapes(node, facts);
   node.outputs.forEach((output, index) => {
-    if (output && shapes?.[index]) state.shapes.set(output, shapes[index]);
+    const shape = shapes?.[index];
+    if (output && shape && shape.length <= maxRank) state.shapes.set(output, shape);
   });
   const integers = outputIntegers(node, facts);
   const [first] = node.outputs;
