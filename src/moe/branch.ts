@@ -6,8 +6,10 @@ import { isConstant, isZero, numbersOf, scalarOf } from './constant.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
 import { innerNorms } from './levels.ts';
-import type { Bias, RowPart } from './linear-node.ts';
-import { biasAfter, whole } from './linear-node.ts';
+import type { Bias } from './linear-bias.ts';
+import { biasAfter } from './linear-bias.ts';
+import type { RowPart } from './linear-node.ts';
+import { whole } from './linear-node.ts';
 import { elementwiseOps, layoutOps } from './operators.ts';
 import { fusedFunction } from './scalar-function.ts';
 

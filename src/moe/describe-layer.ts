@@ -7,7 +7,7 @@ import type { ExpertBank } from './expert-bank.ts';
 import { isQuantized } from './expert-bank.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
-import type { Expert, MoeLayer, Rejection } from './moe-layer.ts';
+import type { Boundary, Expert, MoeLayer, Rejection, Router } from './moe-layer.ts';
 import { normOf } from './norm.ts';
 import type { Region } from './region.ts';
 import { readRouter } from './scoring.ts';
@@ -18,6 +18,8 @@ import { sharedExperts } from './shared-expert.ts';
 /** A layer and where its router stands in the graph. */
 export interface FoundLayer {
   position: number;
+  /** Which weights its experts hold. */
+  weights: string;
   layer: MoeLayer;
 }
 
@@ -34,66 +36,83 @@ export interface Evidence {
 export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const { candidate, region, linears, bank, facts } = evidence;
   const router = readRouter(candidate, region, facts, bank.experts.length);
-  const count = bank.experts.length;
-  const node = candidate.linear.node.name;
-  if (count > router.experts)
-    return { node, reason: `it has ${router.experts} columns for ${count} experts` };
-  if (router.topK === null && count < router.experts)
-    return { node, reason: `nothing is selected, yet ${router.experts} columns weigh ${count} branches` };
-  const own = new Set(
-    bank.branches
-      .flatMap(({ down, up, gate }) => [down, ...up.linears, ...(gate?.linears ?? [])])
-      .map((each) => each.node),
-  );
-  if ([...own].some((each) => descends(candidate.linear.input, each)))
-    return {
-      node,
-      reason: 'it reads what the branches compute: a fusion of features, not a choice among experts',
-    };
-  const isSingle = bank.experts[0].down === null;
-  if (isSingle && router.topK === null && (count !== router.experts || count < 3))
-    return { node, reason: 'what it weighs are single linears, too few to be experts' };
+  const objection = objectionTo(evidence, router);
+  if (objection) return { node: candidate.linear.node.name, reason: objection };
   const shared = sharedExperts(linears, region, facts);
-  const simple = count < router.experts ? simpleExperts(evidence) : [];
-  const complete = count + simple.length === router.experts;
-  const known = inputReaders(evidence, shared);
+  const simple = bank.experts.length < router.experts ? simpleExperts(evidence) : [];
+  const experts = numberExperts(bank, simple);
+  const boundary = boundaryOf(evidence, router);
+  const reasons = reasonsAgainst(evidence, experts.length, router, boundary);
+  const layer: MoeLayer = {
+    id: '',
+    form: dispatchForm(evidence, router),
+    router,
+    routers: 1,
+    experts,
+    hidden: bank.hidden,
+    intermediate: bank.intermediate,
+    gated: bank.branches[0].gate !== null,
+    activation: bank.activation,
+    shared: shared[0]?.shared ?? null,
+    norm: normOf(region.input, inputReaders(evidence, shared), facts),
+    boundary: typeof boundary === 'string' ? null : boundary,
+    complete: experts.length === router.experts,
+    quantizable: reasons.length === 0,
+    reason: reasons.join('; '),
+    warnings: warningsAbout(evidence, experts.length, router, boundary, shared.length),
+  };
+  const weights = bank.branches.map(({ down }) => `${down.view.name} ${down.view.offset}`).join();
+  return { position: facts.position.get(candidate.linear.node)!, weights, layer };
+}
+
+/** What shows that the branches are no experts; null if nothing does. */
+function objectionTo({ candidate, bank }: Evidence, { experts, topK }: Router): string | null {
+  const count = bank.experts.length;
+  if (count > experts) return `it has ${experts} columns for ${count} experts`;
+  if (topK === null && count < experts)
+    return `nothing is selected, yet ${experts} columns weigh ${count} branches`;
+  const own = new Set(linearsOf(bank).map(({ node }) => node));
+  if (descendsFrom(candidate.linear.input, own))
+    return 'it reads what the branches compute: a fusion of features, not a choice among experts';
+  const isSingle = bank.experts[0].down === null;
+  if (isSingle && topK === null && count < 3)
+    return 'what it weighs are single linears, too few to be experts';
+  return null;
+}
+
+/** Why the layer cannot be written anew. */
+function reasonsAgainst(
+  { linears, bank }: Evidence,
+  held: number,
+  router: Router,
+  boundary: Boundary | string,
+): string[] {
   const reasons: string[] = [];
-  const warnings = [...bank.warnings];
-  if (!complete) {
-    reasons.push(`the file holds ${count + simple.length} of ${router.experts} experts`);
-    warnings.push(lossWarning(bank, count + simple.length, router.experts));
-  }
+  if (held < router.experts) reasons.push(`the file holds ${held} of ${router.experts} experts`);
   if (linears.some(({ isSwapped }) => isSwapped))
     reasons.push('the shapes of its weights do not fit: ONNX Runtime refuses such a file');
   if (bank.experts.some(({ key }) => key === null)) reasons.push(...bank.warnings);
   if (bank.problem) reasons.push(bank.problem);
   else if (bank.activation.name === 'unknown')
     reasons.push('the function between the first linears and the last is not a known activation');
-  if (bank.isHitList && complete)
-    warnings.push('the file runs only for inputs that reach all of its experts');
-  const boundary = boundaryOf(evidence, router);
   if (typeof boundary === 'string') reasons.push(boundary);
+  return reasons;
+}
+
+/** What the user should know of the file whatever is done with the layer. */
+function warningsAbout(
+  { bank }: Evidence,
+  held: number,
+  router: Router,
+  boundary: Boundary | string,
+  shared: number,
+): string[] {
+  const warnings = [...bank.warnings];
+  if (held < router.experts) warnings.push(lossWarning(bank, held, router.experts));
+  else if (bank.isHitList) warnings.push('the file runs only for inputs that reach all of its experts');
   if (typeof boundary === 'string' && boundary.includes('wrong results')) warnings.push(boundary);
-  const form = dispatchForm(evidence, router);
-  const layer: MoeLayer = {
-    id: '',
-    form,
-    router,
-    routers: 1,
-    experts: numberExperts(bank, simple),
-    hidden: bank.hidden,
-    intermediate: bank.intermediate,
-    gated: bank.branches[0].gate !== null,
-    activation: bank.activation,
-    shared: shared[0]?.shared ?? null,
-    norm: normOf(region.input, known, facts),
-    boundary: typeof boundary === 'string' ? null : boundary,
-    complete,
-    quantizable: reasons.length === 0,
-    reason: reasons.join('; '),
-    warnings,
-  };
-  return { position: facts.position.get(candidate.linear.node)!, layer };
+  if (shared > 1) warnings.push(`it has ${shared} shared experts, of which one is described`);
+  return warnings;
 }
 
 function lossWarning({ isStacked }: ExpertBank, held: number, columns: number): string {
@@ -102,27 +121,24 @@ function lossWarning({ isStacked }: ExpertBank, held: number, columns: number): 
     : `the file holds ${held} of the ${columns} experts its router chooses from: it computes wrong results for inputs that need the others`;
 }
 
-/** Linears of the layer that may read its input: router, first linears of the experts, shared experts. */
-function inputReaders({ candidate, linears, bank }: Evidence, shared: readonly FoundShared[]): Set<Node> {
-  const firsts = bank.branches.flatMap(({ up, gate }) => [...up.linears, ...(gate?.linears ?? [])]);
-  // Layers of a router that is a small network, and projections that all experts read through.
-  const before = linears.filter(({ node, isRouted }) => !isRouted && descends(candidate.linear.input, node));
-  const shareds = shared.flatMap(({ readers }) => readers);
-  return new Set([
-    candidate.linear.node,
-    ...[...firsts, ...firsts.flatMap(({ origins }) => origins), ...before].map(({ node }) => node),
-    ...shareds,
-  ]);
+/** Linears of the record that may read the layer's input: router, first linears of the experts, the shared expert. */
+function inputReaders({ candidate, bank }: Evidence, shared: readonly FoundShared[]): Set<Node> {
+  const firsts = linearsOf(bank).filter(({ origins }) => origins.length === 0);
+  return new Set([candidate.linear.node, ...firsts.map(({ node }) => node), ...(shared[0]?.readers ?? [])]);
 }
 
-/** Whether a value is made from the output of `source` within a few steps. */
-function descends(value: Value, source: Node): boolean {
+function linearsOf({ branches }: ExpertBank): RegionLinear[] {
+  return branches.flatMap(({ down, up, gate }) => [down, ...up.linears, ...(gate?.linears ?? [])]);
+}
+
+/** Whether a value is made, within a few steps, from the output of one of `sources`. */
+function descendsFrom(value: Value, sources: ReadonlySet<Node>): boolean {
   const pending: { value: Value; depth: number }[] = [{ value, depth: 0 }];
   for (const { value: each, depth } of pending) {
-    if (each.producer === source) return true;
-    if (depth < 8)
-      for (const input of each.producer?.inputs ?? [])
-        if (input && pending.length < 64) pending.push({ value: input, depth: depth + 1 });
+    const node = each.producer;
+    if (node && sources.has(node)) return true;
+    if (depth === 8 || pending.length > 64) continue;
+    for (const input of node?.inputs ?? []) if (input) pending.push({ value: input, depth: depth + 1 });
   }
   return false;
 }

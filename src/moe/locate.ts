@@ -72,10 +72,17 @@ function tryCandidate(candidate: RouterCandidate, facts: GraphFacts, rejected: R
 function mergeGates(found: readonly FoundLayer[]): FoundLayer[] {
   const merged = new Map<string, FoundLayer>();
   for (const each of found) {
-    const key = each.layer.experts.map(({ down }) => `${down?.name} ${down?.weight.offset}`).join();
-    const known = merged.get(key);
-    if (!known) merged.set(key, each);
-    else if (known.layer.router.linear?.node !== each.layer.router.linear?.node) known.layer.routers += 1;
+    const known = merged.get(each.weights);
+    if (!known) merged.set(each.weights, each);
+    else if (known.layer.router.logits !== each.layer.router.logits) shareExperts(known.layer);
   }
   return [...merged.values()];
+}
+
+/** Counts one more router over the same experts: their outputs are then summed more than once. */
+function shareExperts(layer: MoeLayer): void {
+  layer.routers += 1;
+  layer.boundary = null;
+  layer.quantizable = false;
+  layer.reason = 'several routers share the experts';
 }

@@ -128,14 +128,13 @@ describe('an unknown step before the experts', () => {
 });
 
 describe('fused operators', () => {
-  it('are read through their attributes', () => {
-    const layer = onlyLayer(
-      fused('MoE', ({ weight }) => [
-        weight('fc1', [experts, 2 * width, hidden]),
-        null,
-        weight('fc2', [experts, hidden, width]),
-      ]),
-    );
+  it('are read through their attributes', async () => {
+    const build = fused('MoE', ({ weight }) => [
+      weight('fc1', [experts, 2 * width, hidden]),
+      null,
+      weight('fc2', [experts, hidden, width]),
+    ]);
+    const layer = onlyLayer(build);
     expect(layer).toMatchObject({
       form: 'fused',
       hidden,
@@ -151,6 +150,8 @@ describe('fused operators', () => {
       offset: (2 * width + 1) * hidden,
       rowStride: 2 * hidden,
     });
+    const values = await valuesOf(build.model, replayValues(layer.boundary!), randomFeeds(build.model));
+    expect(replayError(layer, values)).toBeLessThan(1e-5);
   });
 
   it('take their scoring from the graph when it gives the mixing weights, and are not quantized twice', () => {

@@ -36,7 +36,7 @@ describe('the recorded parts alone give the output of the layer', () => {
 describe.skipIf(!existsSync(join(zoo, 'graphs')))(
   'the same for every graph of the zoo (set MOEQ_ZOO to its folder)',
   () => {
-    it.each(globSync('{graphs,models}/**/*.onnx', { cwd: zoo }))('%s', async (file) => {
+    it.each(globSync('{graphs/*,models/*/*}.onnx', { cwd: zoo }))('%s', async (file) => {
       expect(Math.max(0, ...(await replayErrors(join(zoo, file))))).toBeLessThan(1e-5);
     });
   },

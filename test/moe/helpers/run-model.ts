@@ -12,12 +12,9 @@ export function random(seed: number): () => number {
   };
 }
 
-/** Dimensions of a model input for 2 records of 12 tokens and no past. */
+/** Dimensions of a model input for 2 records of 12 tokens. */
 function sizeOf(dim: number | string | null, index: number): number {
   if (typeof dim === 'number') return dim;
-  if (typeof dim === 'string' && dim.includes('past')) return 0;
-  // Head size of the small models that ONNX Runtime GenAI's builder wrote.
-  if (dim === 'kv_cache_dim') return 8;
   return index === 0 ? 2 : 12;
 }
 
