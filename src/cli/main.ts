@@ -36,7 +36,8 @@ try {
   await main(hideBin(process.argv));
 } catch (error) {
   process.stderr.write(isFault(error) ? `${error.message}\n` : internalError(error));
-  process.exitCode = 2;
+  // The conversion was done, and its own check failed.
+  process.exitCode = isFault(error) && error.code === 'PARITY' ? 1 : 2;
 }
 
 /** A failure nobody foresaw: say so, and show where it happened. */

@@ -82,7 +82,9 @@ const rounding = z.strictObject({
     .int()
     .min(0)
     .default(4)
-    .describe('Passes of coordinate descent after GPTQ, which look back at codes settled earlier; 0 for none.'),
+    .describe(
+      'Passes of coordinate descent after GPTQ, which look back at codes settled earlier; 0 for none.',
+    ),
 });
 
 const ternary = z.strictObject({

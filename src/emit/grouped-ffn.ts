@@ -19,10 +19,12 @@ export interface Operand {
   zeroPoint?: Value;
 }
 
+/** Which linears read a value: gate and up the layer's input, down the hidden activations. */
+export type Part = 'input' | 'hidden';
+
 /** How one target writes quantized linears. */
 export interface LinearForm {
-  /** `part` says which linears read `x`: gate and up, or down. */
-  prepare(b: Builder, x: Value, part: 'input' | 'hidden'): Operand;
+  prepare(b: Builder, x: Value, part: Part): Operand;
   /**
    * Writes one expert's weight (`name` is gate, up or down) and returns what multiplies with it: from the expert's rows
    * to the product [n, out], without bias.

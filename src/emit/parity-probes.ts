@@ -1,11 +1,13 @@
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import { dequantizeActivations, quantizeActivations } from '../quantize/activation.ts';
 import { dequantize } from '../quantize/dequantize.ts';
+import { rotateRows } from '../quantize/hadamard.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
 import { applyActivation } from './apply-activation.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
+import type { RotationBlocks } from './rotated-form.ts';
 import { roundScales } from './round-scales.ts';
 
 /** What one expert must compute on the probe inputs, [probes, out] each. */
@@ -14,14 +16,15 @@ export interface ExpertProbe {
   gate: Matrix | null;
   up: Matrix;
   down: Matrix;
-  /** Of the whole expert, with activations in float: for targets whose linears cannot be seen apart. */
-  whole: Matrix;
+  /** Of the whole expert in target `qmoe`, whose linears cannot be seen apart; null elsewhere. */
+  whole: Matrix | null;
 }
 
 /** The probes of a layer, filled while its weights are written. */
 export interface LayerProbes {
   layer: MoeLayer;
   resolved: ResolvedTarget;
+  rotation: RotationBlocks;
   experts: ExpertProbe[];
 }
 
@@ -32,14 +35,15 @@ export interface LayerProbes {
 export function probeWeights(
   layer: MoeLayer,
   resolved: ResolvedTarget,
+  rotation: RotationBlocks,
   weightsOf: (expert: Expert) => QuantizedExpert,
 ): { weightsOf: (expert: Expert) => QuantizedExpert; probes: LayerProbes } {
-  const probes: LayerProbes = { layer, resolved, experts: [] };
+  const probes: LayerProbes = { layer, resolved, rotation, experts: [] };
   return {
     probes,
     weightsOf(expert) {
       const weights = weightsOf(expert);
-      probes.experts.push(probeOf(expert.id, layer, resolved, weights));
+      probes.experts.push(probeOf(expert.id, probes, weights));
       return weights;
     },
   };
@@ -47,36 +51,52 @@ export function probeWeights(
 
 function probeOf(
   id: string,
-  { hidden, intermediate, activation }: MoeLayer,
-  { target, scheme }: ResolvedTarget,
+  { layer, resolved, rotation }: LayerProbes,
   weights: QuantizedExpert,
 ): ExpertProbe {
+  const { hidden, intermediate, activation } = layer;
+  const { target, scheme } = resolved;
   const { gate, up, down } = target === 'packed' ? roundScales(weights) : weights;
-  const [x, h] = [probeInput(hidden), probeInput(intermediate)];
+  const x = rotated(probeInput(hidden), rotation.input);
+  const h = rotated(probeInput(intermediate), rotation.hidden);
   const bits = scheme.activationBits;
   const first = { gate: gate && referenceLinear(gate, x, bits), up: referenceLinear(up, x, bits) };
-  const middle = applyActivation(activation, first.gate, first.up);
+  const middle = target === 'qmoe' ? applyActivation(activation, first.gate, first.up) : null;
   return {
     id,
     ...first,
     down: referenceLinear(down, h, bits),
-    whole: referenceLinear(down, middle, null),
+    whole: middle && referenceLinear(down, middle, null),
   };
+}
+
+function rotated(x: Matrix, block: number | null): Matrix {
+  return block === null ? x : rotateRows(x, block);
 }
 
 /** Rows of a probe input. */
 export const probeRows = 4;
 
-/** [probeRows, width]: two tokens of mixed values, one with a single outlier, one of zeros. The same at every call. */
+/**
+ * [probeRows, width]: two tokens of normal numbers, one with an outlier of ten standard deviations, one of zeros. The
+ * same at every call.
+ */
 export function probeInput(width: number): Matrix {
   const input = matrix(probeRows, width);
-  for (let c = 0; c < width; c++) {
-    input.data[c] = Math.sin(c * 12.9898 + 1) * 2;
-    input.data[width + c] = Math.sin(c * 78.233 + 2) / (1 + (c % 7));
-    input.data[2 * width + c] = Math.cos(c * 3.7) / 8;
-  }
-  input.data[2 * width + Math.floor(width / 2)] = 6;
+  const next = uniform();
+  for (let i = 0; i < 3 * width; i++)
+    input.data[i] = Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
+  input.data[2 * width + Math.floor(width / 2)] = 10;
   return input;
+}
+
+/** A repeatable stream of numbers in [0, 1) (a linear congruential generator; the high bits serve). */
+function uniform(): () => number {
+  let state = 1;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
 }
 
 /** x·Wᵀ + bias with W dequantized and x on its grid (if `activationBits` are given). */

@@ -1,37 +1,50 @@
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
+import { rangeFraction } from '../quantize/activation.ts';
 
-/** Tokens in integers: uint8 codes [n, channels] around `zeroPoint`, and one scale per token [n, 1]. */
-export interface TokenCodes {
-  codes: Value;
+/** The grid each token is quantized to, [n, 1]; see `quantizeActivations` in the quantize room. */
+export interface TokenGrid {
   scales: Value;
+  /** Code of zero in float32; null for the symmetric grid of 8 bits, where it is 128. */
+  zeroPoints: Value | null;
 }
 
-/** The code that stands for zero: half of the range of `bits`, so that codes are never negative. */
-export function zeroPointOf(bits: number): number {
-  return 2 ** (bits - 1);
+/** Dynamic per-token grids of [n, channels] for codes of `bits` bits, in the arithmetic of the quantize room. */
+export function tokenGrid(b: Builder, x: Value, bits: number): TokenGrid {
+  return bits < 8 ? wholeRange(b, x, bits) : { scales: symmetricScales(b, x, bits), zeroPoints: null };
 }
 
-/**
- * Dynamic symmetric per-token quantization of [n, channels] to unsigned codes of `bits` bits, in float32; the
- * arithmetic of `quantizeActivations` in the quantize room. Codes are unsigned because ONNX Runtime multiplies
- * uint8 by int8 many times faster than int8 by int8.
- */
-export function quantizeTokens(b: Builder, x: Value, bits: number): TokenCodes {
-  const scales = tokenScales(b, x, bits);
-  const perRow = b.op('Reshape', [scales, b.ints([-1])]);
-  const zero = b.constant('zero', 'uint8', [], [zeroPointOf(bits)]);
-  const zeros = b.op('Expand', [zero, b.op('Shape', [perRow])]);
-  return { codes: b.op('QuantizeLinear', [x, perRow, zeros], { axis: 0 }, { name: 'codes' }), scales };
+function wholeRange(b: Builder, x: Value, bits: number): TokenGrid {
+  const zero = scalar(b, 'zero', 0);
+  const largest = b.op('Max', [reduce(b, 'ReduceMax', x), zero], {}, { name: 'largest' });
+  const smallest = b.op('Min', [reduce(b, 'ReduceMin', x), zero], {}, { name: 'smallest' });
+  const range = b.op('Sub', [largest, smallest], {}, { name: 'range' });
+  const scales = positive(b, b.op('Mul', [range, scalar(b, 'fraction', rangeFraction(bits))]));
+  const zeroPoints = b.op('Round', [b.op('Neg', [b.op('Div', [smallest, scales])])], {}, { name: 'zero_codes' });
+  return { scales, zeroPoints };
 }
 
-/** One scale per row of [n, channels], [n, 1]: the largest magnitude becomes the largest code. */
-export function tokenScales(b: Builder, x: Value, bits: number): Value {
-  const maxCode = 2 ** (bits - 1) - 1;
-  // Not axis -1: without rows ONNX Runtime 1.30 then gives [0, channels] instead of [0, 1].
-  const largest = b.op('ReduceMax', [b.op('Abs', [x]), b.ints([1])], { keepdims: 1 }, { name: 'absmax' });
-  const fraction = b.constant('fraction', 'float32', [], [Math.fround(1 / maxCode)]);
-  // The smallest normal float32 keeps a token of zeros from dividing by zero.
-  const tiny = b.constant('tiny', 'float32', [], [2 ** -126]);
-  return b.op('Max', [b.op('Mul', [largest, fraction]), tiny], {}, { name: 'scales' });
+function symmetricScales(b: Builder, x: Value, bits: number): Value {
+  const largest = reduce(b, 'ReduceMax', b.op('Abs', [x]));
+  const fraction = scalar(b, 'fraction', Math.fround(1 / (2 ** (bits - 1) - 1)));
+  return positive(b, b.op('Mul', [largest, fraction]));
+}
+
+/** Over the channels. Not axis -1: without rows ONNX Runtime 1.30 then gives [0, channels] instead of [0, 1]. */
+function reduce(b: Builder, opType: 'ReduceMax' | 'ReduceMin', x: Value): Value {
+  return b.op(opType, [x, b.ints([1])], { keepdims: 1 });
+}
+
+/** The smallest normal float32 keeps a token of zeros from dividing by zero. */
+function positive(b: Builder, scales: Value): Value {
+  return b.op('Max', [scales, scalar(b, 'tiny', 2 ** -126)], {}, { name: 'scales' });
+}
+
+function scalar(b: Builder, name: string, value: number): Value {
+  return b.constant(name, 'float32', [], [value]);
+}
+
+/** A column [n, 1] as the vector [n] that QuantizeLinear and DequantizeLinear take along axis 0. */
+export function perRow(b: Builder, column: Value): Value {
+  return b.op('Reshape', [column, b.ints([-1])]);
 }

@@ -20,15 +20,15 @@ export function rotatedForm(form: LinearForm, blocks: RotationBlocks): LinearFor
     ...form,
     prepare(b, x, part) {
       const block = blocks[part];
-      return form.prepare(b, block === null ? x : rotate(b, x, block), part);
+      return form.prepare(b, block === null ? x : rotate(b, x, block, part), part);
     },
   };
 }
 
 /** x·diag(H, …, H) for x [n, channels], as one product of matrices. */
-function rotate(b: Builder, x: Value, block: number): Value {
+function rotate(b: Builder, x: Value, block: number, part: string): Value {
   const hadamard = b.constant('hadamard', 'float32', [block, block], hadamardMatrix(block).data);
   const blocks = b.op('Reshape', [x, b.ints([-1, block])], {}, { name: 'blocks' });
   const rotated = b.op('MatMul', [blocks, hadamard], {}, { name: 'rotated' });
-  return b.op('Reshape', [rotated, b.op('Shape', [x])], {}, { name: 'rotated_rows' });
+  return b.op('Reshape', [rotated, b.op('Shape', [x])], {}, { name: `${part}/rotated` });
 }

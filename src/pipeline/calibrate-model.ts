@@ -51,7 +51,10 @@ export async function calibrateModel(
   progress({ stage: 'calibrate', detail: `${records.length} records` });
   const { model, layers } = prepareModel(path);
   const batches = makeBatches(records, declaredInputs(model));
-  return { stats: await calibrate(model, layers, batches, { gram: needsHessian(config), ...session }), balance };
+  return {
+    stats: await calibrate(model, layers, batches, { gram: needsHessian(config), ...session }),
+    balance,
+  };
 }
 
 function dataRequired(): Fault {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
@@ -12,9 +12,11 @@ import { evaluateGates } from '../report/gates.ts';
 import { reportHtml } from '../report/html.ts';
 import type { CensusRow, Report } from '../report/report.ts';
 import { serializeReport } from '../report/serialize-report.ts';
+import { checkParity } from '../verify/check-parity.ts';
 import { takeCensus } from '../verify/census.ts';
 import { verify } from '../verify/verify.ts';
 import type { Progress } from './progress.ts';
+import type { QuantizedModel } from './quantize-model.ts';
 import { quantizeModel } from './quantize-model.ts';
 import { reportCalibration } from './report-calibration.ts';
 import type { Workshop } from './workshop.ts';
@@ -47,7 +49,7 @@ export interface ConversionResult {
 /**
  * Converts a model file and, when a report or gates are asked for, verifies the result.
  * The output appears under its name only when it is complete.
- * @throws Fault OUTPUT_EXISTS, and those of reading, quantizing, writing and verifying
+ * @throws Fault OUTPUT_EXISTS, PARITY (and then nothing is left), and those of reading, quantizing, writing and verifying
  */
 export async function convert(
   conversion: Conversion,
@@ -62,7 +64,8 @@ export async function convert(
   const data = records && { records, pool: pool === null ? [] : openRecords(pool, path, config) };
   const quantized = await quantizeModel(path, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
-  writeModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
+  const written = writeModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
+  await keepOnlyWithParity(written, quantized, progress);
   const measured = await verifyIfAsked(conversion, output, records, progress);
   const calibration = reportCalibration(quantized);
   const report = measured && { ...measured, ...(calibration && { calibration }) };
@@ -83,6 +86,21 @@ export async function convert(
       })) ?? null,
     report,
   };
+}
+
+/** Checks the files that were written, and takes them away if they do not compute what they should. */
+async function keepOnlyWithParity(
+  written: readonly string[],
+  { probes }: QuantizedModel,
+  progress: Progress,
+): Promise<void> {
+  progress({ stage: 'parity', detail: written[0] });
+  try {
+    await checkParity(openModel(written[0]), probes);
+  } catch (cause) {
+    for (const path of written) rmSync(path, { force: true });
+    throw cause;
+  }
 }
 
 /** The file a conversion writes. */

@@ -4,6 +4,8 @@ import { emitLayer } from '../emit/emit-layer.ts';
 import { emitterFor } from '../emit/emitter-for.ts';
 import { executionOf } from '../emit/execution-of.ts';
 import { foldSmoothing } from '../emit/fold-smoothing.ts';
+import type { LayerProbes } from '../emit/parity-probes.ts';
+import { probeWeights } from '../emit/parity-probes.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
@@ -29,6 +31,8 @@ export interface QuantizedModel {
   calibration: Calibration | null;
   /** What each layer's inputs were divided by. */
   smoothing: LayerSmoothing[];
+  /** What each written linear must compute; see `checkParity`. */
+  probes: LayerProbes[];
 }
 
 /**
@@ -49,6 +53,7 @@ export async function quantizeModel(
   const { model, layers } = prepareModel(path, resolved.opset);
   const original = new Set(model.graph.constants);
   const smoothing: LayerSmoothing[] = [];
+  const probes: LayerProbes[] = [];
   for (const [i, layer] of layers.entries()) {
     progress({ stage: 'quantize', detail: `${layer.id} (${layer.experts.length} experts)` });
     const stats = calibration?.stats[i] ?? null;
@@ -62,12 +67,14 @@ export async function quantizeModel(
       recipe: { config, rotation },
     });
     if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
-    emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation }));
+    const probed = probeWeights(layer, resolved, rotation, weightsOf);
+    emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf: probed.weightsOf, rotation }));
+    probes.push(probed.probes);
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
   }
   model.graph.removeDeadCode();
   annotate({ model, layers }, config, resolved, calibration);
-  return { model, calibration, smoothing };
+  return { model, calibration, smoothing, probes };
 }
 
 function expertOrders(layer: MoeLayer, stats: LayerStats | null, smoothing: LayerSmoothing): ExpertOrder[] {

@@ -43,7 +43,13 @@ function integerRounding(bits: 2 | 3 | 4 | 8, { rounding }: QuantizeConfig): Gro
     if (method === 'clip' || !hessian) {
       return quantizeRtn(weight, { bits, groupSize, fit: clipScale, method: 'clip' });
     }
-    const codes = await quantizeGptq(weight, hessian, { bits, groupSize, fit: clipScale, damping, activationOrder });
+    const codes = await quantizeGptq(weight, hessian, {
+      bits,
+      groupSize,
+      fit: clipScale,
+      damping,
+      activationOrder,
+    });
     return sweeps === 0 ? codes : refine(weight, hessian, codes, { sweeps, damping });
   };
 }
@@ -53,7 +59,14 @@ function ternaryRounding({ ternary, rounding }: QuantizeConfig): GroupRounding {
   return async (weight, hessian, groupSize) => {
     const hessianDiagonal = hessian && ternary.fit === 'hessian' ? diagonalOf(hessian) : null;
     if (!ternary.compensate || !hessian) return quantizeTernary(weight, { groupSize, hessianDiagonal });
-    const options = { bits: 2, groupSize, fit: ternaryScale, damping, activationOrder, method: 'ternary-gptq' } as const;
+    const options = {
+      bits: 2,
+      groupSize,
+      fit: ternaryScale,
+      damping,
+      activationOrder,
+      method: 'ternary-gptq',
+    } as const;
     const codes = await quantizeGptq(weight, hessian, options);
     return sweeps === 0 ? codes : refine(weight, hessian, codes, { sweeps, damping });
   };

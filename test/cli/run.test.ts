@@ -75,14 +75,14 @@ gates: { min: { topKAgreement: 1 }, max: { output.kl: 0 } }
     expect(failed.code).toBe(1);
     expect(failed.stdout).toContain('1 missed a gate');
     const needy = writeBatch('overrides: [{ settings: { smoothing: { enabled: true } } }]\n');
-    const refused = runCli('run', needy, '--set', 'output=other');
+    const refused = runCli('run', needy, '--set', `output=${join(folder, 'other')}`);
     expect(refused.code).toBe(2);
     expect(refused.stderr).toContain('DATA_REQUIRED');
     expect(refused.stdout).toContain('1 failed');
   });
 
   test('a batch that cannot be read is exit code 2, told once', () => {
-    const { code, stdout } = runCli('run', join(folder, 'none.yaml'));
+    const { code, stdout, stderr } = runCli('run', join(folder, 'none.yaml'));
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr.trim().split('\n')[0]).toMatch(/^[A-Z_]+: /);
   });

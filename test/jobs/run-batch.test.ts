@@ -20,12 +20,14 @@ const recipes = `recipes:
 /** A folder with a batch file of the fixture model, or of the models given. */
 function newBatch(text = recipes, list = [join(models, 'loop.dyn.onnx')]): string {
   const file = join(mkdtempSync(join(tmpdir(), 'moeq-run-')), 'batch.yaml');
-  writeFileSync(file, `output: out\nmodels: ${JSON.stringify(list)}\n${text}`);
+  writeFileSync(file, `threads: 1\noutput: out\nmodels: ${JSON.stringify(list)}\n${text}`);
   return file;
 }
 
 interface Settings {
   set?: string[];
+  /** Beside the batch file. */
+  output?: string;
   resume?: boolean;
   signal?: AbortSignal;
 }
@@ -33,12 +35,13 @@ interface Settings {
 /** What a run does: its outcomes, the stages it went through and the hashes of the models it left. */
 async function run(
   file: string,
-  { set = [], resume = false, signal = new AbortController().signal }: Settings = {},
+  { set = [], output = 'out', resume = false, signal = new AbortController().signal }: Settings = {},
 ) {
+  const settings = [...set, `output=${join(file, '..', output)}`];
   const plan = await planBatch(
     loadBatch(
       file,
-      set.map((text) => parseSet(text)),
+      settings.map((text) => parseSet(text)),
     ),
   );
   const stages: string[] = [];
@@ -65,11 +68,11 @@ const statuses = (outcomes: readonly JobOutcome[]) => outcomes.map(({ name, stat
 describe('runBatch', () => {
   test('the files are the same for any number of threads and jobs, and as of a conversion alone', async () => {
     const file = newBatch();
-    const one = await run(file, { set: ['threads=1', 'output=one'] });
+    const one = await run(file, { set: ['threads=1'], output: 'one' });
     expect(statuses(one.outcomes)).toEqual(['loop.dyn.rtn done', 'loop.dyn.clip done']);
     expect(Object.keys(one.hashes)).toEqual(['loop.dyn.clip.onnx', 'loop.dyn.rtn.onnx']);
-    const three = await run(file, { set: ['threads=3', 'output=three'] });
-    const together = await run(file, { set: ['threads=2', 'jobs=2', 'output=together'] });
+    const three = await run(file, { set: ['threads=3'], output: 'three' });
+    const together = await run(file, { set: ['threads=2', 'jobs=2'], output: 'together' });
     expect(three.hashes).toEqual(one.hashes);
     expect(together.hashes).toEqual(one.hashes);
     // What one conversion does in memory, without a store or a thread.
@@ -93,7 +96,7 @@ describe('runBatch', () => {
     const on = await run(file);
     expect(statuses(on.outcomes)).toEqual(['broken.rtn failed', 'loop.dyn.rtn done']);
     expect(on.outcomes[0].fault).toMatchObject({ code: expect.stringContaining('ONNX') as string });
-    const stopped = await run(file, { set: ['stopOnFailure=true', 'output=stopped'] });
+    const stopped = await run(file, { set: ['stopOnFailure=true'], output: 'stopped' });
     expect(statuses(stopped.outcomes)).toEqual(['broken.rtn failed', 'loop.dyn.rtn skipped']);
   });
 

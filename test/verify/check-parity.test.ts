@@ -4,6 +4,7 @@ import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
 import type { LayerProbes } from '../../src/emit/parity-probes.ts';
 import { probeWeights } from '../../src/emit/parity-probes.ts';
+import { noRotation } from '../../src/emit/rotated-form.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Model } from '../../src/onnx/model.ts';
@@ -20,7 +21,7 @@ import { quantizeByRtn } from '../emit/expert-twin.ts';
 function written(target: Target, scheme: SchemeName, spec: Partial<LayerSpec> = {}): [Model, LayerProbes] {
   const { model, layer } = syntheticLayer({ hidden: 64, intermediate: 32, ...spec });
   const resolved = resolveTarget(target, scheme, 'auto');
-  const { weightsOf, probes } = probeWeights(layer, resolved, (expert) =>
+  const { weightsOf, probes } = probeWeights(layer, resolved, noRotation, (expert) =>
     quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf),
   );
   raiseOpset(model, resolved.opset);
