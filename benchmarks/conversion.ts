@@ -25,7 +25,8 @@ import { seededRandom } from '../scripts/kill-run.ts';
 const size = 4096;
 const block = 32;
 const random = seededRandom(1);
-const weights = (count: number): Float32Array<ArrayBuffer> => Float32Array.from({ length: count }, () => random() - 0.5);
+const weights = (count: number): Float32Array<ArrayBuffer> =>
+  Float32Array.from({ length: count }, () => random() - 0.5);
 
 /** Best of several runs: codes, scales and packing of one matrix. */
 function kernelSeconds(): number {
