@@ -35,15 +35,18 @@ const smoothing = z.strictObject({
     .number()
     .min(0)
     .max(1)
-    .default(0.6)
+    .default(0.4)
     .describe('Share of an outlier that moves: 0 none, 1 all of it.'),
   aggregate: z
     .enum(['max', 'frequency', 'probability'])
-    .default('max')
+    .default('frequency')
     .describe(
       'How the scales of the experts of a layer become one: the largest, or a mean weighted by tokens or routing.',
     ),
-  router: z.boolean().default(true).describe("Let the router's own scale enter the aggregate."),
+  router: z
+    .boolean()
+    .default(false)
+    .describe("Let the router's own scale enter the aggregate; of use where the router is quantized too."),
   down: z
     .enum(['off', 'smoothquant', 'otsu'])
     .default('smoothquant')
@@ -56,9 +59,11 @@ const rotation = z.strictObject({
     .default('none')
     .describe('Rotation of the input of gate and up: one product of matrices per layer at run time.'),
   down: z
-    .enum(['none', 'hadamard'])
-    .default('none')
-    .describe('Rotation of the input of down: one product of matrices per expert at run time.'),
+    .enum(['auto', 'none', 'hadamard'])
+    .default('auto')
+    .describe(
+      'Rotation of the input of down: one product of matrices at run time; auto tries both on calibration records.',
+    ),
   block: z
     .union([z.literal('auto'), count()])
     .default('auto')

@@ -15,5 +15,10 @@ export function fakeQuantize(b: Builder, x: Value, bits: number | null): Value {
   const inputs = stored ? [x, vector, stored] : [x, vector];
   const attributes = stored ? { axis: 0 } : { axis: 0, output_dtype: codeOf('int8') };
   const codes = b.op('QuantizeLinear', inputs, attributes, { name: 'codes' });
-  return b.op('DequantizeLinear', stored ? [codes, vector, stored] : [codes, vector], { axis: 0 }, { name: 'grid' });
+  return b.op(
+    'DequantizeLinear',
+    stored ? [codes, vector, stored] : [codes, vector],
+    { axis: 0 },
+    { name: 'grid' },
+  );
 }

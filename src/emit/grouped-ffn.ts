@@ -125,7 +125,7 @@ function runLinears(
 }
 
 /** int32 sums [n, out] times scales [n, 1], in one pass. */
-function scaleRows(b: Builder, sums: Value, scales: Value, name: string): Value {
+export function scaleRows(b: Builder, sums: Value, scales: Value, name: string): Value {
   const vector = b.op('Reshape', [scales, b.ints([-1])]);
   return b.op('DequantizeLinear', [sums, vector], { axis: 0 }, { name });
 }

@@ -29,7 +29,10 @@ export function intForm(activationBits: number): LinearForm {
       const inputs = [x, perRow(b, scales), perRow(b, zeros)];
       const codes = b.op('QuantizeLinear', inputs, { axis: 0 }, { name: 'codes' });
       const repeated = Array.from({ length: copies[part] }, () => zeros);
-      return { operand: b.op('Concat', [codes, ...repeated], { axis: 1 }, { name: 'codes_and_zeros' }), scales };
+      return {
+        operand: b.op('Concat', [codes, ...repeated], { axis: 1 }, { name: 'codes_and_zeros' }),
+        scales,
+      };
     },
     linear(b, name, weight) {
       const part = name === 'down' ? 'hidden' : 'input';

@@ -78,7 +78,7 @@ function rotated(x: Matrix, block: number | null): Matrix {
 export const probeRows = 4;
 
 /**
- * [probeRows, width]: two tokens of normal numbers, one with an outlier of ten standard deviations, one of zeros. The
+ * [probeRows, width]: two tokens of normal numbers, one with an outlier of four standard deviations, one of zeros. The
  * same at every call.
  */
 export function probeInput(width: number): Matrix {
@@ -86,7 +86,7 @@ export function probeInput(width: number): Matrix {
   const next = uniform();
   for (let i = 0; i < 3 * width; i++)
     input.data[i] = Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
-  input.data[2 * width + Math.floor(width / 2)] = 10;
+  input.data[2 * width + Math.floor(width / 2)] = 4;
   return input;
 }
 

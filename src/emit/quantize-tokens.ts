@@ -20,7 +20,12 @@ function wholeRange(b: Builder, x: Value, bits: number): TokenGrid {
   const smallest = b.op('Min', [reduce(b, 'ReduceMin', x), zero], {}, { name: 'smallest' });
   const range = b.op('Sub', [largest, smallest], {}, { name: 'range' });
   const scales = positive(b, b.op('Mul', [range, scalar(b, 'fraction', rangeFraction(bits))]));
-  const zeroPoints = b.op('Round', [b.op('Neg', [b.op('Div', [smallest, scales])])], {}, { name: 'zero_codes' });
+  const zeroPoints = b.op(
+    'Round',
+    [b.op('Neg', [b.op('Div', [smallest, scales])])],
+    {},
+    { name: 'zero_codes' },
+  );
   return { scales, zeroPoints };
 }
 

@@ -9,7 +9,7 @@ import type { Region } from './region.ts';
 import { fromInput, fromRouter } from './region.ts';
 import { indexSource, weightSource } from './routing-source.ts';
 import { equationOf } from './einsum.ts';
-import { isConstant, isZero, numbersOf } from './constant.ts';
+import { isConstant, isZero } from './constant.ts';
 
 /**
  * The values between which a layer can be written anew. Every step from the experts to the output must be understood;
@@ -48,7 +48,7 @@ function tokenSource({ bank, region }: Evidence): TokenSource | string {
     const node = value.producer;
     if (!node || region.aliases.has(value) || !region.colour.has(value)) break;
     const [data, second] = node.inputs;
-    if (node.opType === 'Split' && isFrozen(node))
+    if (isFrozen(node, bits))
       return 'the file sends a fixed number of tokens to each expert: it computes wrong results for inputs other than the traced one';
     if (layoutOps.has(node.opType) || node.opType === 'Slice' || node.opType === 'Split') value = data!;
     else if ((node.opType === 'Gather' || node.opType === 'GatherND') && bits(second) === fromRouter) {
@@ -110,9 +110,11 @@ function isDiscrete(value: Value, depth: number): boolean {
   );
 }
 
-/** A Split of tokens into pieces of constant size. */
-function isFrozen(split: Node): boolean {
-  return (split.ints('split') ?? numbersOf(split.inputs[1])) !== null;
+/** A cut through sorted tokens at places that do not depend on the routing. */
+function isFrozen({ opType, inputs }: Node, bits: (value: Value | null | undefined) => number): boolean {
+  if (!(bits(inputs[0]) & fromRouter)) return false;
+  const bounds = opType === 'Slice' ? inputs.slice(1, 3) : [inputs[1]];
+  return (opType === 'Slice' || opType === 'Split') && bounds.every((value) => bits(value) === 0);
 }
 
 /** Sums must run over the choices of a token, or over all experts. */

@@ -2,7 +2,7 @@ import type { Value } from '../onnx/value.ts';
 import { fitActivation } from './activation.ts';
 import type { ActivationLeaf, FittedActivation } from './activation.ts';
 import { positiveAxis } from './axes.ts';
-import { isConstant, numbersOf, scalarOf } from './constant.ts';
+import { isConstant, isZero, numbersOf, scalarOf } from './constant.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
 import { innerNorms } from './levels.ts';
@@ -118,6 +118,7 @@ function joinedAt(
   const linear = outputs.get(value);
   if (linear) return [linear];
   const node = value.producer;
+  if (node?.opType === 'ScatterND') return placedAt(value, outputs);
   if (node?.opType !== 'Concat') return null;
   const parts = node.inputs.map((input) => input && outputs.get(stripLayout(input, outputs)));
   if (!parts.every((part) => part != null)) return null;
@@ -125,6 +126,18 @@ function joinedAt(
   const isChannel =
     node.int('axis') === -1 || (rank !== undefined && rank > 1 && node.int('axis') === rank - 1);
   return isChannel ? null : parts;
+}
+
+/** The linears whose outputs are written into zeros one after the other. */
+function placedAt(value: Value, outputs: ReadonlyMap<Value, RegionLinear>): RegionLinear[] | null {
+  const linears: RegionLinear[] = [];
+  for (let node = value.producer; node?.opType === 'ScatterND'; node = node.inputs[0]?.producer ?? null) {
+    const update = node.inputs[2] && outputs.get(stripLayout(node.inputs[2], outputs));
+    if (!update) return null;
+    linears.unshift(update);
+    if (node.inputs[0] && isZero(node.inputs[0])) return linears.length > 1 ? linears : null;
+  }
+  return null;
 }
 
 function stripLayout(value: Value, outputs: ReadonlyMap<Value, RegionLinear>): Value {

@@ -190,13 +190,34 @@ function overwriteOf(node: Node, index: number): Step['overwrite'] {
  * A scatter that overwrites is a sum only while no row comes twice: where each token visits one expert, or where the rows
  * of one expert go into zeros.
  */
-function overwriteProblem(steps: readonly Step[], { bank }: Evidence, topK: number | null): string | null {
+function overwriteProblem(steps: readonly Step[], evidence: Evidence, topK: number | null): string | null {
+  const { bank } = evidence;
   const at = steps.findIndex(({ overwrite }) => overwrite);
   const found = steps[at]?.overwrite;
   if (!found || topK === 1) return null;
-  const isOneExpert = bank.branches.length > 1 && !steps.slice(0, at).some(({ isJoin }) => isJoin);
-  if (isOneExpert && isZero(found.data)) return null;
+  const isJoined = steps.slice(0, at).some(({ isJoin }) => isJoin);
+  if (bank.branches.length > 1 && !isJoined && isZero(found.data)) return null;
+  // Rows of sorted tokens laid end to end, and rows put back where a sort took them from.
+  const isWeighed = steps.slice(0, at).some(({ weighing }) => weighing);
+  if (!isWeighed && bank.branches[0].up.linears.length > 1 && !isJoined)
+    return overwriteProblem(pastPlacing(steps, at), evidence, topK);
+  if (isPermutation(found.node.inputs[1]!)) return null;
   return `${found.node.name} overwrites what other experts of a token gave`;
+}
+
+/** The steps after a chain of writes that lays the rows of all experts end to end. */
+function pastPlacing(steps: readonly Step[], at: number): Step[] {
+  let end = at;
+  while (steps[end + 1]?.overwrite?.data === steps[end].value) end += 1;
+  return steps.slice(end + 1);
+}
+
+/** True for the positions that a sort gives: each row comes once. */
+function isPermutation(index: Value): boolean {
+  let value = index;
+  while (value.producer && layoutOps.has(value.producer.opType)) value = value.producer.inputs[0]!;
+  const node = value.producer;
+  return node?.opType === 'TopK' && node.outputs[1] === value && scalarOf(node.inputs[1]) === null;
 }
 
 /** A slice that serves only to read a shape, as exporters write it for index_add. */

@@ -4,6 +4,7 @@ import type { RouterCandidate } from './anchor.ts';
 import { boundaryOf } from './boundary.ts';
 import { dispatchForm } from './dispatch-form.ts';
 import type { ExpertBank } from './expert-bank.ts';
+import { isQuantized } from './expert-bank.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
 import type { Expert, MoeLayer, Rejection } from './moe-layer.ts';
@@ -39,6 +40,16 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     return { node, reason: `it has ${router.experts} columns for ${count} experts` };
   if (router.topK === null && count < router.experts)
     return { node, reason: `nothing is selected, yet ${router.experts} columns weigh ${count} branches` };
+  const own = new Set(
+    bank.branches
+      .flatMap(({ down, up, gate }) => [down, ...up.linears, ...(gate?.linears ?? [])])
+      .map((each) => each.node),
+  );
+  if ([...own].some((each) => descends(candidate.linear.input, each)))
+    return {
+      node,
+      reason: 'it reads what the branches compute: a fusion of features, not a choice among experts',
+    };
   const isSingle = bank.experts[0].down === null;
   if (isSingle && router.topK === null && (count !== router.experts || count < 3))
     return { node, reason: 'what it weighs are single linears, too few to be experts' };
@@ -50,9 +61,7 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const warnings = [...bank.warnings];
   if (!complete) {
     reasons.push(`the file holds ${count + simple.length} of ${router.experts} experts`);
-    warnings.push(
-      `the file holds ${count + simple.length} of the ${router.experts} experts its router chooses from: it computes wrong results for inputs that need the others`,
-    );
+    warnings.push(lossWarning(bank, count + simple.length, router.experts));
   }
   if (linears.some(({ isSwapped }) => isSwapped))
     reasons.push('the shapes of its weights do not fit: ONNX Runtime refuses such a file');
@@ -60,8 +69,11 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   if (bank.problem) reasons.push(bank.problem);
   else if (bank.activation.name === 'unknown')
     reasons.push('the function between the first linears and the last is not a known activation');
+  if (bank.isHitList && complete)
+    warnings.push('the file runs only for inputs that reach all of its experts');
   const boundary = boundaryOf(evidence, router);
   if (typeof boundary === 'string') reasons.push(boundary);
+  if (typeof boundary === 'string' && boundary.includes('wrong results')) warnings.push(boundary);
   const form = dispatchForm(evidence, router);
   const layer: MoeLayer = {
     id: '',
@@ -82,6 +94,12 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     warnings,
   };
   return { position: facts.position.get(candidate.linear.node)!, layer };
+}
+
+function lossWarning({ isStacked }: ExpertBank, held: number, columns: number): string {
+  return isStacked
+    ? `its router has ${columns} columns for ${held} experts: what the others do was not understood`
+    : `the file holds ${held} of the ${columns} experts its router chooses from: it computes wrong results for inputs that need the others`;
 }
 
 /** Linears of the layer that may read its input: router, first linears of the experts, shared experts. */
@@ -110,7 +128,8 @@ function descends(value: Value, source: Node): boolean {
 }
 
 /** Experts in the order of the router's columns; in the order of the file where their columns are not known. */
-function numberExperts({ experts }: ExpertBank, simple: readonly Expert[]): Expert[] {
+function numberExperts({ experts, branches }: ExpertBank, simple: readonly Expert[]): Expert[] {
+  const hidden = isQuantized(branches) ? { gate: null, up: null, down: null } : {};
   return experts
     .map(({ key, gate, up, down }, position): Expert => ({
       id: '',
@@ -119,6 +138,7 @@ function numberExperts({ experts }: ExpertBank, simple: readonly Expert[]): Expe
       gate,
       up,
       down,
+      ...hidden,
     }))
     .concat(simple)
     .toSorted((a, b) => a.index - b.index);

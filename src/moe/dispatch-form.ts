@@ -1,5 +1,7 @@
+import type { Value } from '../onnx/value.ts';
 import type { Evidence } from './describe-layer.ts';
 import type { DispatchForm, Router } from './moe-layer.ts';
+import { layoutOps } from './operators.ts';
 import { fromRouter } from './region.ts';
 
 /** Names the way tokens get to experts. */
@@ -13,10 +15,15 @@ export function dispatchForm({ bank, region }: Evidence, router: Router): Dispat
   if (down.view.selector) return isChosen ? 'loop' : 'gathered';
   if (down.stackAxis !== null) {
     if (!isChosen) return 'dense';
-    return first.input.producer?.opType === 'Einsum' || first.input.producer?.opType === 'MatMul'
-      ? 'capacity'
-      : 'dense';
+    // Llama-4 multiplies all tokens by their score; everything else fills slots of limited number.
+    return producerPastLayout(first.input) === 'Mul' ? 'dense' : 'capacity';
   }
   if (!isChosen) return 'dense';
   return up.linears.length > 1 || bank.meetings[0]?.node.opType === 'Concat' ? 'sorted' : 'loop';
+}
+
+function producerPastLayout(value: Value): string | undefined {
+  let node = value.producer;
+  while (node && layoutOps.has(node.opType)) node = node.inputs[0]?.producer ?? null;
+  return node?.opType;
 }

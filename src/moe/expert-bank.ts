@@ -47,20 +47,28 @@ export type BankResult = { bank: ExpertBank } | { reason: string; node: string }
  * Puts the routed linears of a region together to experts: the last linear of each chain is `down`, what its input is
  * made of are `gate` and `up`. All branches must have equal shapes and distinct weights.
  */
-export function expertBank(linears: readonly RegionLinear[], region: Region, facts: GraphFacts): BankResult {
+export function expertBank(
+  linears: readonly RegionLinear[],
+  region: Region,
+  facts: GraphFacts,
+  columns: number,
+): BankResult {
   const routed = linears.filter((linear) => linear.isRouted && !linear.isBeyond);
   if (routed.length === 0) return failure('no linear behind it is chosen by its output', linears[0]);
   const inner = new Set(routed.flatMap(({ origins }) => origins));
   const downs = routed.filter((linear) => linear.origins.length > 0 && !inner.has(linear));
-  if (downs.length === 0) return singleLinears(routed, region);
+  const beyond = linears.filter((linear) => linear.isBeyond && linear.isRouted);
+  if (downs.length === 0 && beyond.length >= routed.length * stackSize(routed[0]))
+    return failure('the way from its first linears to the next ones was not understood', routed[0]);
+  if (downs.length === 0) return singleLinears(routed, region, columns);
   const branches = downs.map((down) => readBranch(down, facts));
   const missing = branches.indexOf(null);
   if (missing >= 0) return failure('the first linears of an expert were not found', downs[missing]);
-  return assemble(branches as Branch[], region, facts);
+  return assemble(branches as Branch[], region, facts, columns);
 }
 
 /** Experts of one linear each, as in multi-gate recommenders. */
-function singleLinears(routed: readonly RegionLinear[], region: Region): BankResult {
+function singleLinears(routed: readonly RegionLinear[], region: Region, columns: number): BankResult {
   const activation = { name: 'unknown', alpha: 1, limit: null, upOffset: 0 } as const;
   const branches = routed.map((linear): Branch => {
     const up = {
@@ -72,7 +80,7 @@ function singleLinears(routed: readonly RegionLinear[], region: Region): BankRes
     };
     return { down: linear, gate: null, up, activation };
   });
-  const result = assemble(branches, region, null);
+  const result = assemble(branches, region, null, columns);
   if (!('bank' in result)) return result;
   const { bank } = result;
   const experts = bank.experts.map((expert) => ({ ...expert, down: null }));
@@ -85,7 +93,7 @@ function failure(reason: string, linear: RegionLinear | undefined): BankResult {
   return { reason, node: linear?.node.name ?? '' };
 }
 
-function assemble(branches: Branch[], region: Region, facts: GraphFacts | null): BankResult {
+function assemble(branches: Branch[], region: Region, facts: GraphFacts | null, columns: number): BankResult {
   const [first] = branches;
   const different = branches.find((branch) => shapeKey(branch) !== shapeKey(first));
   if (different) return failure('its branches have unequal shapes', different.down);
@@ -95,7 +103,7 @@ function assemble(branches: Branch[], region: Region, facts: GraphFacts | null):
   const common = {
     activation: first.activation,
     hidden: inner.in,
-    problem: bankProblem(first, isDeep),
+    problem: bankProblem(branches, isDeep),
     intermediate: first.down.in,
     branches,
     meetings,
@@ -116,7 +124,7 @@ function assemble(branches: Branch[], region: Region, facts: GraphFacts | null):
   if (branches.length < 2) return failure('there is only one expert', first.down);
   const names = new Set(branches.map(({ down }) => `${down.view.name} ${down.view.offset}`));
   if (names.size < branches.length) return failure('its branches share one weight', first.down);
-  const { keys, isHitList, warnings } = branchKeys(branches, meetings, region);
+  const { keys, isHitList, warnings } = branchKeys(branches, meetings, region, columns);
   const added = joinedBias(first, branches.length, meetings[0], facts);
   const experts = branches.map((branch, index) =>
     branchExpert(branch, joinedIndex(meetings[index], index), keys?.[index] ?? null, added?.bias ?? null),
@@ -141,11 +149,20 @@ function innermost(branches: readonly Branch[]): { inner: RegionLinear; isDeep: 
   }
 }
 
-function bankProblem({ down, up }: Branch, isDeep: boolean): string {
+function bankProblem(branches: readonly Branch[], isDeep: boolean): string {
+  const [{ down, up }] = branches;
+  if (isQuantized(branches)) return 'its experts are quantized already';
   if (isDeep) return 'its experts have more than two linears in a row';
   if (down.node.opType.endsWith('Conv')) return 'its experts are convolutions';
   if (down !== up.linears[0] && down.fused) return `the outputs of its experts pass a fused ${down.fused}`;
   return '';
+}
+
+/** Whether weights come through DequantizeLinear or in a packed operator. */
+export function isQuantized(branches: readonly Branch[]): boolean {
+  return branches.some(({ down, up, gate }) =>
+    [down, ...up.linears, ...(gate?.linears ?? [])].some(({ view }) => view.quantized),
+  );
 }
 
 function shapeKey({ down, gate, up, activation }: Branch): string {
@@ -211,30 +228,52 @@ function branchKeys(
   branches: readonly Branch[],
   meetings: readonly (Meeting | null)[],
   region: Region,
+  columns: number,
 ): { keys: number[] | null; isHitList: boolean; warnings: string[] } {
   const tokens = branches.map(
     ({ up }, index) => up.linears[up.linears.length === 1 ? 0 : joinedIndex(meetings[index], index)].input,
   );
-  const evidence = [...differences(tokens, region), ...meetingKeys(meetings, region)];
-  const inside = evidence.filter(({ keys }) => keys.every((key) => key >= 0));
-  const [first] = inside;
+  const evidence = [
+    ...differences(tokens, region, columns),
+    ...meetingKeys(meetings, region, columns),
+    ...stackKeys(branches, columns),
+  ];
+  const [first] = evidence;
   if (!first)
     return {
       keys: null,
       isHitList: false,
       warnings: ['which router column belongs to which expert could not be told'],
     };
-  if (inside.some(({ keys }) => keys.join() !== first.keys.join())) {
+  if (evidence.some(({ keys }) => keys.join() !== first.keys.join())) {
     return {
       keys: null,
       isHitList: false,
       warnings: ['the graph numbers its experts in two ways that disagree'],
     };
   }
-  return { keys: first.keys, isHitList: inside.some(({ isHitOrdinal }) => isHitOrdinal), warnings: [] };
+  return { keys: first.keys, isHitList: evidence.some(({ isHitOrdinal }) => isHitOrdinal), warnings: [] };
 }
 
-function meetingKeys(meetings: readonly (Meeting | null)[], region: Region): ReturnType<typeof differences> {
+/** Where each expert's weight lies in a stack that holds all of them. */
+function stackKeys(branches: readonly Branch[], columns: number): ReturnType<typeof differences> {
+  const [{ down }] = branches;
+  const { shape } = down.view.source;
+  const size = down.in * down.out;
+  const isStack =
+    shape.length === 3 &&
+    shape[0] === columns &&
+    branches.every((each) => each.down.view.root === down.view.root);
+  return isStack
+    ? [{ keys: branches.map((each) => Math.floor(each.down.view.offset / size)), isHitOrdinal: false }]
+    : [];
+}
+
+function meetingKeys(
+  meetings: readonly (Meeting | null)[],
+  region: Region,
+  columns: number,
+): ReturnType<typeof differences> {
   if (meetings.includes(null)) return [];
   const known = meetings as Meeting[];
   const [first] = known;
@@ -245,6 +284,6 @@ function meetingKeys(meetings: readonly (Meeting | null)[], region: Region): Ret
   }
   return first.routing.flatMap((_, at) => {
     const values = known.map(({ routing }) => routing[at]);
-    return values.every((value) => value) ? differences(values, region) : [];
+    return values.every((value) => value) ? differences(values, region, columns) : [];
   });
 }

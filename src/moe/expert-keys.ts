@@ -2,7 +2,7 @@ import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import { scalarOf } from './constant.ts';
 import type { Region } from './region.ts';
-import { fromRouter } from './region.ts';
+import { fromInput, fromRouter } from './region.ts';
 
 /** What tells the branches of a layer apart, one number per branch. */
 export interface KeyVector {
@@ -14,9 +14,10 @@ export interface KeyVector {
 /**
  * Compares one value per branch by walking back through all of them in step. Where isomorphic branches differ in a
  * constant (Gather index, Equal operand, start of a Slice) or in the output of one node (Split), that difference is the
- * expert. Names are never looked at. Gives every vector of distinct numbers found.
+ * expert. Names are never looked at. Gives every vector of distinct
+ * numbers below `limit` that is found.
  */
-export function differences(values: readonly Value[], region: Region): KeyVector[] {
+export function differences(values: readonly Value[], region: Region, limit: number): KeyVector[] {
   const found: KeyVector[] = [];
   const seen = new Set<Value>();
   const visit = (branch: readonly (Value | null)[], consumer: Node | null, index: number): void => {
@@ -24,7 +25,7 @@ export function differences(values: readonly Value[], region: Region): KeyVector
     if (!first || others.every((value) => value === first)) return;
     const constants = branch.map((value) => scalarOf(value));
     if (!constants.includes(null)) {
-      if (consumer && isKeyInput(consumer, index))
+      if (consumer && isKeyInput(consumer, index, region))
         found.push({ keys: constants as number[], isHitOrdinal: false });
       return;
     }
@@ -48,12 +49,16 @@ export function differences(values: readonly Value[], region: Region): KeyVector
   };
   visit(values, null, 0);
   return found.filter(
-    ({ keys }) => new Set(keys).size === keys.length && keys.every((key) => Number.isInteger(key)),
+    ({ keys }) =>
+      new Set(keys).size === keys.length &&
+      keys.every((key) => Number.isInteger(key) && key >= 0 && key < limit),
   );
 }
 
-function isKeyInput(node: Node, index: number): boolean {
+function isKeyInput(node: Node, index: number, { colour }: Region): boolean {
   if (node.opType === 'Equal') return true;
+  // Constant bounds on the tokens themselves are frozen counts, not experts.
+  if (node.inputs[0] && (colour.get(node.inputs[0]) ?? 0) & fromInput) return false;
   // The end of a slice says the same as its start, plus one.
   return index === 1 && ['Gather', 'Slice', 'GatherND', 'GatherElements'].includes(node.opType);
 }

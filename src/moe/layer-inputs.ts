@@ -3,21 +3,20 @@ import type { RouterCandidate } from './anchor.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import { aliasRoot } from './operators.ts';
 
-const climbLimit = 8;
+/** How far the search goes, and how many values are tried. */
+const searched = 96;
+const tried = 8;
 
 /**
  * Values that may be the input of the layer, nearest first: what the router reads and, for routers behind a pool, an
- * MLP or a norm of their own, what that was made from.
+ * MLP or a norm of their own, what that was made from. The input of a layer has more than one reader.
  */
 export function layerInputs(candidate: RouterCandidate, facts: GraphFacts): Value[] {
-  const inputs = [candidate.x];
+  const inputs = new Set([candidate.x]);
   for (const value of inputs) {
-    if (inputs.length > climbLimit) break;
     for (const input of value.producer?.inputs ?? []) {
-      if (!input || facts.isDataless(input)) continue;
-      const root = aliasRoot(input);
-      if (!inputs.includes(root)) inputs.push(root);
+      if (input && !facts.isDataless(input) && inputs.size < searched) inputs.add(aliasRoot(input));
     }
   }
-  return inputs.slice(0, climbLimit);
+  return [...inputs].filter((value) => value === candidate.x || value.consumers.length > 1).slice(0, tried);
 }

@@ -1,4 +1,6 @@
+import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
+import { isZero } from './constant.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { LinearNode } from './linear-node.ts';
 import { elementwiseOps, layoutOps } from './operators.ts';
@@ -67,6 +69,7 @@ function linearsInOrder(region: Region, facts: GraphFacts): RegionLinear[] {
   const isData = (value: Value): boolean => Boolean((colour.get(value) ?? 0) & fromInput);
   const sources = new Map<Value, Sources>();
   const linears: RegionLinear[] = [];
+  const placing = new Set<Value>();
   for (const node of nodes) {
     const linear = routers.has(node) ? null : facts.linearOf(node);
     const found =
@@ -77,11 +80,19 @@ function linearsInOrder(region: Region, facts: GraphFacts): RegionLinear[] {
       ? { nearest: new Set([found]), hasHidden: false }
       : merge(
           data.map((value) => sources.get(value) ?? nothing),
-          passing.has(node.opType),
+          passing.has(node.opType) || isPlacing(node, placing),
         );
+    if (isPlacing(node, placing)) placing.add(node.outputs[0]!);
     for (const output of node.outputs) if (output) sources.set(output, result);
   }
   return linears;
+}
+
+/** One of a chain of writes into zeros that lays the rows of all experts end to end. */
+function isPlacing(node: Node, placing: ReadonlySet<Value>): boolean {
+  if (node.opType !== 'ScatterND' || (node.string('reduction') ?? 'none') !== 'none') return false;
+  const [data] = node.inputs;
+  return data !== null && (placing.has(data) || isZero(data));
 }
 
 function regionLinear(linear: LinearNode, { nearest, hasHidden }: Sources): RegionLinear {

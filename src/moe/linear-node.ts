@@ -1,6 +1,7 @@
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import type { MatrixView } from '../tensor/view.ts';
+import { tensorOf } from './constant.ts';
 import type { Equation } from './einsum.ts';
 import { equationOf } from './einsum.ts';
 import { matrixOf, storedView } from './stored-view.ts';
@@ -164,9 +165,30 @@ function operandsOf(node: Node, shapes: Shapes): Operands | null {
     case 'Conv':
     case 'FusedConv':
       return convOperands(node, shapes);
+    case 'MatMulNBits':
+      return packedOperands(node);
     default:
       return null;
   }
+}
+
+/** A weight that is quantized already: its shape is known, its numbers are not plain. */
+function packedOperands(node: Node): Operands | null {
+  const [input, packed] = node.inputs;
+  const tensor = tensorOf(packed);
+  const [size, width] = [node.int('N'), node.int('K')];
+  if (!input || !packed || !tensor || !size || !width) return null;
+  const axes = [size, width].map((each) => ({ size: each, stride: 0 }));
+  const view = {
+    root: packed,
+    name: packed.name,
+    source: tensor.source,
+    axes,
+    offset: 0,
+    selector: null,
+    quantized: true,
+  };
+  return { view, weightInput: 1, input, rowAxis: 0, colAxis: 1, stackAxis: null };
 }
 
 function matMulOperands(node: Node, shapes: Shapes): Operands | null {

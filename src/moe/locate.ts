@@ -56,7 +56,7 @@ function tryCandidate(candidate: RouterCandidate, facts: GraphFacts, rejected: R
   for (const input of layerInputs(candidate, facts)) {
     const region = growRegion(input, new Set([candidate.linear.node]), facts);
     const linears = regionLinears(region, facts);
-    const result = expertBank(linears, region, facts);
+    const result = expertBank(linears, region, facts, candidate.experts);
     if ('bank' in result) {
       const layer = describeLayer({ candidate, region, linears, bank: result.bank, facts });
       if ('position' in layer) return [layer];

@@ -8,13 +8,15 @@ import { storedView } from './stored-view.ts';
 /** Operators that pick tokens. */
 const selectingOps = new Set(['Gather', 'GatherND', 'Slice', 'Split']);
 
-const fusedNorms: Record<string, string> = {
-  LayerNormalization: 'LayerNorm',
-  SkipLayerNormalization: 'LayerNorm',
-  SimplifiedLayerNormalization: 'RMSNorm',
-  SkipSimplifiedLayerNormalization: 'RMSNorm',
-  RMSNormalization: 'RMSNorm',
-};
+const fusedNorms = new Map(
+  Object.entries({
+    LayerNormalization: 'LayerNorm',
+    SkipLayerNormalization: 'LayerNorm',
+    SimplifiedLayerNormalization: 'RMSNorm',
+    SkipSimplifiedLayerNormalization: 'RMSNorm',
+    RMSNormalization: 'RMSNorm',
+  }),
+);
 
 /**
  * The normalization that makes a layer's input, whether one operator or written out. `known` are the nodes that read
@@ -32,7 +34,7 @@ type Parameter = Norm['scale'];
 
 function fusedNorm(x: Value, facts: GraphFacts): Found | null {
   const node = x.producer;
-  const op = node && fusedNorms[node.opType];
+  const op = node && fusedNorms.get(node.opType);
   if (!op || node.outputs[0] !== x) return null;
   const isSkip = node.opType.startsWith('Skip');
   const first = isSkip ? 2 : 1;

@@ -22,7 +22,8 @@ type Input = (index: number) => number | null;
 type Operation = (x: number, node: Node, input: Input) => number | null;
 
 function apply(node: Node, input: Input): number | null {
-  const operation: Operation | undefined = layoutOps.has(node.opType) ? same : operations[node.opType];
+  const known = Object.hasOwn(operations, node.opType) ? operations[node.opType] : undefined;
+  const operation = layoutOps.has(node.opType) ? same : known;
   const x = input(0);
   return operation === undefined || x === null ? null : operation(x, node, input);
 }

@@ -81,8 +81,7 @@ function outputShapes(node: Node, facts: Shapes): (Dims | null)[] | null {
     const all = node.inputs.map((_, index) => shape(index));
     return [all.every((dims) => dims !== null) ? all.reduce(broadcast) : null];
   }
-  const rule = rules[opType];
-  return rule ? rule(node, facts) : null;
+  return Object.hasOwn(rules, opType) ? rules[opType](node, facts) : null;
 }
 
 /** The shape of an elementwise operation. An unknown dimension beside a known one above 1 must be equal to it. */
@@ -119,7 +118,9 @@ const rules: Record<string, Rule> = {
   GlobalMaxPool: pooledShape,
   Transpose: (node, facts) => {
     const x = facts.shapeOf(node.inputs[0]);
-    return x && [(node.ints('perm') ?? x.map((_, index) => x.length - 1 - index)).map((axis) => x[axis])];
+    return (
+      x && [(node.ints('perm') ?? x.map((_, index) => x.length - 1 - index)).map((axis) => x[axis] ?? null)]
+    );
   },
   Unsqueeze: (node, facts) => {
     const x = facts.shapeOf(node.inputs[0]);
@@ -279,10 +280,10 @@ function sliceShape(node: Node, facts: Shapes): (Dims | null)[] | null {
     node.inputs[3] || node.ints('axes') ? axesOf(node) : x.map((_, index) => index).slice(0, starts?.length);
   if (!given || !starts || !ends) return [x.map(() => null)];
   const steps = node.inputs[4] ? numbersOf(node.inputs[4]) : given.map(() => 1);
-  const shape = [...x];
-  given.forEach((raw, index) => {
-    const axis = positiveAxis(raw, x.length);
-    shape[axis] = slicedLength(x[axis], starts[index], ends[index], steps?.[index] ?? null);
+  const axes = given.map((axis) => positiveAxis(axis, x.length));
+  const shape = x.map((dim, axis) => {
+    const at = axes.indexOf(axis);
+    return at < 0 ? dim : slicedLength(dim, starts[at], ends[at], steps?.[at] ?? null);
   });
   return [shape];
 }

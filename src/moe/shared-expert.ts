@@ -57,7 +57,7 @@ function joinOf(
     const [use, ...others] = uses;
     if (!use || others.length > 0) return null;
     const { node } = use;
-    if (region.exits.includes(node)) return null;
+    if (region.exits.includes(node)) return meetsRoutedExit(node, region) ? { sigmoidGate } : null;
     const rest = node.inputs.filter((input): input is Value => input !== null && input !== value);
     if (node.opType === 'Add' || node.opType === 'Sum' || node.opType === 'GatedAdd') {
       if (rest.some((input) => bits(input) & fromRouter))
@@ -69,6 +69,15 @@ function joinOf(
     value = node.outputs[0]!;
   }
   return null;
+}
+
+/** Where shared and routed parts are added to the residual one after the other, in either order. */
+function meetsRoutedExit(node: Node, { exits, colour }: Region): boolean {
+  const isRouted = (exit: Node): boolean =>
+    exit.inputs.some((input) => input && (colour.get(input) ?? 0) & fromRouter);
+  const before = node.inputs.map((input) => input && aliasRoot(input).producer);
+  const after = node.outputs.flatMap((output) => output?.consumers ?? []);
+  return [...before, ...after].some((each) => each && exits.includes(each) && isRouted(each));
 }
 
 function gateAmong(values: readonly Value[], plain: readonly RegionLinear[]): RegionLinear | null {

@@ -21,7 +21,7 @@ export function simpleExperts(evidence: Evidence): Expert[] {
   const found = new Map<number, Expert>();
   for (const node of region.nodes) {
     if (!isScatter(node) || node === reference) continue;
-    const pair = differences([reference.inputs[1]!, node.inputs[1]!], region).find(
+    const pair = differences([reference.inputs[1]!, node.inputs[1]!], region, candidate.experts).find(
       ({ keys }) => keys[0] === key,
     );
     const index = pair?.keys[1];

@@ -36,7 +36,7 @@ export function storedView(value: Value | null | undefined, shapes: Shapes): Sto
   let root = value ?? null;
   while (root && !tensorOf(root)) {
     const node: Node | null = root.producer;
-    if (!node || !(node.opType in steps) || chain.length > 16) return null;
+    if (!node || !Object.hasOwn(steps, node.opType) || chain.length > 16) return null;
     chain.push({ node, value: root });
     root = node.inputs[0] ?? null;
   }
@@ -96,7 +96,8 @@ const steps: Record<string, Step> = {
   DequantizeLinear: (view) => ({ ...view, quantized: true }),
   Transpose: (view, node) => {
     const order = node.ints('perm') ?? view.axes.map((_, index) => view.axes.length - 1 - index);
-    return { ...view, axes: order.map((axis) => view.axes[axis]) };
+    const axes = order.map((axis) => view.axes[axis]);
+    return axes.length === view.axes.length && axes.every(Boolean) ? { ...view, axes } : null;
   },
   Unsqueeze: (view, node) => {
     const given = axesOf(node);

@@ -17,8 +17,10 @@ import { version } from '../version.ts';
 import type { Calibration, CalibrationData } from './calibrate-model.ts';
 import { calibrateModel } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
-import { rotationOf } from './rotation.ts';
 import type { ExpertOrder } from './quantize-expert.ts';
+import { rotationOf } from './rotation.ts';
+import type { SettledConfig } from './settle-rotation.ts';
+import { settleRotation } from './settle-rotation.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import { noSmoothing, smoothLayer } from './smooth-layer.ts';
 import type { Workshop } from './workshop.ts';
@@ -36,7 +38,8 @@ export interface QuantizedModel {
 }
 
 /**
- * Quantizes the experts of a model: calibrate, smooth, round, write anew. The result is ready to be saved.
+ * Quantizes the experts of a model: calibrate, settle what the config leaves open, smooth, round, write anew. The
+ * result is ready to be saved.
  * @throws Fault SCHEME_TARGET or GROUP_TARGET for what cannot be written, and those of the steps
  */
 export async function quantizeModel(
@@ -50,6 +53,27 @@ export async function quantizeModel(
   const calibration = await workshop.remember('calibrate', () =>
     calibrateModel(path, data, config, progress),
   );
+  const write = (settled: SettledConfig): Promise<QuantizedModel> =>
+    writeExperts({ path, config: settled, resolved, calibration }, progress, workshop);
+  const rotation = await workshop.remember('rotation', () =>
+    settleRotation(path, data?.records ?? null, config, write),
+  );
+  return write({ ...config, rotation });
+}
+
+/** Everything that decides the result. */
+interface WriteOrder {
+  path: string;
+  config: SettledConfig;
+  resolved: ResolvedTarget;
+  calibration: Calibration | null;
+}
+
+async function writeExperts(
+  { path, config, resolved, calibration }: WriteOrder,
+  progress: Progress,
+  workshop: Workshop,
+): Promise<QuantizedModel> {
   const { model, layers } = prepareModel(path, resolved.opset);
   const original = new Set(model.graph.constants);
   const smoothing: LayerSmoothing[] = [];

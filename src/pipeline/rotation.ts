@@ -1,12 +1,12 @@
-import type { QuantizeConfig } from '../config/schema.ts';
 import type { RotationBlocks } from '../emit/rotated-form.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { hadamardBlock } from '../quantize/hadamard.ts';
+import type { SettledRotation } from './settle-rotation.ts';
 
 /** Where a config rotates a layer, and in blocks of how many channels. */
 export function rotationOf(
   { hidden, intermediate }: MoeLayer,
-  { input, down, block }: QuantizeConfig['rotation'],
+  { input, down, block }: SettledRotation,
 ): RotationBlocks {
   const limit = block === 'auto' ? 128 : block;
   const blockOf = (kind: 'none' | 'hadamard', width: number): number | null => {

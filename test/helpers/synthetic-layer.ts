@@ -19,7 +19,8 @@ export interface LayerSpec {
   gated: boolean;
   bias: boolean;
   activation: Activation;
-  routing: 'topk' | 'dense-first' | 'dense-last' | 'combine';
+  /** `router`: the graph chooses itself, the k largest of softmax-normalized `logits`. */
+  routing: 'topk' | 'dense-first' | 'dense-last' | 'combine' | 'router';
   appliesTo: 'output' | 'input';
   dtype: 'float32' | 'float16';
   opset: number;
@@ -140,6 +141,13 @@ function routingOf(
     const indices = declared(graph.uniqueName('indices'), 'int64', ['tokens', k]);
     const weights = weightsOf('tokens', k);
     return { inputs: [indices, weights], routing: { kind: 'topk', indices, weights, k, appliesTo } };
+  }
+  if (routing === 'router') {
+    const logits = declared(graph.uniqueName('logits'), 'float32', ['tokens', experts]);
+    const b = builder(graph, 'router');
+    const [chosen, indices] = b.ops(2, 'TopK', [logits, b.ints([k])]);
+    const weights = b.op('Softmax', [chosen]);
+    return { inputs: [logits], routing: { kind: 'topk', indices, weights, k, appliesTo } };
   }
   if (routing === 'combine') {
     const weights = weightsOf('tokens', experts, 'capacity');

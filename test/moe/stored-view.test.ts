@@ -91,7 +91,7 @@ describe('storedView', () => {
         const weight = build.weight('w', [4, 6, 8]);
         let state: { value: Value; places: Places } = {
           value: weight,
-          places: { shape: [4, 6, 8], at: ([a, b, c]: number[]) => (a * 6 + b) * 8 + c } as Places,
+          places: { shape: [4, 6, 8], at: ([a, b, c]: number[]) => (a * 6 + b) * 8 + c },
         };
         for (const [which, seed] of steps)
           state = moves[which].apply(build, state.value, state.places, seed) ?? state;

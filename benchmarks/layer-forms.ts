@@ -1,0 +1,138 @@
+import { emitLayer } from '../src/emit/emit-layer.ts';
+import { emitterFor } from '../src/emit/emitter-for.ts';
+import type { ExpertEmitter } from '../src/emit/expert-emitter.ts';
+import { floatExperts } from '../src/emit/float-experts.ts';
+import type { LinearForm } from '../src/emit/grouped-ffn.ts';
+import { groupedFfn } from '../src/emit/grouped-ffn.ts';
+import { packCodes } from '../src/emit/pack-codes.ts';
+import type { QuantizedExpert } from '../src/emit/quantized-expert.ts';
+import type { Target } from '../src/emit/resolve-target.ts';
+import { resolveTarget } from '../src/emit/resolve-target.ts';
+import type { Expert, MoeLayer } from '../src/moe/moe-layer.ts';
+import { readExpert } from '../src/moe/read-expert.ts';
+import { builder } from '../src/onnx/build.ts';
+import type { Model } from '../src/onnx/model.ts';
+import { quantizeRtn } from '../src/quantize/rtn.ts';
+import type { SchemeName } from '../src/quantize/scheme.ts';
+import { quantizeTernary } from '../src/quantize/ternary.ts';
+import { readMatrix } from '../src/tensor/view.ts';
+import { syntheticLayer } from '../test/helpers/synthetic-layer.ts';
+
+export interface Size {
+  hidden: number;
+  intermediate: number;
+  experts: number;
+  k: number;
+}
+
+const ours: readonly [SchemeName, Target][] = [
+  ['w4a4', 'int'],
+  ['w8a8', 'int'],
+  ['ternary-a8', 'int'],
+  ['w4a16', 'nbits'],
+  ['ternary', 'nbits'],
+  ['ternary', 'packed'],
+  ['w4a4', 'qdq'],
+  ['ternary', 'qmoe'],
+];
+
+/** One layer (random weights, top-k of logits that are fed) in every form that is compared. */
+export function* layerForms(size: Size): Generator<[string, Model]> {
+  yield ['float, experts apart', written(size, floatExperts)];
+  yield ['float MoE', floatMoe(size)];
+  yield ['QMoE, 4 bits', written(size, (layer) => emitterOf(layer, 'w4a16', 'qmoe'))];
+  yield ['QDQ, 4 bits, as ONNX Runtime fuses it', written(size, fusedQdq)];
+  for (const [scheme, target] of ours)
+    yield [`${scheme} ${target}`, written(size, (layer) => emitterOf(layer, scheme, target))];
+}
+
+function written(size: Size, emitter: (layer: MoeLayer) => ExpertEmitter): Model {
+  const { model, layer } = syntheticLayer({ ...size, routing: 'router', opset: 25 });
+  emitLayer(model, layer, emitter(layer));
+  model.graph.removeDeadCode();
+  return model;
+}
+
+function emitterOf(layer: MoeLayer, scheme: SchemeName, target: Target): ExpertEmitter {
+  const resolved = resolveTarget(target, scheme, 'auto');
+  return emitterFor(resolved, { layer, weightsOf: rounded(scheme, resolved.groupSizeOf) });
+}
+
+function rounded(
+  scheme: SchemeName,
+  groupSizeOf: (cols: number) => number,
+): (expert: Expert) => QuantizedExpert {
+  const { bits, ternary } = resolveTarget('qdq', scheme, 'auto').scheme.weight;
+  const round = ({ weight, bias }: ReturnType<typeof readExpert>['up']): QuantizedExpert['up'] => {
+    const groupSize = groupSizeOf(weight.cols);
+    return {
+      weight: ternary ? quantizeTernary(weight, { groupSize }) : quantizeRtn(weight, { bits, groupSize }),
+      bias,
+    };
+  };
+  return (expert) => {
+    const { gate, up, down } = readExpert(expert);
+    return { gate: gate && round(gate), up: round(up), down: round(down) };
+  };
+}
+
+/** DequantizeLinear of INT4 weights [in, out] into MatMul: the pattern that ONNX Runtime turns into MatMulNBits. */
+function fusedQdq(layer: MoeLayer): ExpertEmitter {
+  const form: LinearForm = {
+    integer: false,
+    prepare: (_, x) => ({ operand: x, scales: null }),
+    linear(b, name, { rows, cols, groupSize, codes, scales }) {
+      const groups = cols / groupSize;
+      const weight = b.constant(
+        `${name}/weight`,
+        'int4',
+        [cols, rows],
+        packCodes(transposed(codes, cols), 'int4'),
+      );
+      const scale = b.constant(`${name}/scales`, 'float32', [groups, rows], transposed(scales, groups));
+      const float = b.op('DequantizeLinear', [weight, scale], { axis: 0, block_size: groupSize });
+      return ({ operand }) => b.op('MatMul', [operand, float], {}, { name });
+    },
+  };
+  return groupedFfn(
+    layer,
+    rounded('w4a16', () => 128),
+    form,
+  );
+}
+
+function transposed<T extends Int8Array | Float32Array>(values: T, cols: number): T {
+  const rows = values.length / cols;
+  return values.map((_, i) => values[(i % rows) * cols + Math.floor(i / rows)]) as T;
+}
+
+/** The fused float operator, weights stacked and gate and up interleaved. */
+function floatMoe(size: Size): Model {
+  const { hidden, intermediate, experts, k } = size;
+  const { model, layer } = syntheticLayer({ ...size, routing: 'router', opset: 25 });
+  const first = new Float32Array(experts * 2 * intermediate * hidden);
+  const second = new Float32Array(experts * hidden * intermediate);
+  layer.experts.forEach(({ gate, up, down }, e) => {
+    [gate!, up!].forEach((linear, half) => {
+      const { data } = readMatrix(linear.weight);
+      for (let r = 0; r < intermediate; r++) {
+        const at = (e * 2 * intermediate + 2 * r + half) * hidden;
+        first.set(data.subarray(r * hidden, (r + 1) * hidden), at);
+      }
+    });
+    second.set(readMatrix(down!.weight).data, e * hidden * intermediate);
+  });
+  const b = builder(model.graph, '');
+  const inputs = [
+    ...model.graph.inputs,
+    b.constant('first', 'float32', [experts, 2 * intermediate, hidden], first),
+    null,
+    b.constant('second', 'float32', [experts, hidden, intermediate], second),
+  ];
+  const attributes = { k, activation_type: 'swiglu', swiglu_fusion: 1, normalize_routing_weights: 1 };
+  const output = b.op('MoE', inputs, attributes, { domain: 'com.microsoft', name: 'moe' });
+  model.graph.replaceAllUses(layer.boundary!.output, output);
+  model.graph.removeDeadCode();
+  model.opsets.set('com.microsoft', 1);
+  return model;
+}

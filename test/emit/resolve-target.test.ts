@@ -1,0 +1,89 @@
+import { describe, expect, test } from 'vitest';
+import { executionOf } from '../../src/emit/execution-of.ts';
+import type { Target } from '../../src/emit/resolve-target.ts';
+import { resolveTarget } from '../../src/emit/resolve-target.ts';
+import type { SchemeName } from '../../src/quantize/scheme.ts';
+import { schemeNames } from '../../src/quantize/scheme.ts';
+import { faultOf } from '../helpers/fault-of.ts';
+
+const expressible: Record<Target, readonly SchemeName[]> = {
+  int: ['w4a4', 'w3a4', 'w3a3', 'w2a4', 'w4a8', 'w8a8', 'ternary-a8', 'ternary-a4'],
+  qdq: schemeNames,
+  nbits: schemeNames,
+  qmoe: ['w4a16', 'ternary'],
+  packed: ['ternary', 'ternary-a8', 'ternary-a4'],
+};
+
+describe.each(Object.entries(expressible) as [Target, readonly SchemeName[]][])(
+  'target %s',
+  (target, schemes) => {
+    test('takes the schemes it can express', () => {
+      for (const scheme of schemes) expect(resolveTarget(target, scheme, 'auto').target).toBe(target);
+    });
+
+    test('refuses the others, naming what can be written', () => {
+      for (const scheme of schemeNames.filter((name) => !schemes.includes(name))) {
+        const fault = faultOf(() => resolveTarget(target, scheme, 'auto'));
+        expect(fault.code).toBe('SCHEME_TARGET');
+        expect(fault.remedy).toContain(`target ${target} takes ${schemes.join(', ')}`);
+        expect(fault.remedy).toMatch(new RegExp(`^write ${scheme} as .*qdq`));
+      }
+    });
+  },
+);
+
+test('auto executes integers where activations are quantized, else blocks of packed weights', () => {
+  const chosen = schemeNames.map((scheme) => [scheme, resolveTarget('auto', scheme, 'auto').target]);
+  expect(Object.fromEntries(chosen)).toEqual({
+    w4a4: 'int',
+    w3a4: 'int',
+    w3a3: 'int',
+    w2a4: 'int',
+    w4a8: 'int',
+    w4a16: 'nbits',
+    w8a8: 'int',
+    ternary: 'nbits',
+    'ternary-a8': 'int',
+    'ternary-a4': 'int',
+  });
+});
+
+test.each([
+  ['int', 'auto', [1024, 100], [1024, 100]],
+  ['nbits', 'auto', [1024, 192, 96, 100, 8], [128, 64, 32, 100, 8]],
+  ['qdq', 'auto', [1024, 48], [128, 16]],
+  ['qdq', 24, [48, 16], [24, 16]],
+  ['nbits', 'channel', [1024], [1024]],
+  ['qmoe', 64, [256], [64]],
+] as const)('%s with group %s groups rows of %j by %j', (target, group, cols, sizes) => {
+  const { groupSizeOf } = resolveTarget(target, target === 'int' ? 'w4a4' : 'w4a16', group);
+  expect(cols.map(groupSizeOf)).toEqual(sizes);
+});
+
+test.each([
+  ['int', 'w4a4', 32],
+  ['nbits', 'w4a16', 24],
+  ['packed', 'ternary', 8],
+  ['qmoe', 'w4a16', 48],
+] as const)('%s %s refuses group %i', (target, scheme, group) => {
+  expect(faultOf(() => resolveTarget(target, scheme, group)).code).toBe('GROUP_TARGET');
+});
+
+test('2-bit weights need opset 25 only where they are stored as INT2', () => {
+  expect(resolveTarget('int', 'ternary-a8', 'auto').opset).toBe(25);
+  expect(resolveTarget('qdq', 'w2a4', 'auto').opset).toBe(25);
+  expect(resolveTarget('nbits', 'ternary', 'auto').opset).toBe(21);
+  expect(resolveTarget('int', 'w4a4', 'auto').opset).toBe(21);
+});
+
+test('only integer arithmetic is called executed', () => {
+  const executed = (target: Target, scheme: SchemeName): boolean =>
+    executionOf(resolveTarget(target, scheme, 'auto')).executed;
+  expect(executed('int', 'w4a4')).toBe(true);
+  expect(executed('qdq', 'w4a4')).toBe(false);
+  expect(executionOf(resolveTarget('qdq', 'w4a4', 'auto')).activations).toMatch(/4-bit grid \(emulated\)/);
+  expect(executionOf(resolveTarget('nbits', 'w4a16', 'auto')).activations).toMatch(
+    /rounded to 8 bits per block/,
+  );
+  expect(executionOf(resolveTarget('int', 'ternary-a8', 'auto')).weights).toMatch(/int2, ternary codes/);
+});
