@@ -42,8 +42,20 @@ function addLayer(b: Builder, stream: Value): Value {
   const logits = b.op('MatMul', [rows, weight(b, 'router', [hidden, experts])], {}, { name: 'router' });
   const result = b.op(
     'MoE',
-    [rows, logits, weight(b, 'fc1', [experts, 2 * intermediate, hidden]), null, weight(b, 'fc2', [experts, hidden, intermediate])],
-    { k: 6, activation_type: 'swiglu', swiglu_fusion: 2, activation_alpha: { f: 1 }, activation_beta: { f: 0 } },
+    [
+      rows,
+      logits,
+      weight(b, 'fc1', [experts, 2 * intermediate, hidden]),
+      null,
+      weight(b, 'fc2', [experts, hidden, intermediate]),
+    ],
+    {
+      k: 6,
+      activation_type: 'swiglu',
+      swiglu_fusion: 2,
+      activation_alpha: { f: 1 },
+      activation_beta: { f: 0 },
+    },
     { domain: 'com.microsoft', name: 'moe' },
   );
   return b.op('Add', [stream, b.op('Reshape', [result, b.op('Shape', [stream])])]);

@@ -9,7 +9,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { makeLargeCheckpoint } from './make-large-checkpoint.ts';
 
-const weightOnly = '{ scheme: w4a16, target: nbits, smoothing: { enabled: false }, rounding: { method: rtn } }';
+const weightOnly =
+  '{ scheme: w4a16, target: nbits, smoothing: { enabled: false }, rounding: { method: rtn } }';
 
 /** Resident bytes of a process and its descendants; Linux only. */
 function residentBytes(root: number): number {
@@ -17,7 +18,8 @@ function residentBytes(root: number): number {
   const resident = new Map<number, number>();
   for (const path of globSync('/proc/[0-9]*/status')) {
     const text = read(path);
-    const field = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);
+    const field = (name: string): number =>
+      Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);
     parents.set(field('Pid'), field('PPid'));
     resident.set(field('Pid'), field('VmRSS') * 1024);
   }
@@ -62,7 +64,12 @@ for (const gigabytes of values.gb.split(',').map(Number)) {
     const { seconds, peak } = await measure(['run', batch]);
     const results = globSync(join(output, '*.onnx*')).map((file) => statSync(file).size);
     const result = results.reduce((sum, size) => sum + size, 0);
-    const cells = [(bytes / 1e9).toFixed(2), (result / 1e9).toFixed(2), seconds.toFixed(0), (bytes / 1e6 / seconds).toFixed(0)];
+    const cells = [
+      (bytes / 1e9).toFixed(2),
+      (result / 1e9).toFixed(2),
+      seconds.toFixed(0),
+      (bytes / 1e6 / seconds).toFixed(0),
+    ];
     console.log(`| ${cells.join(' | ')} | ${(peak / 1e6).toFixed(0)} |`);
   } finally {
     for (const each of [path, `${path}.data`, batch, output]) rmSync(each, { recursive: true, force: true });

@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import type { BatchJob } from '../config/batch-jobs.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
+import type { ResolvedTarget } from '../emit/resolve-target.ts';
+import { resolveTarget } from '../emit/resolve-target.ts';
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { needsRecords } from '../pipeline/calibrate-model.ts';
-import { schemeOf } from '../quantize/scheme.ts';
 import { version } from '../version.ts';
 import { contentKey } from './content-key.ts';
 import { estimateEmit, estimateQuantize, estimateRun, linearsOf, weightsOf } from './estimate.ts';
@@ -14,13 +15,14 @@ import type { JobPlan, WorkItem } from './plan.ts';
 
 /**
  * The work of one conversion, from the model's graph and headers; no weight is read, and nothing is written.
- * @throws Fault those of `prepareModel`
+ * @throws Fault those of `prepareModel` and `resolveTarget`
  */
 export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const { name, config } = job;
-  const prepared = prepareModel(job.model);
+  const target = resolveTarget(config.target, config.scheme, config.group);
+  const prepared = prepareModel(job.model, target.opset);
   const before = bytesOf(prepared);
-  const layers = prepared.layers.map((layer) => resultBytes(layer, config));
+  const layers = prepared.layers.map((layer) => resultBytes(layer, target));
   const after = before - expertBytes(prepared) + sum(layers);
   const ingredients = await ingredientsOf(job, prepared);
   const calibrate = needsRecords(config) ? [calibrateItem(job, before, ingredients)] : [];
@@ -152,13 +154,13 @@ function verifyItems(
 }
 
 /** Codes, and one float32 scale per group. */
-function resultBytes(layer: MoeLayer, { scheme, group }: QuantizeConfig): number {
-  const { bits } = schemeOf(scheme).weight;
+function resultBytes(layer: MoeLayer, { scheme, groupSizeOf }: ResolvedTarget): number {
+  const { bits } = scheme.weight;
   const storedBits = bits === 3 ? 4 : bits;
   const linears = layer.experts.flatMap(linearsOf);
   return sum(
     linears.map(({ weight: { rows, cols } }) => {
-      const groups = typeof group === 'number' ? Math.ceil(cols / group) : 1;
+      const groups = Math.ceil(cols / groupSizeOf(cols));
       return Math.ceil((rows * cols * storedBits) / 8) + rows * groups * 4;
     }),
   );

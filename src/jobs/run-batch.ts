@@ -118,8 +118,9 @@ function jobPool(threads: number): Piscina {
   const worker = new URL(`./job-worker${extname(import.meta.url)}`, import.meta.url);
   return new Piscina({
     filename: worker.href,
-    minThreads: threads,
+    minThreads: 0,
     maxThreads: threads,
+    idleTimeout: Infinity,
     atomics: 'disabled',
   });
 }

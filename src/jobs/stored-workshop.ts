@@ -87,8 +87,9 @@ function expertPool(threads: number): Piscina {
   const worker = new URL(`./quantize-worker${extname(import.meta.url)}`, import.meta.url);
   return new Piscina({
     filename: worker.href,
-    minThreads: threads,
+    minThreads: 0,
     maxThreads: threads,
+    idleTimeout: Infinity,
     atomics: 'disabled',
   });
 }

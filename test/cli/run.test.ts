@@ -1,4 +1,5 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -75,14 +76,34 @@ gates: { min: { topKAgreement: 1 }, max: { output.kl: 0 } }
     expect(failed.code).toBe(1);
     expect(failed.stdout).toContain('1 missed a gate');
     const needy = writeBatch('overrides: [{ settings: { smoothing: { enabled: true } } }]\n');
-    const refused = runCli('run', needy, '--set', 'output=other');
+    const refused = runCli('run', needy, '--set', `output=${join(folder, 'other')}`);
     expect(refused.code).toBe(2);
     expect(refused.stderr).toContain('DATA_REQUIRED');
     expect(refused.stdout).toContain('1 failed');
   });
 
+  test('Ctrl-C lets the work under way end, and --resume goes on from there', async () => {
+    const batch = writeBatch('overrides: [{ settings: { rounding: { method: clip } } }]\n');
+    const child = spawn(process.execPath, [join(root, 'src/cli/main.ts'), 'run', batch]);
+    let stderr = '';
+    child.stderr.on('data', (text: Buffer) => {
+      stderr += text.toString();
+      if (text.includes('quantize L1')) child.kill('SIGINT');
+    });
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect(code).toBe(2);
+    expect(stderr).toContain('INTERRUPTED');
+    expect(existsSync(join(folder, 'out', 'loop.dyn.rtn.onnx'))).toBe(false);
+    const artefacts = (): number => globSync('out/.moeq/artefacts/*/*', { cwd: folder }).length;
+    // An expert is four files: codes of gate, up and down, and the rest.
+    expect(artefacts()).toBeGreaterThanOrEqual(16 * 4);
+    expect(runCli('run', batch, '--resume').code).toBe(0);
+    expect(existsSync(join(folder, 'out', 'loop.dyn.rtn.onnx'))).toBe(true);
+    expect(artefacts()).toBe(0);
+  });
+
   test('a batch that cannot be read is exit code 2, told once', () => {
-    const { code, stdout } = runCli('run', join(folder, 'none.yaml'));
+    const { code, stdout, stderr } = runCli('run', join(folder, 'none.yaml'));
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr.trim().split('\n')[0]).toMatch(/^[A-Z_]+: /);
   });

@@ -14,18 +14,22 @@ import { writeSummary } from '../../src/jobs/write-summary.ts';
 const models = join(import.meta.dirname, '../fixtures/models/tasks-olmoe');
 const recipes = `recipes:
   rtn: { scheme: w4a4, smoothing: { enabled: false }, rounding: { method: rtn } }
-  clip: { scheme: w4a8, smoothing: { enabled: false }, rounding: { method: clip } }
+  wide: { scheme: w8a8, smoothing: { enabled: false }, rounding: { method: rtn } }
 `;
+/** Work enough for threads. */
+const searching = recipes.replace('method: rtn', 'method: clip');
 
 /** A folder with a batch file of the fixture model, or of the models given. */
 function newBatch(text = recipes, list = [join(models, 'loop.dyn.onnx')]): string {
   const file = join(mkdtempSync(join(tmpdir(), 'moeq-run-')), 'batch.yaml');
-  writeFileSync(file, `output: out\nmodels: ${JSON.stringify(list)}\n${text}`);
+  writeFileSync(file, `threads: 1\noutput: out\nmodels: ${JSON.stringify(list)}\n${text}`);
   return file;
 }
 
 interface Settings {
   set?: string[];
+  /** Beside the batch file. */
+  output?: string;
   resume?: boolean;
   signal?: AbortSignal;
 }
@@ -33,12 +37,13 @@ interface Settings {
 /** What a run does: its outcomes, the stages it went through and the hashes of the models it left. */
 async function run(
   file: string,
-  { set = [], resume = false, signal = new AbortController().signal }: Settings = {},
+  { set = [], output = 'out', resume = false, signal = new AbortController().signal }: Settings = {},
 ) {
+  const settings = [...set, `output=${join(file, '..', output)}`];
   const plan = await planBatch(
     loadBatch(
       file,
-      set.map((text) => parseSet(text)),
+      settings.map((text) => parseSet(text)),
     ),
   );
   const stages: string[] = [];
@@ -64,12 +69,12 @@ const statuses = (outcomes: readonly JobOutcome[]) => outcomes.map(({ name, stat
 
 describe('runBatch', () => {
   test('the files are the same for any number of threads and jobs, and as of a conversion alone', async () => {
-    const file = newBatch();
-    const one = await run(file, { set: ['threads=1', 'output=one'] });
-    expect(statuses(one.outcomes)).toEqual(['loop.dyn.rtn done', 'loop.dyn.clip done']);
-    expect(Object.keys(one.hashes)).toEqual(['loop.dyn.clip.onnx', 'loop.dyn.rtn.onnx']);
-    const three = await run(file, { set: ['threads=3', 'output=three'] });
-    const together = await run(file, { set: ['threads=2', 'jobs=2', 'output=together'] });
+    const file = newBatch(searching);
+    const one = await run(file, { set: ['threads=1'], output: 'one' });
+    expect(statuses(one.outcomes)).toEqual(['loop.dyn.rtn done', 'loop.dyn.wide done']);
+    expect(Object.keys(one.hashes)).toEqual(['loop.dyn.rtn.onnx', 'loop.dyn.wide.onnx']);
+    const three = await run(file, { set: ['threads=3'], output: 'three' });
+    const together = await run(file, { set: ['threads=2', 'jobs=2'], output: 'together' });
     expect(three.hashes).toEqual(one.hashes);
     expect(together.hashes).toEqual(one.hashes);
     // What one conversion does in memory, without a store or a thread.
@@ -93,7 +98,7 @@ describe('runBatch', () => {
     const on = await run(file);
     expect(statuses(on.outcomes)).toEqual(['broken.rtn failed', 'loop.dyn.rtn done']);
     expect(on.outcomes[0].fault).toMatchObject({ code: expect.stringContaining('ONNX') as string });
-    const stopped = await run(file, { set: ['stopOnFailure=true', 'output=stopped'] });
+    const stopped = await run(file, { set: ['stopOnFailure=true'], output: 'stopped' });
     expect(statuses(stopped.outcomes)).toEqual(['broken.rtn failed', 'loop.dyn.rtn skipped']);
   });
 
@@ -103,25 +108,25 @@ describe('runBatch', () => {
     const again = await run(file, { resume: true });
     expect(again.stages).toEqual([]);
     expect(again.outcomes.map(({ reused }) => reused)).toEqual([true, true]);
-    const [clip, rtn] = Object.keys(first.hashes).map((path) => join(first.output, path));
-    writeFileSync(clip, 'x');
+    const [rtn, wide] = Object.keys(first.hashes).map((path) => join(first.output, path));
+    writeFileSync(wide, 'x');
     rmSync(rtn);
     const repaired = await run(file, { resume: true });
     expect(repaired.outcomes.map(({ reused }) => reused)).toEqual([false, false]);
     expect(repaired.hashes).toEqual(first.hashes);
-    const changed = await run(file, { resume: true, set: ['recipes.clip.scheme=w8a8'] });
+    const changed = await run(file, { resume: true, set: ['recipes.wide.scheme=w4a8'] });
     expect(changed.outcomes.map(({ recipe, reused }) => [recipe, reused])).toEqual([
       ['rtn', true],
-      ['clip', false],
+      ['wide', false],
     ]);
   });
 
   test('a run that is stopped says so, and the next one goes on', async () => {
     const file = newBatch();
     const stopped = await run(file, { signal: AbortSignal.abort() });
-    expect(statuses(stopped.outcomes)).toEqual(['loop.dyn.rtn skipped', 'loop.dyn.clip skipped']);
+    expect(statuses(stopped.outcomes)).toEqual(['loop.dyn.rtn skipped', 'loop.dyn.wide skipped']);
     const { outcomes } = await run(file, { resume: true });
-    expect(statuses(outcomes)).toEqual(['loop.dyn.rtn done', 'loop.dyn.clip done']);
+    expect(statuses(outcomes)).toEqual(['loop.dyn.rtn done', 'loop.dyn.wide done']);
   });
 
   test('a file that no batch made is left alone', async () => {
