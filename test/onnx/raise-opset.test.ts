@@ -115,6 +115,16 @@ describe.each([18, 20, 21, 22, 23, 24, 25, 26])('raised to opset %i', (target) =
   );
 });
 
+function groupNormalization(b: Builder, x: Value): Value {
+  const ones = b.constant('ones', 'float32', [2], [1, 1]);
+  return b.op('GroupNormalization', [x, ones, ones], { num_groups: 2 }, { name: 'norm' });
+}
+
+function biasGelu(b: Builder, x: Value): Value {
+  const bias = b.constant('bias', 'float32', [6], [0, 0, 0, 0, 0, 0]);
+  return b.op('BiasGelu', [x, bias], {}, { domain: 'com.microsoft' });
+}
+
 const identity: Build = (b, x) => b.op('Identity', [x]);
 
 test.each([
@@ -138,14 +148,7 @@ test('a model that is there already stays as it is', () => {
 });
 
 test('operators of other domains are not touched', async () => {
-  const build: Build = (b, x) =>
-    b.op(
-      'BiasGelu',
-      [x, b.constant('bias', 'float32', [6], [0, 0, 0, 0, 0, 0])],
-      {},
-      { domain: 'com.microsoft' },
-    );
-  const model = modelOf(build, 13);
+  const model = modelOf(biasGelu, 13);
   model.opsets.set('com.microsoft', 1);
   raiseOpset(model, 25);
   expect(model.graph.nodes[0].inputs).toHaveLength(2);
@@ -161,12 +164,8 @@ describe('refused is', () => {
   });
 
   test('GroupNormalization from before opset 21, whose scales were per group', () => {
-    const build: Build = (b, x) => {
-      const ones = b.constant('ones', 'float32', [2], [1, 1]);
-      return b.op('GroupNormalization', [x, ones, ones], { num_groups: 2 }, { name: 'norm' });
-    };
-    expect(faultOf(() => raiseOpset(modelOf(build, 18), 21)).why).toMatch(/GroupNormalization/);
-    const fine = modelOf(build, 18);
+    expect(faultOf(() => raiseOpset(modelOf(groupNormalization, 18), 21)).why).toMatch(/GroupNormalization/);
+    const fine = modelOf(groupNormalization, 18);
     raiseOpset(fine, 20);
     expect(fine.opsets.get('')).toBe(20);
   });
