@@ -45,7 +45,7 @@ export function quantizeDense(
   const roles = rolesOf(model, layers);
   const kept = new Set(layers.flatMap(({ router, shared }) => nodesOf([router.linear, shared?.sigmoidGate])));
   const result: DenseResult = { quantized: [], refused: [] };
-  for (const node of [...model.graph.nodes]) {
+  for (const node of model.graph.nodes.slice()) {
     const constant = weightConstant(node);
     if (!constant || kept.has(node) || constant.name.startsWith('moeq/')) continue;
     const tensor = constant.name.replace(/_smoothed(?:_\d+)?$/, '');

@@ -4,6 +4,8 @@ import { emitLayer } from '../emit/emit-layer.ts';
 import { emitterFor } from '../emit/emitter-for.ts';
 import { executionOf } from '../emit/execution-of.ts';
 import { foldSmoothing } from '../emit/fold-smoothing.ts';
+import type { DenseResult } from '../emit/quantize-dense.ts';
+import { quantizeDense } from '../emit/quantize-dense.ts';
 import type { LayerProbes } from '../emit/parity-probes.ts';
 import { probeWeights } from '../emit/parity-probes.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
@@ -35,6 +37,8 @@ export interface QuantizedModel {
   smoothing: LayerSmoothing[];
   /** What each written linear must compute; see `checkParity`. */
   probes: LayerProbes[];
+  /** What became of the linears beside the routed experts; null when they were to be kept. */
+  dense: DenseResult | null;
 }
 
 /**
@@ -97,8 +101,22 @@ async function writeExperts(
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
   }
   model.graph.removeDeadCode();
+  const dense = quantizeRest(model, layers, config, resolved);
   annotate({ model, layers }, config, resolved, calibration);
-  return { model, calibration, smoothing, probes };
+  return { model, calibration, smoothing, probes, dense };
+}
+
+/** Attention, shared experts and head, by the scheme of their own. */
+function quantizeRest(
+  model: Model,
+  layers: readonly MoeLayer[],
+  { dense: { scheme } }: QuantizeConfig,
+  { target }: ResolvedTarget,
+): DenseResult | null {
+  if (scheme === 'keep') return null;
+  const result = quantizeDense(model, layers, scheme, target === 'qdq');
+  model.graph.removeDeadCode();
+  return result;
 }
 
 function expertOrders(layer: MoeLayer, stats: LayerStats | null, smoothing: LayerSmoothing): ExpertOrder[] {

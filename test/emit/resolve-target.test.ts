@@ -77,10 +77,8 @@ test('2-bit weights need opset 25 only where they are stored as INT2', () => {
 });
 
 test('only integer arithmetic is called executed', () => {
-  const executed = (target: Target, scheme: SchemeName): boolean =>
-    executionOf(resolveTarget(target, scheme, 'auto')).executed;
-  expect(executed('int', 'w4a4')).toBe(true);
-  expect(executed('qdq', 'w4a4')).toBe(false);
+  expect(executionOf(resolveTarget('int', 'w4a4', 'auto')).executed).toBe(true);
+  expect(executionOf(resolveTarget('qdq', 'w4a4', 'auto')).executed).toBe(false);
   expect(executionOf(resolveTarget('qdq', 'w4a4', 'auto')).activations).toMatch(/4-bit grid \(emulated\)/);
   expect(executionOf(resolveTarget('nbits', 'w4a16', 'auto')).activations).toMatch(
     /rounded to 8 bits per block/,
