@@ -75,7 +75,9 @@ function copyMessage(reader: WindowReader, end: number, kind: Kind, depth: numbe
     } else if (innerKind && length > inlineLimit) {
       endRun(start, bodyEnd);
       const body = copyMessage(reader, bodyEnd, innerKind, depth + 1);
-      parts.push(varint(tag), varint(totalLength(body)), ...body);
+      parts.push(varint(tag), varint(totalLength(body)));
+      // Not spread: a graph may have more nodes than a call may have arguments.
+      for (const part of body) parts.push(part);
     }
     reader.position = bodyEnd;
   }

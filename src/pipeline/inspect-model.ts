@@ -42,7 +42,7 @@ function inspectLayer(layer: MoeLayer): LayerInspection {
     },
     routers,
     experts: {
-      count: experts.length,
+      count: experts.filter(({ kind }) => kind === 'ffn').length,
       hidden,
       intermediate,
       gated: layer.gated,

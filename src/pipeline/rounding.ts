@@ -50,7 +50,7 @@ function integerRounding(bits: 2 | 3 | 4 | 8, { rounding }: QuantizeConfig): Gro
       damping,
       activationOrder,
     });
-    return sweeps === 0 ? codes : refine(weight, hessian, codes, { sweeps, damping });
+    return sweeps === 0 ? codes : refine(weight, hessian, codes, { sweeps, damping, refitScales: false });
   };
 }
 

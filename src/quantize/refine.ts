@@ -11,6 +11,8 @@ export interface RefineOptions {
   sweeps?: number;
   /** Added to the Hessian's diagonal, as a share of its mean; best the same as in GPTQ. */
   damping?: number;
+  /** Also move scales to fit the codes; true by default. Without it scales depend smoothly on the statistics. */
+  refitScales?: boolean;
   gemm?: Gemm;
 }
 
@@ -29,7 +31,7 @@ export async function refine(
   weight: Matrix,
   hessian: Hessian,
   tensor: QuantizedTensor,
-  { sweeps = 4, damping = 0.01, gemm = plainGemm }: RefineOptions = {},
+  { sweeps = 4, damping = 0.01, refitScales = true, gemm = plainGemm }: RefineOptions = {},
 ): Promise<QuantizedTensor> {
   requireSymmetric(tensor);
   const { rows, cols, groupSize } = tensor;
@@ -52,7 +54,7 @@ export async function refine(
       for (let at = from; at < to; at += blockSize) {
         moved += await improveCodes(state, at, Math.min(at + blockSize, to), group);
       }
-      await improveScales(state, from, to, group);
+      if (refitScales) await improveScales(state, from, to, group);
     }
   }
   return {

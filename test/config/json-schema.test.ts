@@ -36,7 +36,7 @@ describe('jsonSchemaOf', () => {
       type: 'number',
       minimum: 0,
       maximum: 1,
-      default: 0.6,
+      default: 0.4,
     });
     expect(schema.properties!['rounding'].properties!['method']).toMatchObject({
       enum: ['rtn', 'clip', 'gptq'],

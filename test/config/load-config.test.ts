@@ -105,12 +105,12 @@ describe('loadConfig refuses', () => {
     ],
     [
       'an unknown inner key',
-      'rounding:\n  method: rtn\n  blocksize: 64\n',
+      'rounding:\n  method: rtn\n  actorder: true\n',
       {
         code: 'CONFIG_UNKNOWN_KEY',
-        what: 'there is no key rounding.blocksize',
+        what: 'there is no key rounding.actorder',
         where: ':3:3',
-        remedy: 'did you mean blockSize?',
+        remedy: 'did you mean actOrder?',
       },
     ],
     [

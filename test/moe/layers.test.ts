@@ -107,7 +107,7 @@ describe('the norm before a layer', () => {
 
   it('does not when something else reads it, and says what', () => {
     const { norm } = onlyLayer(maskedLayer({ beside: alsoTanh }));
-    expect(norm).toMatchObject({ foldable: false, reason: expect.stringContaining('Tanh') });
+    expect(norm).toMatchObject({ foldable: false, reason: expect.stringMatching(/tanh/i) });
   });
 
   it('does not when its weight serves elsewhere too', () => {
