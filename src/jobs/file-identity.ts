@@ -15,7 +15,7 @@ export async function fileHash(path: string): Promise<string> {
 
 /**
  * Identity of records: the bytes of a file, or of every file of a folder under its name.
- * @throws Fault FILE_MISSING
+ * @throws Fault DATA_NOT_FOUND
  */
 export async function dataIdentity(path: string): Promise<string> {
   const stat = statSync(path, { throwIfNoEntry: false });
@@ -52,8 +52,8 @@ async function weightIdentity(path: string): Promise<unknown> {
 
 function missing(path: string): Fault {
   return new Fault({
-    code: 'FILE_MISSING',
-    what: 'there are no such records',
+    code: 'DATA_NOT_FOUND',
+    what: 'the data cannot be read',
     where: path,
     remedy: 'check the path',
   });

@@ -45,7 +45,7 @@ describe('planJob', () => {
 
   test('records that are not there are told before anything runs', async () => {
     const data = join(folder, 'none.jsonl');
-    await expect(plan({ data })).rejects.toMatchObject({ code: 'FILE_MISSING', where: data });
+    await expect(plan({ data })).rejects.toMatchObject({ code: 'DATA_NOT_FOUND', where: data });
   });
 
   test('every item comes after what it needs, and is plain JSON', async () => {
