@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { Fault } from '../fault.ts';
 import type { Model } from '../onnx/model.ts';
 import { contentKey } from './content-key.ts';
 
@@ -12,9 +13,14 @@ export async function fileHash(path: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** Identity of records: the bytes of a file, or of every file of a folder under its name. */
+/**
+ * Identity of records: the bytes of a file, or of every file of a folder under its name.
+ * @throws Fault DATA_NOT_FOUND
+ */
 export async function dataIdentity(path: string): Promise<string> {
-  if (!statSync(path).isDirectory()) return fileHash(path);
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat) throw missing(path);
+  if (!stat.isDirectory()) return fileHash(path);
   const names = readdirSync(path).toSorted();
   const files = names.map((name) => join(path, name)).filter((file) => statSync(file).isFile());
   const hashes = await Promise.all(files.map(fileHash));
@@ -42,4 +48,13 @@ export async function modelIdentity(model: Model): Promise<string> {
 async function weightIdentity(path: string): Promise<unknown> {
   const { size, mtimeMs } = statSync(path);
   return size > hashedUpTo ? [size, mtimeMs] : fileHash(path);
+}
+
+function missing(path: string): Fault {
+  return new Fault({
+    code: 'DATA_NOT_FOUND',
+    what: 'the data cannot be read',
+    where: path,
+    remedy: 'check the path',
+  });
 }

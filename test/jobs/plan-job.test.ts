@@ -43,6 +43,11 @@ describe('planJob', () => {
     await expect(plan({ scheme: 'w4a16', target: 'int' })).rejects.toMatchObject({ code: 'SCHEME_TARGET' });
   });
 
+  test('records that are not there are told before anything runs', async () => {
+    const data = join(folder, 'none.jsonl');
+    await expect(plan({ data })).rejects.toMatchObject({ code: 'DATA_NOT_FOUND', where: data });
+  });
+
   test('every item comes after what it needs, and is plain JSON', async () => {
     const { items, ...rest } = await plan({ data: records });
     expect(JSON.parse(JSON.stringify({ items, ...rest }))).toEqual({ items, ...rest });
