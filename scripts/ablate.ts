@@ -40,7 +40,11 @@ const records = readRecords(calibration, tokenizer);
 const evaluationRecords = readRecords(evaluation, tokenizer);
 
 for (const name of names.length > 0 ? names : Object.keys(variants)) {
-  const settings = [`scheme=${scheme}`, 'calibration.balance.enabled=false', ...(variants[name] ?? name.split(' '))];
+  const settings = [
+    `scheme=${scheme}`,
+    'calibration.balance.enabled=false',
+    ...(variants[name] ?? name.split(' ')),
+  ];
   const config = loadConfig(
     null,
     settings.map((text) => parseSet(text)),

@@ -69,7 +69,6 @@ function readTaps(taps: LayerTaps, results: Record<string, RunTensor>): TapData 
 }
 
 function emptyStats(layer: MoeLayer): LayerStats {
-  const channels = (width: number): ChannelStats => ({ absMax: new Float32Array(width), gram: null });
   return {
     id: layer.id,
     tokens: 0,
@@ -80,10 +79,14 @@ function emptyStats(layer: MoeLayer): LayerStats {
       .map(({ id }) => ({
         id,
         tokens: 0,
-        input: channels(layer.hidden),
-        hidden: channels(layer.intermediate),
+        input: emptyChannels(layer.hidden),
+        hidden: emptyChannels(layer.intermediate),
       })),
   };
+}
+
+function emptyChannels(width: number): ChannelStats {
+  return { absMax: new Float32Array(width), gram: null };
 }
 
 /** Adds one batch to the statistics; the probability stays a sum until {@link finish}. */

@@ -41,7 +41,7 @@ export const diffCommand: CommandModule<object, Arguments> = {
         markdown: { type: 'string', describe: 'write a summary for a pull request' },
         junit: { type: 'string', describe: 'write JUnit XML' },
       })
-      .nargs('max', 1) as never,
+      .nargs('max', 1),
   handler({ baseline, current, max, gate, json, markdown, junit }) {
     const before = readReport(baseline);
     const limits = { ...(gate && defaultDiffLimits(before)), ...parseLimits(max) };

@@ -16,7 +16,7 @@ export const schemaCommand: CommandModule<object, { kind: Kind }> = {
       choices: Object.keys(schemas) as Kind[],
       default: 'config' as const,
       describe: 'which schema',
-    }) as never,
+    }),
   handler({ kind }) {
     printJson(jsonSchemaOf(schemas[kind], `moeq ${kind}`));
   },

@@ -42,7 +42,7 @@ export const verifyCommand: CommandModule<object, Arguments> = {
         default: [],
         describe: 'largest value allowed: key=value',
       })
-      .nargs({ set: 1, min: 1, max: 1 }) as never,
+      .nargs({ set: 1, min: 1, max: 1 }),
   async handler({ reference, quantized, data, set, report: folder, min, max, json }) {
     const { tokenizer, threads, gates } = configOf(undefined, {}, set);
     const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };

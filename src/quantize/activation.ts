@@ -21,7 +21,10 @@ const smallestScale = 2 ** -126;
  * Below 8 bits every code is used: the token's smallest and largest value (zero always lies between them) become the
  * ends of the grid. 8 bits are symmetric, around code 128: what a one-sided grid could gain is not worth its cost there.
  */
-export function quantizeActivations({ rows, cols, data }: Matrix, { bits }: { bits: number }): QuantizedActivations {
+export function quantizeActivations(
+  { rows, cols, data }: Matrix,
+  { bits }: { bits: number },
+): QuantizedActivations {
   const codes = new Uint8Array(rows * cols);
   const zeroPoints = new Uint8Array(rows);
   const scales = new Float32Array(rows);
@@ -61,7 +64,13 @@ function positive(scale: number): number {
 }
 
 /** The float32 activations that quantized ones stand for, [tokens, channels]. */
-export function dequantizeActivations({ rows, cols, codes, zeroPoints, scales }: QuantizedActivations): Matrix {
+export function dequantizeActivations({
+  rows,
+  cols,
+  codes,
+  zeroPoints,
+  scales,
+}: QuantizedActivations): Matrix {
   const data = Float32Array.from(codes, (code, i) => {
     const token = Math.floor(i / cols);
     return (code - zeroPoints[token]) * scales[token];

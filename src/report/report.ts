@@ -10,7 +10,6 @@ export type LayerReport = Report['layers'][number];
 /** How alike two routers choose, over the same tokens. */
 export type RouterMetrics = LayerReport['router']['local'];
 export type CensusRow = Report['census'][number];
-export type Execution = Report['execution'];
 export type Gate = Report['gates'][number];
 /** Per-record outcomes, from which `diff` tells noise from change. */
 export type RecordOutcomes = NonNullable<Report['records']>;

@@ -89,7 +89,7 @@ function bitsOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint16Arra
 }
 
 function toRunTensor({ type, dims, data }: Ort.Tensor): RunTensor {
-  return { dtype: type as DataType, dims, data: data as RunTensor['data'] };
+  return { dtype: type, dims, data: data as RunTensor['data'] };
 }
 
 async function guard<T>(code: string, what: string, where: string, work: () => Promise<T>): Promise<T> {

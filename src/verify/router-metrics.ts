@@ -109,6 +109,6 @@ function logSumExp(values: Float32Array): number {
 
 /** Distance between the k-th and the (k+1)-th largest logit. */
 function margin(logits: Float32Array, k: number): number {
-  const sorted = logits.toSorted().reverse();
-  return sorted[k - 1] - sorted[k];
+  const sorted = logits.toSorted();
+  return sorted[sorted.length - k] - sorted[sorted.length - k - 1];
 }

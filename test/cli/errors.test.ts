@@ -69,14 +69,16 @@ function plainModel(): string {
   return path;
 }
 
-describe('bad input ends in one clear error, exit code 2 and no output', () => {
-  const output = (): string[] => ['-o', join(folder, 'out.onnx')];
+function outputPath(): string {
+  return join(folder, 'out.onnx');
+}
 
+describe('bad input ends in one clear error, exit code 2 and no output', () => {
   test('a truncated model', () => {
     const path = join(folder, 'cut.onnx');
     copyFileSync(model, path);
     truncateSync(path, 100_000);
-    expectRefusal(['quantize', path, ...output(), '--data', data], 'ONNX_TRUNCATED', path);
+    expectRefusal(['quantize', path, '-o', outputPath(), '--data', data], 'ONNX_TRUNCATED', path);
     expectRefusal(['inspect', path], 'ONNX_TRUNCATED', path);
   });
 
@@ -96,7 +98,7 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
 
   test('a model without MoE: quantize refuses, inspect reports none', () => {
     const path = plainModel();
-    expectRefusal(['quantize', path, ...output(), '--data', data], 'MOE_NONE', path);
+    expectRefusal(['quantize', path, '-o', outputPath(), '--data', data], 'MOE_NONE', path);
     const { code, stdout } = runCli('inspect', path, '--json');
     expect(code).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ layers: [], rejected: [] });
@@ -104,20 +106,20 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
 
   test('missing data', () => {
     const path = join(folder, 'none.jsonl');
-    expectRefusal(['quantize', model, ...output(), '--data', path], 'DATA_NOT_FOUND', path);
-    expectRefusal(['quantize', model, ...output()], 'DATA_REQUIRED', '--data');
+    expectRefusal(['quantize', model, '-o', outputPath(), '--data', path], 'DATA_NOT_FOUND', path);
+    expectRefusal(['quantize', model, '-o', outputPath()], 'DATA_REQUIRED', '--data');
   });
 
   test('a wrong config key, in a file and as a flag', () => {
     const path = join(folder, 'config.yaml');
     writeFileSync(path, 'scheme: w4a4\nsmothing:\n  alpha: 0.5\n');
     expectRefusal(
-      ['quantize', model, ...output(), '-c', path, '--data', data],
+      ['quantize', model, '-o', outputPath(), '-c', path, '--data', data],
       'CONFIG_UNKNOWN_KEY',
       `${path}:2`,
     );
     expectRefusal(
-      ['quantize', model, ...output(), '--set', 'rouding.method=rtn'],
+      ['quantize', model, '-o', outputPath(), '--set', 'rouding.method=rtn'],
       'CONFIG_UNKNOWN_KEY',
       'rouding',
     );

@@ -2,11 +2,20 @@ import { expect, test } from 'vitest';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { readFloats } from '../../src/tensor/view.ts';
-import { bundledModel, bundledRecords, calibrationData, configFrom, dataFree, forms } from '../helpers/bundled.ts';
+import {
+  bundledModel,
+  bundledRecords,
+  calibrationData,
+  configFrom,
+  dataFree,
+  forms,
+} from '../helpers/bundled.ts';
 
 /** Bytes of the expert weights in a quantized model, by name; scales stand together for the experts of a layer. */
 function expertConstants({ model }: QuantizedModel, part: 'weight' | 'scales'): Map<string, Uint8Array> {
-  const constants = [...model.graph.constants].filter(({ name }) => /^moeq\/L\d+(\.E\d+)?\//.test(name) && name.endsWith(`/${part}`));
+  const constants = [...model.graph.constants].filter(
+    ({ name }) => /^moeq\/L\d+(\.E\d+)?\//.test(name) && name.endsWith(`/${part}`),
+  );
   return new Map(constants.map(({ name, tensor }) => [name, tensor!.source.read()]));
 }
 
@@ -17,7 +26,9 @@ function codesOf(packed: Uint8Array): number[] {
 
 test('without data every form of a checkpoint gives the same codes and scales, bit for bit', async () => {
   const config = configFrom(...dataFree);
-  const [first, ...others] = await Promise.all(forms.map((form) => quantizeModel(bundledModel(form), null, config)));
+  const [first, ...others] = await Promise.all(
+    forms.map((form) => quantizeModel(bundledModel(form), null, config)),
+  );
   for (const part of ['weight', 'scales'] as const) {
     const expected = expertConstants(first, part);
     expect(expected.size).toBe(part === 'weight' ? 3 * 16 * 3 : 3 * 3);
@@ -45,7 +56,9 @@ test('with calibration the forms agree to float rounding', async () => {
     const byName = new Map([...other.model.graph.constants].map((value) => [value.name, value]));
     for (const { name, tensor } of scales) {
       const actual = readFloats(byName.get(name)!.tensor!.source);
-      readFloats(tensor!.source).forEach((scale, i) => expect(Math.abs(actual[i] / scale - 1)).toBeLessThan(3e-5));
+      readFloats(tensor!.source).forEach((scale, i) =>
+        expect(Math.abs(actual[i] / scale - 1)).toBeLessThan(3e-5),
+      );
     }
   }
 });

@@ -15,9 +15,16 @@ let result: ConversionResult;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'moeq-main-'));
-  const config = configFrom(`data=${calibrationData}`, `verify.data=${evaluationData}`, 'gates.min.topKAgreement=0.9');
+  const config = configFrom(
+    `data=${calibrationData}`,
+    `verify.data=${evaluationData}`,
+    'gates.min.topKAgreement=0.9',
+  );
   const [model, output] = [bundledModel('batched.dyn'), join(folder, 'out.onnx')];
-  result = await convert({ model, output, config, reportFolder: join(folder, 'report'), force: false }, () => {});
+  result = await convert(
+    { model, output, config, reportFolder: join(folder, 'report'), force: false },
+    () => {},
+  );
 });
 afterAll(() => {
   rmSync(folder, { recursive: true });
@@ -46,7 +53,10 @@ describe('w4a4 of the bundled model', () => {
     expect(result.expertBitsPerWeight).toBeLessThanOrEqual(4.6);
     const expert = result.census.find(({ role }) => role === 'expert')!;
     expect(expert.keptBytes).toBe(0);
-    const total = result.census.reduce((sum, { quantizedBytes, keptBytes }) => sum + quantizedBytes + keptBytes, 0);
+    const total = result.census.reduce(
+      (sum, { quantizedBytes, keptBytes }) => sum + quantizedBytes + keptBytes,
+      0,
+    );
     expect(total).toBeLessThan(result.bytes.after);
     expect(total).toBeGreaterThan(0.5 * result.bytes.after);
   });

@@ -24,7 +24,9 @@ describe('quantizeActivations', () => {
   });
 
   test('8 bits are symmetric around code 128', () => {
-    const { codes, zeroPoints } = quantizeActivations(matrix(1, 3, Float32Array.of(127, -3.4, 0.4)), { bits: 8 });
+    const { codes, zeroPoints } = quantizeActivations(matrix(1, 3, Float32Array.of(127, -3.4, 0.4)), {
+      bits: 8,
+    });
     expect([...codes]).toEqual([255, 125, 128]);
     expect([...zeroPoints]).toEqual([128]);
   });
