@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import { readRecords } from '../data/records.ts';
@@ -59,6 +59,7 @@ export async function convert(
   const { model: path, config, reportFolder } = conversion;
   const output = outputOf(conversion);
   refuseOverwriting(output, path, conversion.force);
+  mkdirSync(dirname(output), { recursive: true });
   const records = config.data === null ? null : openRecords(config.data, path, config);
   const pool = config.calibration.balance.pool;
   const data = records && { records, pool: pool === null ? [] : openRecords(pool, path, config) };

@@ -57,12 +57,21 @@ export async function quantizeModel(
   const calibration = await workshop.remember('calibrate', () =>
     calibrateModel(path, data, config, progress),
   );
-  const write = (settled: SettledConfig): Promise<QuantizedModel> =>
-    writeExperts({ path, config: settled, resolved, calibration }, progress, workshop);
+  // What was written to be tried need not be written again.
+  const tried = new Map<SettledConfig['rotation']['down'], QuantizedModel>();
+  const write = async (rotation: SettledConfig['rotation']): Promise<QuantizedModel> => {
+    const order = { path, config: { ...config, rotation }, resolved, calibration };
+    const model = tried.get(rotation.down) ?? (await writeExperts(order, progress, workshop));
+    tried.set(rotation.down, model);
+    return model;
+  };
   const rotation = await workshop.remember('rotation', () =>
-    settleRotation(path, data?.records ?? null, config, write),
+    settleRotation(path, data?.records ?? null, config, (candidate) => {
+      progress({ stage: 'try', detail: `rotation before down: ${candidate.down}` });
+      return write(candidate);
+    }),
   );
-  return write({ ...config, rotation });
+  return write(rotation);
 }
 
 /** Everything that decides the result. */

@@ -27,7 +27,7 @@ export async function settleRotation(
   path: string,
   records: readonly DataRecord[] | null,
   config: QuantizeConfig,
-  write: (config: SettledConfig) => Promise<{ model: Model }>,
+  write: (rotation: SettledRotation) => Promise<{ model: Model }>,
 ): Promise<SettledRotation> {
   const { down, ...rest } = config.rotation;
   if (down !== 'auto') return { ...rest, down };
@@ -38,7 +38,7 @@ export async function settleRotation(
   try {
     const divergence = async (kind: SettledRotation['down']): Promise<number> => {
       const output = join(folder, `${kind}.onnx`);
-      writeModel((await write({ ...config, rotation: { ...rest, down: kind } })).model, output);
+      writeModel((await write({ ...rest, down: kind })).model, output);
       const session = config.threads === 'auto' ? {} : { threads: config.threads };
       return (await verify(path, output, records.slice(0, recordsTried), session)).output.kl;
     };
