@@ -78,11 +78,13 @@ function addCopies(
 }
 
 /** Gives the readers of the old output the new sum, in the old element type and shape. */
-function replaceOutput(b: Builder, { input, output }: Pick<Boundary, 'input' | 'output'>, sum: Value): void {
+function replaceOutput(b: Builder, { input, output, isFlat }: Boundary, sum: Value): void {
   const dtype = output.dtype ?? input.dtype ?? 'float32';
   const typed = dtype === 'float32' ? sum : b.op('Cast', [sum], { to: codeOf(dtype) });
-  const isFlat = output.shape?.length === 2;
-  const shaped = isFlat ? typed : b.op('Reshape', [typed, b.op('Shape', [input])], {}, { name: 'output' });
+  const shaped =
+    (isFlat ?? output.shape?.length === 2)
+      ? typed
+      : b.op('Reshape', [typed, b.op('Shape', [input])], {}, { name: 'output' });
   b.graph.replaceAllUses(output, shaped);
 }
 

@@ -64,6 +64,8 @@ export interface Boundary {
    * Shared experts and experts of other kinds are not included: what the graph adds for them stays as it is.
    */
   output: Value;
+  /** True where `output` has the shape [T, hidden] although `input` may have more axes; set by `prepareModel`. */
+  isFlat?: boolean;
   routing: Routing;
 }
 

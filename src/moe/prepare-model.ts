@@ -3,6 +3,7 @@ import type { Model } from '../onnx/model.ts';
 import { raiseOpset } from '../onnx/raise-opset.ts';
 import { locateInFile } from './locate-in-file.ts';
 import type { MoeLayer } from './moe-layer.ts';
+import { inferShapes } from './shapes.ts';
 import { spellOutRouting } from './spell-out-routing.ts';
 
 /** A model whose MoE layers can be written anew. */
@@ -38,7 +39,17 @@ export function prepareModel(path: string, opset = canonicalOpset): PreparedMode
       remedy: 'run "moeq inspect --explain"; export the model in another form',
     });
   }
+  noteFlatOutputs(model, layers);
   raiseOpset(model, opset);
   for (const layer of layers) spellOutRouting(model, layer);
   return { model, layers };
+}
+
+/** Exporters often flatten the tokens inside a layer and declare no shapes: the readers of the output expect its rank. */
+function noteFlatOutputs({ graph }: Model, layers: readonly MoeLayer[]): void {
+  const shapes = inferShapes(graph, graph.sortedNodes());
+  for (const { boundary } of layers) {
+    const shape = boundary && shapes.shapeOf(boundary.output);
+    if (shape) boundary.isFlat = shape.length === 2;
+  }
 }
