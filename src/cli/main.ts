@@ -1,26 +1,28 @@
 #!/usr/bin/env node
+import type { CommandModule } from 'yargs';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { Fault, isFault } from '../fault.ts';
 import { version } from '../version.ts';
-import { diffCommand } from './diff.ts';
-import { inspectCommand } from './inspect.ts';
-import { quantizeCommand } from './quantize.ts';
-import { runCommand } from './run.ts';
-import { schemaCommand } from './schema.ts';
-import { verifyCommand } from './verify.ts';
+
+/** Only the command that is asked for is loaded: they need very different parts, and start-up counts in scripts. */
+const commands: Record<string, () => Promise<CommandModule<object, never>>> = {
+  inspect: async () => (await import('./inspect.ts')).inspectCommand as CommandModule<object, never>,
+  quantize: async () => (await import('./quantize.ts')).quantizeCommand as CommandModule<object, never>,
+  verify: async () => (await import('./verify.ts')).verifyCommand as CommandModule<object, never>,
+  diff: async () => (await import('./diff.ts')).diffCommand as CommandModule<object, never>,
+  run: async () => (await import('./run.ts')).runCommand as CommandModule<object, never>,
+  schema: async () => (await import('./schema.ts')).schemaCommand as CommandModule<object, never>,
+};
 
 /** 0: done, and every gate holds; 1: done, but a gate failed; 2: could not do it. */
 async function main(args: readonly string[]): Promise<void> {
+  const asked = commands[args[0]];
+  const loaded = await Promise.all((asked ? [asked] : Object.values(commands)).map((load) => load()));
   await yargs(args)
     .scriptName('moeq')
     .usage('$0 <command>\n\nExpert-aware quantization of ONNX Mixture-of-Experts models.')
-    .command(inspectCommand)
-    .command(quantizeCommand)
-    .command(verifyCommand)
-    .command(diffCommand)
-    .command(runCommand)
-    .command(schemaCommand)
+    .command(loaded)
     .demandCommand(1, 'name a command')
     .strict()
     .version(version)

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 
 /** Limits by report path; `task.add: 0.8` may be written nested as `task: { add: 0.8 }`. */
-interface LimitTree {
+export interface LimitTree {
   [key: string]: number | LimitTree;
 }
 

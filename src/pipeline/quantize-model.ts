@@ -20,6 +20,7 @@ import type { Calibration, CalibrationData } from './calibrate-model.ts';
 import { calibrateModel } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
 import type { ExpertOrder } from './quantize-expert.ts';
+import { refuseUnsupported } from './refuse-unsupported.ts';
 import { rotationOf } from './rotation.ts';
 import type { SettledConfig } from './settle-rotation.ts';
 import { settleRotation } from './settle-rotation.ts';
@@ -53,6 +54,7 @@ export async function quantizeModel(
   progress: Progress = () => {},
   workshop: Workshop = plainWorkshop,
 ): Promise<QuantizedModel> {
+  refuseUnsupported(config);
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const calibration = await workshop.remember('calibrate', () =>
     calibrateModel(path, data, config, progress),

@@ -111,9 +111,9 @@ export class OutcomeBook {
   /** Exact match of every task that has answers, in order of first appearance. */
   private tasks(): Report['tasks'] {
     const tasks: Report['tasks'] = {};
-    this.records.forEach(({ task, answerStart }, i) => {
-      if (answerStart === null) return;
-      const entry = (tasks[task ?? 'all'] ??= { records: 0, reference: 0, quantized: 0 });
+    this.records.forEach((record, i) => {
+      if (record.answerStart === null) return;
+      const entry = (tasks[taskOf(record)!] ??= { records: 0, reference: 0, quantized: 0 });
       entry.records += 1;
       entry.reference += this.sums[i].exact.reference ? 1 : 0;
       entry.quantized += this.sums[i].exact.quantized ? 1 : 0;
@@ -126,7 +126,8 @@ export class OutcomeBook {
   }
 
   private outcomes(): RecordOutcomes {
-    const names = [...new Set(this.records.map(({ task }) => task).filter((task) => task !== null))];
+    const tasks = this.records.map(taskOf);
+    const names = [...new Set(tasks.filter((task) => task !== null))];
     const column = <T>(pick: (sums: RecordSums) => T): T[] => this.sums.map(pick);
     const exact = (side: 'reference' | 'quantized'): number[] =>
       this.sums.map(({ exact: match }, i) =>
@@ -134,7 +135,7 @@ export class OutcomeBook {
       );
     return {
       tasks: names,
-      task: this.records.map(({ task }) => (task === null ? null : names.indexOf(task))),
+      task: tasks.map((task) => (task === null ? null : names.indexOf(task))),
       exactMatch: { reference: exact('reference'), quantized: exact('quantized') },
       tokens: column((sums) => sums.tokens),
       predicted: column((sums) => sums.predicted),
@@ -149,4 +150,9 @@ export class OutcomeBook {
       })),
     };
   }
+}
+
+/** The task a record counts for: answers without a task make one of their own. */
+function taskOf({ task, answerStart }: DataRecord): string | null {
+  return task ?? (answerStart === null ? null : 'all');
 }

@@ -19,6 +19,7 @@ import { joinModels } from './join-models.ts';
 import type { LayerTotals } from './layer-totals.ts';
 import { addBatch, emptyTotals, layerReport } from './layer-totals.ts';
 import { modelFacts } from './model-facts.ts';
+import { hashRecords } from './hash-records.ts';
 import { OutcomeBook } from './outcome-book.ts';
 
 /**
@@ -51,9 +52,11 @@ export async function verify(
   );
   const totals = reference.layers.map(emptyTotals);
   await runBatches(joined, batches, { book, totals, options });
+  const summary = book.summary();
   return {
     ...facts,
-    ...book.summary(),
+    ...summary,
+    data: { ...summary.data, sha256: hashRecords(records) },
     layers: totals.map((layer, i) => layerReport(layer, record.layers[i])),
     census: census.rows,
     size: {

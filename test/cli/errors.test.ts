@@ -125,6 +125,11 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     );
   });
 
+  test('a setting this version cannot honour', () => {
+    const set = ['--set', 'router.realign=true', '--data', data];
+    expectRefusal(['quantize', model, '-o', outputPath(), ...set], 'CONFIG_UNSUPPORTED', 'router.realign');
+  });
+
   test('an output that exists already', () => {
     const path = join(folder, 'out.onnx');
     writeFileSync(path, 'mine');

@@ -83,7 +83,7 @@ describe('w4a4 of the bundled model', () => {
     expect(outputs[1].dims).toEqual([batch, sequence, 128]);
     const error = reference.reduce((sum, value, i) => sum + (value - quantized[i]) ** 2, 0);
     const power = reference.reduce((sum, value) => sum + value ** 2, 0);
-    expect(error / power).toBeLessThan(0.07);
+    expect(error / power).toBeLessThan(0.1);
     expect(error).toBeGreaterThan(0);
   });
 });
