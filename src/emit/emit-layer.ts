@@ -31,8 +31,7 @@ export function emitLayer(model: Model, layer: MoeLayer, emitter: ExpertEmitter)
     emitter.kind === 'fused'
       ? { sum: emitter.emit(b, tokens, routing), experts: [] }
       : emitPairs(b, layer, emitter, tokens, routing);
-  const whole = addCopies(builder(model.graph, `moeq/${layer.id}/copies`), sum, tokens, layer, routing);
-  replaceOutput(b, boundary, whole);
+  replaceOutput(b, boundary, sum);
   importDomains(model);
   return experts;
 }
@@ -60,21 +59,6 @@ function emitPairs(
 function tokenRows(b: Builder, input: Value, hidden: number): Value {
   const rows = b.op('Reshape', [input, b.ints([-1, hidden])]);
   return b.op('Cast', [rows], { to: 1 }, { name: 'tokens' });
-}
-
-/** Of experts without weights, `zero` adds nothing and `copy` adds its input. */
-function addCopies(
-  b: Builder,
-  sum: Value,
-  tokens: Value,
-  { experts, router }: MoeLayer,
-  routing: ExplicitRouting,
-): Value {
-  const copies = experts.filter(({ kind }) => kind === 'copy');
-  if (copies.length === 0) return sum;
-  const dispatch = dispatchTokens(b, { ...routing, appliesTo: 'output' }, copies, router.experts);
-  const inputs = b.op('Gather', [tokens, dispatch.tokens]);
-  return b.op('Add', [sum, addPairs(b, tokens, inputs, dispatch, copies.length)], {}, { name: 'sum' });
 }
 
 /** Gives the readers of the old output the new sum, in the old element type and shape. */

@@ -2,11 +2,7 @@ import type { Batch } from '../data/batches.ts';
 import { makeBatches, validRows } from '../data/batches.ts';
 import type { DataRecord } from '../data/record.ts';
 import { tokenInput } from '../data/record.ts';
-import { Fault } from '../fault.ts';
-import type { ModelRecord } from '../moe/model-record.ts';
-import { readModelRecord } from '../moe/model-record.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
-import type { Model } from '../onnx/model.ts';
 import { opsetOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { Report } from '../report/report.ts';
@@ -20,6 +16,7 @@ import type { LayerTotals } from './layer-totals.ts';
 import { addBatch, emptyTotals, layerReport } from './layer-totals.ts';
 import { modelFacts } from './model-facts.ts';
 import { hashRecords } from './hash-records.ts';
+import { openQuantized } from './open-quantized.ts';
 import { OutcomeBook } from './outcome-book.ts';
 
 /**
@@ -33,8 +30,7 @@ export async function verify(
   records: readonly DataRecord[],
   options: SessionOptions = {},
 ): Promise<Report> {
-  const quantized = openModel(quantizedPath);
-  const record = recordOf(quantized);
+  const { model: quantized, record } = openQuantized(quantizedPath);
   const census = takeCensus(prepareModel(referencePath), quantized);
   const reference = prepareModel(referencePath, opsetOf(quantized));
   const facts = { reference: modelFacts(openModel(referencePath)), quantized: modelFacts(quantized) };
@@ -68,18 +64,6 @@ export async function verify(
     gates: [],
     recipe: record.recipe,
   };
-}
-
-function recordOf(model: Model): ModelRecord {
-  const record = readModelRecord(model);
-  if (record) return record;
-  throw new Fault({
-    code: 'VERIFY_FOREIGN',
-    what: 'the quantized model was not written by moeq',
-    where: model.path,
-    why: 'it carries no moeq metadata, so its routers and experts cannot be paired with the reference',
-    remedy: 'verify a model that "moeq quantize" wrote',
-  });
 }
 
 async function runBatches(

@@ -137,8 +137,9 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     expect(readFileSync(path, 'utf8')).toBe('mine');
   });
 
-  test('a quantized model that is no work of ours', () => {
-    expectRefusal(['verify', model, model, '--data', data], 'VERIFY_FOREIGN', model);
+  test('a quantized model without experts to compare', () => {
+    const path = plainModel();
+    expectRefusal(['verify', model, path, '--data', data], 'MOE_NONE', path);
   });
 
   test('an unknown command or flag', () => {

@@ -1,0 +1,39 @@
+import { expect, test } from 'vitest';
+import { diffReports } from '../../src/report/diff.ts';
+import { verify } from '../../src/verify/verify.ts';
+import { bundledModel, bundledRecords, evaluationData } from '../helpers/bundled.ts';
+
+test('a model agrees with itself in everything, in whichever form, and equal reports do not differ', async () => {
+  const records = bundledRecords(evaluationData).filter((_, i) => i % 30 === 0);
+  const report = await verify(bundledModel('loop.dyn'), bundledModel('loop.dyn'), records);
+  expect(report.output).toMatchObject({ kl: 0, top1Agreement: 1, sqnrDb: 200 });
+  expect(report.output.perplexity!.quantized).toBe(report.output.perplexity!.reference);
+  for (const { router, experts } of report.layers) {
+    for (const metrics of [router.local, router.cumulative]) {
+      expect(metrics).toMatchObject({
+        mse: 0,
+        kl: 0,
+        topKAgreement: 1,
+        exactSet: 1,
+        top1Agreement: 1,
+        weightL1: 0,
+      });
+    }
+    const tokens = experts.reduce((sum, expert) => sum + expert.tokens, 0);
+    expect(tokens).toBe(2 * report.data.tokens);
+    for (const expert of experts) expect(expert.sqnrDb).toBe(expert.tokens > 0 ? 200 : null);
+  }
+  for (const task of Object.values(report.tasks)) expect(task.quantized).toBe(task.reference);
+  const { moved, gates } = diffReports(report, report, {});
+  expect({ moved, gates }).toEqual({ moved: [], gates: [] });
+});
+
+test('tokens are counted without padding, and answers judged as the task says', async () => {
+  const records = bundledRecords(evaluationData, 3);
+  const report = await verify(bundledModel('batched.dyn'), bundledModel('grouped.hf'), records);
+  const lengths = records.map(({ inputs }) => inputs['input_ids'].data.length);
+  expect(report.data).toMatchObject({ records: 3, tokens: lengths.reduce((a, b) => a + b, 0) });
+  expect(report.records!.predicted).toEqual(lengths.map((length) => length - 1));
+  expect(report.tasks).toEqual({ add: { records: 3, reference: 1, quantized: 1 } });
+  expect(report.output.kl).toBeLessThan(1e-6);
+});
