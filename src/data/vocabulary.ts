@@ -3,10 +3,11 @@ import { valueAt } from './numeric-array.ts';
 import { tokenInput, type DataRecord } from './record.ts';
 
 /**
- * Checks that the model has an embedding for every token: ids are 0 to `size` - 1.
+ * Checks that the model has an embedding for every token: ids are 0 to `size` - 1; null where the size is not known.
  * @throws Fault DATA_VOCABULARY naming the record and the token.
  */
-export function checkVocabulary(records: readonly DataRecord[], size: number): void {
+export function checkVocabulary(records: readonly DataRecord[], size: number | null): void {
+  if (size === null) return;
   for (const { inputs, source } of records) {
     const ids = inputs[tokenInput];
     if (!ids) continue;

@@ -1,46 +1,27 @@
+import { constantOf, smallFloats, smallInts } from '../onnx/constant.ts';
 import type { Tensor } from '../onnx/tensor.ts';
 import type { Value } from '../onnx/value.ts';
-import { readFloats } from '../tensor/view.ts';
-
-/** Constants up to this size are read while matching; weights never are. */
-const readLimit = 1024;
+import { decodeNumbers } from '../tensor/decode.ts';
 
 /** The stored tensor behind a value: an initializer or the payload of a Constant node. */
 export function tensorOf(value: Value | null | undefined): Tensor | null {
-  if (!value) return null;
-  if (value.tensor) return value.tensor;
-  const { producer } = value;
-  return producer?.opType === 'Constant' ? (producer.tensors.get('value') ?? null) : null;
+  return constantOf(value ?? null);
 }
 
 /** True for initializers and Constant nodes, whatever their size. */
 export function isConstant(value: Value | null | undefined): boolean {
-  return tensorOf(value) !== null || value?.producer?.opType === 'Constant';
+  return tensorOf(value) !== null;
 }
 
-/** The numbers of a small constant, flat; null for anything else. */
+/** The numbers of a small constant, flat; null for anything else. Weights are never read while matching. */
 export function numbersOf(value: Value | null | undefined): number[] | null {
-  const tensor = tensorOf(value);
-  if (tensor) return readSmall(tensor);
-  const node = value?.producer;
-  if (node?.opType !== 'Constant') return null;
-  const { i, f } = node.attributes.get('value_int') ?? node.attributes.get('value_float') ?? {};
-  const scalar = i ?? f;
-  if (scalar !== undefined) return [Number(scalar)];
-  return node.ints('value_ints') ?? node.attributes.get('value_floats')?.floats ?? null;
+  return smallInts(value ?? null) ?? smallFloats(value ?? null);
 }
 
 /** The number of a constant that holds exactly one; null for anything else. */
 export function scalarOf(value: Value | null | undefined): number | null {
   const numbers = numbersOf(value);
   return numbers?.length === 1 ? numbers[0] : null;
-}
-
-function readSmall({ source }: Tensor): number[] | null {
-  if (source.byteLength > readLimit) return null;
-  if (source.dtype === 'bool') return [...source.read()];
-  const readable = ['float32', 'float64', 'float16', 'bfloat16', 'int8', 'uint8', 'int32', 'int64'];
-  return readable.includes(source.dtype) ? [...readFloats(source)] : null;
 }
 
 /** True for a tensor of zeros of any size, as far as the graph shows it. */
@@ -51,7 +32,9 @@ export function isZero(value: Value): boolean {
   if (!node) return false;
   if (node.opType === 'ConstantOfShape') {
     const fill = node.tensors.get('value');
-    return !fill || (readSmall(fill)?.every((number) => number === 0) ?? false);
+    return (
+      !fill || decodeNumbers(fill.source.read(), fill.source.dtype).every((number) => Number(number) === 0)
+    );
   }
   const keeps = [
     'Expand',

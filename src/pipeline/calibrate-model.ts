@@ -5,8 +5,11 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/declared-inputs.ts';
 import type { DataRecord } from '../data/record.ts';
+import { checkVocabulary } from '../data/vocabulary.ts';
+import { vocabularySize } from '../data/vocabulary-size.ts';
 import { Fault } from '../fault.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
+import { openModel } from '../onnx/open-model.ts';
 import { chooseRecords } from './choose-records.ts';
 import type { Progress } from './progress.ts';
 import { needsHessian } from './rounding.ts';
@@ -41,6 +44,7 @@ export async function calibrateModel(
   if (!needsRecords(config)) return null;
   if (!data) throw dataRequired();
   const session = config.threads === 'auto' ? {} : { threads: config.threads };
+  checkVocabulary([...data.records, ...data.pool], vocabularySize(openModel(path)));
   const { records, balance } = await chooseRecords(
     path,
     data.records,

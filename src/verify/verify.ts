@@ -2,6 +2,8 @@ import type { Batch } from '../data/batches.ts';
 import { makeBatches, validRows } from '../data/batches.ts';
 import type { DataRecord } from '../data/record.ts';
 import { tokenInput } from '../data/record.ts';
+import { checkVocabulary } from '../data/vocabulary.ts';
+import { vocabularySize } from '../data/vocabulary-size.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { opsetOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
@@ -35,6 +37,7 @@ export async function verify(
   const reference = prepareModel(referencePath, opsetOf(quantized));
   const facts = { reference: modelFacts(openModel(referencePath)), quantized: modelFacts(quantized) };
   const isLanguage = records.every(({ inputs }) => tokenInput in inputs);
+  checkVocabulary(records, vocabularySize(reference.model));
   const batches = [...makeBatches(records, declaredInputs(reference.model))];
   const joined = joinModels(
     reference,

@@ -125,6 +125,12 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     );
   });
 
+  test('a token that the model does not know', () => {
+    const path = join(folder, 'umlaut.jsonl');
+    writeFileSync(path, '{"text": "abc"}\n{"text": "äbc"}\n');
+    expectRefusal(['quantize', model, '-o', outputPath(), '--data', path], 'DATA_VOCABULARY', `${path}:2`);
+  });
+
   test('a setting this version cannot honour', () => {
     const set = ['--set', 'router.realign=true', '--data', data];
     expectRefusal(['quantize', model, '-o', outputPath(), ...set], 'CONFIG_UNSUPPORTED', 'router.realign');

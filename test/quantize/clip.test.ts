@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { clipScale } from '../../src/quantize/clip.ts';
-import { relativeError } from '../../src/quantize/relative-error.ts';
+import { relativeError } from './relative-error.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { absMaxScale } from '../../src/quantize/scale-fit.ts';
 import { gaussian } from './random.ts';

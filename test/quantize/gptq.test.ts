@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { quantizeGptq } from '../../src/quantize/gptq.ts';
-import { outputError } from '../../src/quantize/output-error.ts';
+import { outputError } from './output-error.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import type { ScaleFit } from '../../src/quantize/scale-fit.ts';
 import { gemm } from '../../src/tensor/gemm.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { dequantize } from '../../src/quantize/dequantize.ts';
-import { outputError } from '../../src/quantize/output-error.ts';
+import { outputError } from './output-error.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { gemm } from '../../src/tensor/gemm.ts';
 import { transpose } from '../../src/tensor/matrix.ts';

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { clipScale } from '../../src/quantize/clip.ts';
 import { quantizeGptq } from '../../src/quantize/gptq.ts';
-import { outputError } from '../../src/quantize/output-error.ts';
+import { outputError } from './output-error.ts';
 import { refine } from '../../src/quantize/refine.ts';
-import { quantizeRtnAsymmetric } from '../../src/quantize/rtn-asymmetric.ts';
+import { quantizeRtnAsymmetric } from './rtn-asymmetric.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { quantizeTernary, ternaryScale } from '../../src/quantize/ternary.ts';
 import { matrix } from '../../src/tensor/matrix.ts';

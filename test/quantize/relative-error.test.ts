@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { relativeError } from '../../src/quantize/relative-error.ts';
+import { relativeError } from './relative-error.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 import { gaussian } from './random.ts';

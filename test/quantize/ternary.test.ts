@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { absMeanScale } from '../../src/quantize/absmean.ts';
+import { absMeanScale } from './absmean.ts';
 import { dequantize } from '../../src/quantize/dequantize.ts';
-import { relativeError } from '../../src/quantize/relative-error.ts';
+import { relativeError } from './relative-error.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { quantizeTernary } from '../../src/quantize/ternary.ts';
 import { matrix } from '../../src/tensor/matrix.ts';

@@ -1,8 +1,8 @@
-import { roundHalfToEven } from '../tensor/half.ts';
-import type { Matrix } from '../tensor/matrix.ts';
-import { type Bits, groupCountOf, requireFinite } from './grid.ts';
-import type { QuantizedTensor } from './quantized-tensor.ts';
-import { safeScale } from './scale-fit.ts';
+import { roundHalfToEven } from '../../src/tensor/half.ts';
+import type { Matrix } from '../../src/tensor/matrix.ts';
+import { type Bits, groupCountOf, requireFinite } from '../../src/quantize/grid.ts';
+import type { QuantizedTensor } from '../../src/quantize/quantized-tensor.ts';
+import { safeScale } from '../../src/quantize/scale-fit.ts';
 
 /**
  * Round-to-nearest onto the asymmetric grid -2^(bits-1) … 2^(bits-1)-1 that spans the minimum and maximum of each

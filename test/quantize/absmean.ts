@@ -1,4 +1,4 @@
-import { safeScale, type ScaleFit } from './scale-fit.ts';
+import { safeScale, type ScaleFit } from '../../src/quantize/scale-fit.ts';
 
 /**
  * The ternary scale mean|w| of BitNet b1.58. It suits weights trained for it and ruins others; here only as the
