@@ -32,9 +32,7 @@ export function isZero(value: Value): boolean {
   if (!node) return false;
   if (node.opType === 'ConstantOfShape') {
     const fill = node.tensors.get('value');
-    return (
-      !fill || decodeNumbers(fill.source.read(), fill.source.dtype).every((number) => Number(number) === 0)
-    );
+    return !fill || decodeNumbers(fill.source.read(), fill.source.dtype).every((number) => number === 0);
   }
   const keeps = [
     'Expand',
