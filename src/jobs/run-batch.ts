@@ -1,6 +1,6 @@
 import { existsSync, globSync, mkdirSync, rmSync } from 'node:fs';
-import { extname, join } from 'node:path';
-import { Piscina } from 'piscina';
+import { join } from 'node:path';
+import type { Piscina } from 'piscina';
 import { Fault } from '../fault.ts';
 import { errorRecord } from './error-record.ts';
 import { lockFolder } from './folder-lock.ts';
@@ -11,6 +11,7 @@ import type { JobProgress, JobTask } from './job-worker.ts';
 import { memoryBudget } from './memory-budget.ts';
 import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
 import { isPlanned } from './plan-batch.ts';
+import { workerPool } from './worker-pool.ts';
 
 export interface RunOptions {
   /** Keeps what an earlier run finished; otherwise everything is done anew. */
@@ -30,7 +31,7 @@ export interface RunOptions {
 export async function runBatch(plan: BatchPlan, options: RunOptions): Promise<JobOutcome[]> {
   const { work, concurrency } = plan;
   const unlock = lockFolder(work);
-  const pool = jobPool(concurrency);
+  const pool = workerPool('job-worker', concurrency);
   pool.on('message', (event: JobProgress) => options.progress(event));
   try {
     clean(work, options.resume);
@@ -111,17 +112,6 @@ function refuseForeignFiles({ name, folder }: JobPlan, work: string): void {
     what: 'a file is in the way that no run of a batch made',
     where: path,
     remedy: 'move it away, or give another output folder',
-  });
-}
-
-function jobPool(threads: number): Piscina {
-  const worker = new URL(`./job-worker${extname(import.meta.url)}`, import.meta.url);
-  return new Piscina({
-    filename: worker.href,
-    minThreads: 0,
-    maxThreads: threads,
-    idleTimeout: Infinity,
-    atomics: 'disabled',
   });
 }
 

@@ -1,6 +1,5 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { extname } from 'node:path';
-import { Piscina } from 'piscina';
+import type { Piscina } from 'piscina';
 import type { FaultRecord } from '../fault.ts';
 import { Fault } from '../fault.ts';
 import { makeTensor } from '../onnx/tensor.ts';
@@ -14,6 +13,7 @@ import { readExpertArtefact, writeExpert } from './expert-artefact.ts';
 import { memoryBudget } from './memory-budget.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
 import type { QuantizeTask } from './quantize-worker.ts';
+import { workerPool } from './worker-pool.ts';
 
 export interface StoredWorkshopOptions {
   plan: JobPlan;
@@ -74,24 +74,13 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
       const missing = whole.experts
         .map((order) => ({ order, item: items.get(`quantize:${order.id}`)! }))
         .filter(({ item }) => !store.has(item.key));
-      if (missing.length > 0 && isParallel) pool ??= expertPool(threads);
+      if (missing.length > 0 && isParallel) pool ??= workerPool('quantize-worker', threads);
       await inLanes(missing, pool ? threads : 1, ({ order, item }) => quantize(order, item, whole));
       return ({ id }) => readExpertArtefact(store, items.get(`quantize:${id}`)!.key, id);
     },
     settle: settler(spool),
     close: async () => pool?.destroy(),
   };
-}
-
-function expertPool(threads: number): Piscina {
-  const worker = new URL(`./quantize-worker${extname(import.meta.url)}`, import.meta.url);
-  return new Piscina({
-    filename: worker.href,
-    minThreads: 0,
-    maxThreads: threads,
-    idleTimeout: Infinity,
-    atomics: 'disabled',
-  });
 }
 
 /** Runs tasks `width` at a time. After a failure none is begun; it is thrown when those under way have ended. */

@@ -71,14 +71,14 @@ export async function convert(
   const calibration = reportCalibration(quantized);
   const report = measured && { ...measured, ...(calibration && { calibration }) };
   if (report && reportFolder) writeReport(report, reportFolder);
-  const census = takeCensus(prepareModel(path), openModel(output));
+  const { census, size } = report ?? countedOnly(path, output);
   return {
     model: path,
     output,
     scheme: config.scheme,
     bytes: { before: openModel(path).byteLength, after: openModel(output).byteLength },
-    expertBitsPerWeight: census.expertBitsPerWeight,
-    census: census.rows,
+    expertBitsPerWeight: size.expertBitsPerWeight,
+    census,
     calibration:
       quantized.calibration?.stats.map(({ id, tokens, experts }) => ({
         layer: id,
@@ -87,6 +87,15 @@ export async function convert(
       })) ?? null,
     report,
   };
+}
+
+/** What a report says without running anything. */
+function countedOnly(
+  path: string,
+  output: string,
+): { census: CensusRow[]; size: { expertBitsPerWeight: number | null } } {
+  const { rows, expertBitsPerWeight } = takeCensus(prepareModel(path), openModel(output));
+  return { census: rows, size: { expertBitsPerWeight } };
 }
 
 /** Checks the files that were written, and takes them away if they do not compute what they should. */

@@ -9,6 +9,7 @@ import {
   formatShare,
 } from './format.ts';
 import { verdictText } from './gate-text.ts';
+import { movementCells } from './movement-cells.ts';
 import { findOutliers } from './outliers.ts';
 import type { Gate, Report } from './report.ts';
 
@@ -83,17 +84,7 @@ function taskTable(tasks: Report['tasks']): string {
 }
 
 function movedTable(moved: ReportDiff['moved']): string {
-  const rows = moved
-    .slice(0, movesShown)
-    .map(({ verdict, metric, where, baseline, current, change, interval }) => [
-      verdict,
-      metric,
-      where,
-      formatFigure(baseline),
-      formatFigure(current),
-      formatChange(change),
-      interval ? `${formatChange(interval[0])} to ${formatChange(interval[1])}` : '',
-    ]);
+  const rows = moved.slice(0, movesShown).map(movementCells);
   const more = moved.length > rows.length ? `, the worst ${rows.length} shown` : '';
   const titles = ['', 'metric', 'where', 'baseline', 'current', 'change', '95 % interval'];
   const summary = `<summary>${formatAmount(moved.length, 'figure')} moved${more}</summary>`;

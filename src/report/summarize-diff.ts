@@ -1,6 +1,7 @@
 import type { ReportDiff } from './diff.ts';
-import { formatAmount, formatChange, formatCount, formatFigure } from './format.ts';
+import { formatAmount, formatCount } from './format.ts';
 import { gateText, verdictText } from './gate-text.ts';
+import { movementCells } from './movement-cells.ts';
 import { type Column, type Paint, plainPaint, terminalTable } from './terminal-table.ts';
 import { hangingText } from './wrap-text.ts';
 
@@ -36,17 +37,7 @@ function movedLines(moved: ReportDiff['moved'], paint: Paint): string[] {
     { title: 'where' },
     ...['baseline', 'current', 'change', '95 % interval'].map((title): Column => ({ title, align: 'right' })),
   ];
-  const rows = moved
-    .slice(0, movesShown)
-    .map(({ verdict, metric, where, baseline, current, change, interval }) => [
-      verdict,
-      metric,
-      where,
-      formatFigure(baseline),
-      formatFigure(current),
-      formatChange(change),
-      interval ? `${formatChange(interval[0])} to ${formatChange(interval[1])}` : '',
-    ]);
+  const rows = moved.slice(0, movesShown).map(movementCells);
   const more = moved.length - rows.length;
   return [
     paint('strong', `${formatAmount(moved.length, 'figure')} moved, worst first`),
