@@ -6,14 +6,16 @@ import type { Model } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
 import type { RunTensor, SessionOptions } from '../runtime/session.ts';
 import { openSession, toFloats } from '../runtime/session.ts';
-import { codeOf } from '../tensor/dtype.ts';
 import type { ChannelStats, LayerStats } from './layer-stats.ts';
 import type { LayerTaps } from './tap-layer.ts';
 import { tapLayer } from './tap-layer.ts';
+import { addValidInput } from './valid-input.ts';
 
 export interface CalibrateOptions extends SessionOptions {
   /** Collect XᵀX of every expert linear's input. */
   gram?: boolean;
+  /** Weigh tokens by their routing in it; see `tapLayer`. */
+  affinity?: boolean;
 }
 
 /**
@@ -25,13 +27,13 @@ export async function calibrate(
   model: Model,
   layers: readonly MoeLayer[],
   batches: Iterable<Batch>,
-  { gram = false, ...session }: CalibrateOptions = {},
+  { gram = false, affinity = false, ...session }: CalibrateOptions = {},
 ): Promise<LayerStats[]> {
   const all = [...batches];
   if (all.length === 0)
     throw new Fault({ code: 'CALIBRATION_EMPTY', what: 'there are no calibration records' });
   const valid = all.some((batch) => batch.valid) ? addValidInput(model) : null;
-  const taps = layers.map((layer) => tapLayer(model, layer, { gram, valid }));
+  const taps = layers.map((layer) => tapLayer(model, layer, { gram, affinity, valid }));
   model.graph.outputs = taps.flatMap((tap) => Object.values(tap).filter((value) => value instanceof Value));
   model.graph.removeDeadCode();
   const runner = await openSession(model, session);
@@ -47,15 +49,6 @@ export async function calibrate(
   } finally {
     await runner.release();
   }
-}
-
-function addValidInput(model: Model): Value {
-  const value = new Value(model.graph.uniqueName('moeq/valid'), {
-    name: 'moeq/valid',
-    type: { tensorType: { elemType: codeOf('bool') } },
-  });
-  model.graph.inputs.push(value);
-  return value;
 }
 
 type TapData = { [K in keyof LayerTaps]: LayerTaps[K] extends Value ? Float32Array : Float32Array | null };

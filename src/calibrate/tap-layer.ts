@@ -5,6 +5,7 @@ import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
+import { countRows, keptRows } from './kept-rows.ts';
 
 /** Graph outputs that carry the statistics of one layer for one batch; E is the number of experts in the file. */
 export interface LayerTaps {
@@ -26,12 +27,14 @@ export interface LayerTaps {
 
 /**
  * Rewrites a layer in canonical float form with statistics computed beside it, per expert over its own tokens.
- * `valid` [T] bool leaves padding out of every statistic.
+ * `valid` [T] bool leaves padding out of every statistic. With `affinity` each token enters XᵀX with its routing weight
+ * (MoEQuant, arXiv 2505.03804: H = Σ c·x·xᵀ); maxima and counts stay. Where the weight multiplies the input of the experts
+ * it is in X already.
  */
 export function tapLayer(
   model: Model,
   layer: MoeLayer,
-  options: { gram: boolean; valid: Value | null },
+  options: { gram: boolean; affinity: boolean; valid: Value | null },
 ): LayerTaps {
   const parts = {
     tokens: [] as Value[],
@@ -40,7 +43,8 @@ export function tapLayer(
     inputGram: [] as Value[],
     hiddenGram: [] as Value[],
   };
-  const { input } = layer.boundary!;
+  const { input, routing } = layer.boundary!;
+  const isWeighed = options.affinity && routing.appliesTo === 'output';
   emitLayer(
     model,
     layer,
@@ -48,12 +52,13 @@ export function tapLayer(
       const keep = options.valid && b.op('Gather', [options.valid, routed.rows], {}, { name: 'keep' });
       const x = keptRows(b, linearInputs.input, keep, layer.hidden);
       const h = keptRows(b, linearInputs.hidden, keep, layer.intermediate);
-      parts.tokens.push(rowCount(b, x));
+      parts.tokens.push(countRows(b, x));
       parts.input.push(absMax(b, x));
       parts.hidden.push(absMax(b, h));
       if (!options.gram) return;
-      parts.inputGram.push(gram(b, x));
-      parts.hiddenGram.push(gram(b, h));
+      const weights = isWeighed ? keptRows(b, routed.weights, keep, 1) : null;
+      parts.inputGram.push(gram(b, x, weights));
+      parts.hiddenGram.push(gram(b, h, weights));
     }),
   );
   const b = builder(model.graph, `moeq/${layer.id}/stats`);
@@ -61,7 +66,7 @@ export function tapLayer(
   const rows = keptRows(b, b.op('Cast', [all], { to: 1 }), options.valid, layer.hidden);
   const stack = (name: string, values: Value[]): Value => b.op('Concat', values, { axis: 0 }, { name });
   return {
-    tokens: rowCount(b, rows),
+    tokens: countRows(b, rows),
     inputAbsMax: absMax(b, rows),
     probability: probability(b, layer, options.valid),
     expertTokens: stack('tokens', parts.tokens),
@@ -72,27 +77,13 @@ export function tapLayer(
   };
 }
 
-/**
- * The rows of real tokens, below one row of zeros: ONNX leaves reductions over no rows open, and a zero row changes
- * no maximum of magnitudes and no product sum.
- */
-function keptRows(b: Builder, x: Value, keep: Value | null, width: number): Value {
-  const kept = keep ? b.op('Compress', [x, keep], { axis: 0 }) : x;
-  const zeros = b.constant('zeros', 'float32', [1, width], new Float32Array(width));
-  return b.op('Concat', [zeros, kept], { axis: 0 }, { name: 'rows' });
-}
-
-function rowCount(b: Builder, rows: Value): Value {
-  const withZeroRow = b.op('Shape', [rows], { start: 0, end: 1 });
-  return b.op('Sub', [withZeroRow, b.ints([1])], {}, { name: 'count' });
-}
-
 function absMax(b: Builder, rows: Value): Value {
   return b.op('ReduceMax', [b.op('Abs', [rows]), b.ints([0])], { keepdims: 1 }, { name: 'absmax' });
 }
 
-function gram(b: Builder, rows: Value): Value {
-  const product = b.op('Gemm', [rows, rows], { transA: 1 });
+function gram(b: Builder, rows: Value, weights: Value | null): Value {
+  const weighed = weights ? b.op('Mul', [rows, weights]) : rows;
+  const product = b.op('Gemm', [weighed, rows], { transA: 1 });
   return b.op('Unsqueeze', [product, b.ints([0])], {}, { name: 'gram' });
 }
 

@@ -12,22 +12,23 @@ import { splitByExpert } from './split-by-expert.ts';
 export type ExpertTap = (
   b: Builder,
   linearInputs: { input: Value; hidden: Value },
-  /** Row numbers of the expert's tokens, [n]. */
-  routed: { rows: Value },
+  /** The expert's tokens: row numbers [n], and what the routing multiplies its outputs (or inputs) by, [n, 1]. */
+  routed: { rows: Value; weights: Value },
 ) => void;
 
 /** The experts in float, as in the source: what calibration runs. */
 export function floatExperts(layer: MoeLayer, tap: ExpertTap = () => {}): PairEmitter {
   const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
-  const emit: PairEmitter['emit'] = (b, tokens, { tokens: pairTokens, counts, inputWeights }) => {
+  const emit: PairEmitter['emit'] = (b, tokens, { tokens: pairTokens, counts, weights, inputWeights }) => {
     const gathered = b.op('Gather', [tokens, pairTokens], {}, { name: 'pair_rows' });
     const inputs = inputWeights ? b.op('Mul', [gathered, inputWeights], {}, { name: 'inputs' }) : gathered;
     const rows = splitByExpert(b, pairTokens, counts, experts.length);
     const parts = splitByExpert(b, inputs, counts, experts.length);
+    const shares = splitByExpert(b, weights, counts, experts.length);
     const results = experts.map((expert, i) => {
       const inner = builder(b.graph, `moeq/${expert.id}`);
       const hidden = hiddenOf(inner, layer, expert, parts[i]);
-      tap(inner, { input: parts[i], hidden }, { rows: rows[i] });
+      tap(inner, { input: parts[i], hidden }, { rows: rows[i], weights: shares[i] });
       return emitLinear(inner, 'down', expert.down!, hidden);
     });
     return b.op('Concat', results, { axis: 0 }, { name: 'results' });

@@ -26,6 +26,8 @@ export interface LayerProbes {
   resolved: ResolvedTarget;
   rotation: RotationBlocks;
   experts: ExpertProbe[];
+  /** What the router's product must be, [probes, experts]; null for a router that was left in float. */
+  router: Matrix | null;
 }
 
 /**
@@ -38,7 +40,7 @@ export function probeWeights(
   rotation: RotationBlocks,
   weightsOf: (expert: Expert) => QuantizedExpert,
 ): { weightsOf: (expert: Expert) => QuantizedExpert; probes: LayerProbes } {
-  const probes: LayerProbes = { layer, resolved, rotation, experts: [] };
+  const probes: LayerProbes = { layer, resolved, rotation, experts: [], router: null };
   return {
     probes,
     weightsOf(expert) {
@@ -68,6 +70,11 @@ function probeOf(
     down: referenceLinear(down, h, bits),
     whole: middle && referenceLinear(down, middle, null),
   };
+}
+
+/** Notes what a router in 8 bits must compute. `weight` is what is written of it, `bias` what its own node adds. */
+export function probeRouter(probes: LayerProbes, router: QuantizedLinear): void {
+  probes.router = referenceLinear(router, probeInput(probes.layer.hidden), 8);
 }
 
 function rotated(x: Matrix, block: number | null): Matrix {

@@ -28,7 +28,8 @@ export interface Calibration {
 
 /** True when a recipe is computed from activations. */
 export function needsRecords(config: QuantizeConfig): boolean {
-  return config.smoothing.enabled || needsHessian(config);
+  const { smoothing, router } = config;
+  return smoothing.enabled || needsHessian(config) || router.realign || router.bits !== null;
 }
 
 /**
@@ -55,17 +56,15 @@ export async function calibrateModel(
   progress({ stage: 'calibrate', detail: `${records.length} records` });
   const { model, layers } = prepareModel(path);
   const batches = makeBatches(records, declaredInputs(model));
-  return {
-    stats: await calibrate(model, layers, batches, { gram: needsHessian(config), ...session }),
-    balance,
-  };
+  const options = { gram: needsHessian(config), affinity: config.calibration.affinity, ...session };
+  return { stats: await calibrate(model, layers, batches, options), balance };
 }
 
 function dataRequired(): Fault {
   return new Fault({
     code: 'DATA_REQUIRED',
     what: 'this recipe needs calibration records',
-    why: 'smoothing and GPTQ are computed from the activations of a calibration run',
+    why: 'smoothing, GPTQ and what is done to routers are computed from the activations of a calibration run',
     remedy:
       'give --data, or --set smoothing.enabled=false --set rounding.method=rtn for a data-free conversion',
   });

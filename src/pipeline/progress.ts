@@ -1,6 +1,6 @@
 /** What a long run is doing; the command line shows it. */
 export interface ProgressEvent {
-  stage: 'calibrate' | 'try' | 'quantize' | 'write' | 'parity' | 'verify';
+  stage: 'calibrate' | 'try' | 'quantize' | 'realign' | 'router' | 'write' | 'parity' | 'verify';
   detail: string;
 }
 

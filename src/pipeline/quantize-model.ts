@@ -23,6 +23,8 @@ import type { ExpertOrder } from './quantize-expert.ts';
 import { refuseUnsupported } from './refuse-unsupported.ts';
 import { rotationOf } from './rotation.ts';
 import type { SettledConfig } from './settle-rotation.ts';
+import type { RouterOutcome } from './settle-routers.ts';
+import { settleRouters } from './settle-routers.ts';
 import { settleRotation } from './settle-rotation.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import { noSmoothing, smoothLayer } from './smooth-layer.ts';
@@ -38,6 +40,8 @@ export interface QuantizedModel {
   smoothing: LayerSmoothing[];
   /** What each written linear must compute; see `checkParity`. */
   probes: LayerProbes[];
+  /** What became of the routers. */
+  routers: RouterOutcome;
   /** What became of the linears beside the routed experts; null when they were to be kept. */
   dense: DenseResult | null;
 }
@@ -60,8 +64,8 @@ export async function quantizeModel(
     calibrateModel(path, data, config, progress),
   );
   // What was written to be tried need not be written again.
-  const tried = new Map<SettledConfig['rotation']['down'], QuantizedModel>();
-  const write = async (rotation: SettledConfig['rotation']): Promise<QuantizedModel> => {
+  const tried = new Map<SettledConfig['rotation']['down'], WrittenModel>();
+  const write = async (rotation: SettledConfig['rotation']): Promise<WrittenModel> => {
     const order = { path, config: { ...config, rotation }, resolved, calibration };
     const model = tried.get(rotation.down) ?? (await writeExperts(order, progress, workshop));
     tried.set(rotation.down, model);
@@ -73,8 +77,16 @@ export async function quantizeModel(
       return write(candidate);
     }),
   );
-  return write(rotation);
+  const written = await write(rotation);
+  const records = (data?.records ?? []).slice(0, config.calibration.records ?? undefined);
+  const routers = await settleRouters(path, written, records, config, { progress, workshop });
+  const layers = written.probes.map(({ layer }) => layer);
+  annotate({ model: written.model, layers }, { ...config, rotation }, resolved, calibration);
+  return { ...written, routers };
 }
+
+/** A model whose experts are written and whose routers are as they were. */
+type WrittenModel = Omit<QuantizedModel, 'routers'>;
 
 /** Everything that decides the result. */
 interface WriteOrder {
@@ -88,7 +100,7 @@ async function writeExperts(
   { path, config, resolved, calibration }: WriteOrder,
   progress: Progress,
   workshop: Workshop,
-): Promise<QuantizedModel> {
+): Promise<WrittenModel> {
   const { model, layers } = prepareModel(path, resolved.opset);
   const original = new Set(model.graph.constants);
   const smoothing: LayerSmoothing[] = [];

@@ -5,11 +5,8 @@ import { Fault } from '../fault.ts';
  * Settings that are part of the config's contract and that this version cannot honour are refused, never ignored.
  * @throws Fault CONFIG_UNSUPPORTED naming the first of them
  */
-export function refuseUnsupported({ router, calibration }: QuantizeConfig): void {
+export function refuseUnsupported({ calibration }: QuantizeConfig): void {
   const asked: [string, boolean][] = [
-    ['router.bits', router.bits !== null],
-    ['router.realign', router.realign],
-    ['calibration.affinity', calibration.affinity],
     ['calibration.sequential', calibration.sequential],
   ];
   const unsupported = asked.find(([, isAsked]) => isAsked);

@@ -1,3 +1,4 @@
+import { sourceName } from '../emit/source-name.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { Role } from '../moe/role.ts';
 import { roles } from '../moe/role.ts';
@@ -9,6 +10,9 @@ import { countOf } from '../tensor/dtype.ts';
 /** Names under which this project writes weights: `moeq/L0.E3/up/weight`; scales of all experts: `moeq/L0/up/scales`. */
 const expertConstant =
   /^moeq\/L\d+(?:\.E\d+)?\/(?:gate|up|gate_up|down)\/(?:weight|scales|zero_points|packed|correction)/;
+
+/** Names of a router in 8 bits. */
+const routerConstant = /^moeq\/L\d+\/router\/(?:linear\/weight|linear\/scales|scales)$/;
 
 /** What stands in a quantized file, by role, and how many bits an expert weight takes. */
 export interface Census {
@@ -30,12 +34,10 @@ export function takeCensus(reference: PreparedModel, quantized: Model): Census {
   for (const { name, tensor } of quantized.graph.constants) {
     const { byteLength } = tensor!.source;
     const isExpert = expertConstant.test(name);
+    const isRouter = routerConstant.test(name);
     if (isExpert) expertBytes += byteLength;
-    const row = rows.get(
-      isExpert ? 'expert' : (known.get(name.replace(/_smoothed(?:_\d+)?$/, '')) ?? 'other'),
-    )!;
-    if (isExpert) row.quantizedBytes += byteLength;
-    else row.keptBytes += byteLength;
+    const role = isExpert ? 'expert' : isRouter ? 'router' : (known.get(sourceName(name)) ?? 'other');
+    rows.get(role)![isExpert || isRouter ? 'quantizedBytes' : 'keptBytes'] += byteLength;
   }
   const weights = expertWeights(reference);
   return {

@@ -1,4 +1,5 @@
 import { Fault } from '../fault.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
 import { builder } from '../onnx/build.ts';
 import { graft } from '../onnx/graft.ts';
 import { Graph } from '../onnx/graph.ts';
@@ -22,8 +23,10 @@ import type { Target } from '../emit/resolve-target.ts';
  */
 export function parityTolerance(target: Target, bits: number, exactKernels: boolean): number {
   if (target === 'qmoe') return bits === 2 ? 5e-2 : 1e-4;
-  return target === 'int' || target === 'qdq' || exactKernels ? 1e-5 : 2e-2;
+  return target === 'int' || target === 'qdq' || exactKernels ? exactTolerance : 2e-2;
 }
+
+const exactTolerance = 1e-5;
 
 /**
  * Executes every quantized linear of a written model on the probe inputs, all experts of a layer in one run, and
@@ -35,6 +38,7 @@ export async function checkParity(model: Model, layers: readonly LayerProbes[]):
     const usesNBits = probes.resolved.target === 'nbits' || probes.resolved.target === 'packed';
     for (const exactKernels of usesNBits ? [true, false] : [false])
       await checkLayer(model, probes, exactKernels);
+    if (probes.router) await checkRouter(model, probes.layer, probes.router);
   }
 }
 
@@ -54,7 +58,23 @@ async function checkLayer(model: Model, probes: LayerProbes, exactKernels: boole
   const session = await openSession(cut.model);
   try {
     const results = await session.run(cut.feeds);
-    for (const [part, name] of cut.outputs) comparePart(probes, part, toFloats(results[name]), tolerance);
+    for (const [part, name] of cut.outputs) comparePart(probes, part as ExpertPart, toFloats(results[name]), tolerance);
+  } finally {
+    await session.release();
+  }
+}
+
+/** A router in 8 bits, from the rows it reads to its product. */
+async function checkRouter(model: Model, { id, hidden }: MoeLayer, expected: Matrix): Promise<void> {
+  const find = valuesOf(model, id);
+  const product = find('router/typed')!.producer!.inputs[0]!;
+  const rows = { value: find('router/rows')!, name: 'rows', tensor: floats(probeInput(hidden)) };
+  const cut = cutOut(model, [['router', product]], [rows]);
+  const session = await openSession(cut.model);
+  try {
+    const [[, name]] = cut.outputs;
+    const actual = toFloats((await session.run(cut.feeds))[name]);
+    requireParity(rowError(actual, expected), exactTolerance, `layer ${id}, router`);
   } finally {
     await session.release();
   }
@@ -70,7 +90,8 @@ function isRotated({ rotation }: LayerProbes): boolean {
 /** From this tolerance on errors are measured by their norm. */
 const coarse = 1e-3;
 
-type Part = 'gate' | 'up' | 'down' | 'whole';
+type Part = ExpertPart | 'router';
+type ExpertPart = 'gate' | 'up' | 'down' | 'whole';
 
 /** A piece of a model that runs by itself. */
 interface Cut {
@@ -202,7 +223,7 @@ function valuesOf({ graph }: Model, layer: string): (name: string) => Value | un
 
 function comparePart(
   { layer, experts }: LayerProbes,
-  part: Part,
+  part: ExpertPart,
   actual: Float32Array,
   tolerance: number,
 ): void {
@@ -211,14 +232,19 @@ function comparePart(
     const size = expected.data.length;
     const values = actual.subarray(i * size, (i + 1) * size);
     const error = tolerance < coarse ? rowError(values, expected) : normError(values, expected);
-    if (error <= tolerance) return;
-    throw new Fault({
-      code: 'PARITY',
-      what: `a written linear does not compute what its weights stand for`,
-      where: `layer ${layer.id}, expert ${expert.id}, ${part === 'whole' ? 'gate, up and down' : part}`,
-      why: `its relative error is ${error.toExponential(2)}, more than ${tolerance}`,
-      remedy: 'this is a defect of the file or of ONNX Runtime: write another target, and report it',
-    });
+    const name = part === 'whole' ? 'gate, up and down' : part;
+    requireParity(error, tolerance, `layer ${layer.id}, expert ${expert.id}, ${name}`);
+  });
+}
+
+function requireParity(error: number, tolerance: number, where: string): void {
+  if (error <= tolerance) return;
+  throw new Fault({
+    code: 'PARITY',
+    what: `a written linear does not compute what its weights stand for`,
+    where,
+    why: `its relative error is ${error.toExponential(2)}, more than ${tolerance}`,
+    remedy: 'this is a defect of the file or of ONNX Runtime: write another target, and report it',
   });
 }
 

@@ -1,0 +1,42 @@
+import type { QuantizeConfig } from '../config/schema.ts';
+import type { DataRecord } from '../data/record.ts';
+import type { LayerProbes } from '../emit/parity-probes.ts';
+import type { Model } from '../onnx/model.ts';
+import type { Progress } from './progress.ts';
+import type { RouterClip } from './quantize-routers.ts';
+import { chooseClips, quantizeRouters } from './quantize-routers.ts';
+import type { RouterRealignment } from './realign-routers.ts';
+import { applyRealignment, realignRouters } from './realign-routers.ts';
+import type { Workshop } from './workshop.ts';
+
+/** What became of the routers, one entry per layer; null for what the config does not ask for. */
+export interface RouterOutcome {
+  realignment: RouterRealignment[] | null;
+  clips: RouterClip[] | null;
+}
+
+/** Realigns the routers of a model whose experts are written, then takes them to 8 bits, as far as the config asks. */
+export async function settleRouters(
+  path: string,
+  { model, probes }: { model: Model; probes: readonly LayerProbes[] },
+  records: readonly DataRecord[],
+  { router, threads }: QuantizeConfig,
+  { progress, workshop }: { progress: Progress; workshop: Workshop },
+): Promise<RouterOutcome> {
+  const session = threads === 'auto' ? {} : { threads };
+  const layers = probes.map(({ layer }) => layer);
+  const outcome: RouterOutcome = { realignment: null, clips: null };
+  if (router.realign) {
+    outcome.realignment = await workshop.remember('realign', () =>
+      realignRouters(path, { model, layers }, records, session, progress),
+    );
+    applyRealignment(model, layers, outcome.realignment);
+  }
+  if (router.bits !== null) {
+    outcome.clips = await workshop.remember('router', () => chooseClips(model, layers, records, session));
+    for (const { layer, ratio } of outcome.clips)
+      progress({ stage: 'router', detail: `${layer}: 8 bits, clipped at ${ratio} of the largest weight` });
+    quantizeRouters(model, probes, outcome.clips);
+  }
+  return outcome;
+}
