@@ -1,12 +1,12 @@
 import { Fault } from '../fault.ts';
 import type { Batch } from '../data/batches.ts';
-import { validRows } from '../data/batches.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
 import type { RunTensor, SessionOptions } from '../runtime/session.ts';
-import { openSession, toFloats } from '../runtime/session.ts';
+import { toFloats } from '../runtime/session.ts';
 import type { ChannelStats, LayerStats } from './layer-stats.ts';
+import { runBatches } from './run-batches.ts';
 import type { LayerTaps } from './tap-layer.ts';
 import { tapLayer } from './tap-layer.ts';
 import { addValidInput } from './valid-input.ts';
@@ -36,19 +36,11 @@ export async function calibrate(
   const taps = layers.map((layer) => tapLayer(model, layer, { gram, affinity, valid }));
   model.graph.outputs = taps.flatMap((tap) => Object.values(tap).filter((value) => value instanceof Value));
   model.graph.removeDeadCode();
-  const runner = await openSession(model, session);
-  try {
-    const stats = layers.map(emptyStats);
-    for (const batch of all) {
-      const results = await runner.run(
-        valid ? { ...batch.feeds, [valid.name]: validRows(batch) } : batch.feeds,
-      );
-      taps.forEach((tap, index) => accumulate(stats[index], readTaps(tap, results)));
-    }
-    return stats.map(finish);
-  } finally {
-    await runner.release();
-  }
+  const stats = layers.map(emptyStats);
+  await runBatches(model, all, valid, session, (results) =>
+    taps.forEach((tap, index) => accumulate(stats[index], readTaps(tap, results))),
+  );
+  return stats.map(finish);
 }
 
 type TapData = { [K in keyof LayerTaps]: LayerTaps[K] extends Value ? Float32Array : Float32Array | null };

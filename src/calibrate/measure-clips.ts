@@ -1,12 +1,12 @@
 import type { Batch } from '../data/batches.ts';
-import { validRows } from '../data/batches.ts';
 import { builder } from '../onnx/build.ts';
 import { graft } from '../onnx/graft.ts';
 import { Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
 import { newModel } from '../onnx/model.ts';
 import type { SessionOptions } from '../runtime/session.ts';
-import { openSession, toFloats } from '../runtime/session.ts';
+import { toFloats } from '../runtime/session.ts';
+import { runBatches } from './run-batches.ts';
 import type { ClipTrial } from './tap-clips.ts';
 import { tapClips } from './tap-clips.ts';
 import { addValidInput } from './valid-input.ts';
@@ -37,24 +37,17 @@ export async function measureClips(
     tapClips(builder(graph, `clips/${i}`), { ...trial, input: inputs[i] }, valid),
   );
   graph.outputs = taps.flatMap(({ tokens, squares, divergence }) => [tokens, squares, divergence]);
-  const session = await openSession(copy, options);
-  try {
-    const sums = trials.map(({ candidates: { length } }): ClipSums => ({
-      tokens: 0,
-      squares: new Float64Array(length),
-      divergence: new Float64Array(length),
-    }));
-    for (const batch of batches) {
-      const feeds = valid ? { ...batch.feeds, [valid.name]: validRows(batch) } : batch.feeds;
-      const results = await session.run(feeds);
-      taps.forEach(({ tokens, squares, divergence }, i) => {
-        sums[i].tokens += toFloats(results[tokens.name])[0];
-        toFloats(results[squares.name]).forEach((sum, c) => (sums[i].squares[c] += sum));
-        toFloats(results[divergence.name]).forEach((sum, c) => (sums[i].divergence[c] += sum));
-      });
-    }
-    return sums;
-  } finally {
-    await session.release();
-  }
+  const sums = trials.map(({ candidates: { length } }): ClipSums => ({
+    tokens: 0,
+    squares: new Float64Array(length),
+    divergence: new Float64Array(length),
+  }));
+  await runBatches(copy, batches, valid, options, (results) =>
+    taps.forEach(({ tokens, squares, divergence }, i) => {
+      sums[i].tokens += toFloats(results[tokens.name])[0];
+      toFloats(results[squares.name]).forEach((sum, c) => (sums[i].squares[c] += sum));
+      toFloats(results[divergence.name]).forEach((sum, c) => (sums[i].divergence[c] += sum));
+    }),
+  );
+  return sums;
 }

@@ -1,4 +1,3 @@
-import type { GapSums } from '../calibrate/measure-gaps.ts';
 import { measureGaps } from '../calibrate/measure-gaps.ts';
 import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/declared-inputs.ts';
@@ -10,73 +9,77 @@ import type { MoeLayer } from '../moe/moe-layer.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
 import { opsetOf } from '../onnx/model.ts';
+import { realignment } from '../quantize/realign.ts';
 import type { RouterGap } from '../quantize/realign.ts';
-import { energyAfter, realignment } from '../quantize/realign.ts';
-import type { Report } from '../report/report.ts';
+import type { LayerReport, Report } from '../report/report.ts';
 import type { SessionOptions } from '../runtime/session.ts';
 import { matrix } from '../tensor/matrix.ts';
 import type { Matrix } from '../tensor/matrix.ts';
-import type { Progress } from './progress.ts';
 import { tryModel } from './try-model.ts';
 
-/** What was decided about one router. All figures are of records that were not fitted. */
+/** What was decided about one router. */
 export interface RouterRealignment {
   layer: string;
-  /** Added to the router's weight [experts, hidden]; null where the router stays as it is. */
+  /** Added to the router's weight [experts, hidden]; null where it stays as it is. */
   change: Matrix | null;
-  /** The ridge λ, as a share of the mean diagonal of X̂ᵀX̂. */
-  ridge: number;
-  /** What the change leaves of the squared logit error, fed the states that the float routers before it lead to. */
-  errorLeft: number;
-  /** Top-k agreement with the original router, in the model with all changes that were kept. */
+  /** The ridge λ of the change, as a share of the mean diagonal. */
+  ridge: number | null;
+  /** Top-k agreement with the original router on the records held out, without and with all changes that were kept. */
   agreement: { before: number; after: number };
 }
 
-/** Strengths of the ridge that are tried. */
-const ridges = [1e-4, 1e-3, 1e-2, 1e-1, 1];
+/** A quantized model and where its layers are. */
+interface Routed {
+  model: Model;
+  layers: readonly MoeLayer[];
+}
 
-/** Every so many records one is held out. */
+/** Strengths of the ridge that are tried, the strongest first: it is taken where others do no better. */
+const ridges = [1e-1, 1e-2, 1e-3];
+
+/** Every so many records one is held out, … */
 const heldOutEvery = 4;
+/** … until there are so many: they tell two models apart. */
+const heldOutMost = 128;
 
 /**
  * Realignment of the routers after quantization: each router's weight is corrected in closed form so that, fed the
- * quantized model's own hidden states X̂, its logits come near the original ones. All layers are fitted in one pass over
- * the model as it is, on three quarters of the records; the last quarter chooses the ridge by the logit error
- * and then judges the model with all corrections together: a router that does not choose more of its experts than
- * before loses its correction, until every one left helps.
- * The model is left unchanged; see `applyRealignment`.
+ * quantized model's own hidden states, its logits come near the original ones, above all where the choice is a close one.
+ * All layers are fitted at once, on the model with its routers as they are. Records that were held out decide, by the
+ * top-k agreement of the model with all corrections together: first which ridge suits a layer, then whether its
+ * correction stays. One that does not help is dropped, until all that are left do.
+ * The model is left as it is; see `applyRealignment`.
  * @throws Fault REALIGN_RECORDS, ROUTER_UNSUPPORTED, and those of running models
  */
 export async function realignRouters(
   path: string,
-  { model, layers }: { model: Model; layers: readonly MoeLayer[] },
+  quantized: Routed,
   records: readonly DataRecord[],
   session: SessionOptions,
-  progress: Progress,
 ): Promise<RouterRealignment[]> {
-  const heldOut = records.filter((_, i) => i % heldOutEvery === heldOutEvery - 1);
-  if (heldOut.length === 0) throw tooFewRecords(records.length);
-  const fitted = records.filter((_, i) => i % heldOutEvery !== heldOutEvery - 1);
-  progress({ stage: 'realign', detail: `${fitted.length} records, ${heldOut.length} held out` });
-  const [sums, heldOutSums] = await sumGaps(path, { model, layers }, [fitted, heldOut], session);
-  const candidates: Candidate[] = [];
-  for (const [i, layer] of layers.entries()) {
-    const best = await bestRidge(gapOf(layer, sums[i]), gapOf(layer, heldOutSums[i]));
-    candidates.push({ layer, ...best });
+  const { fitted, heldOut } = split(records);
+  const gaps = await gapsOf(path, quantized, fitted, session);
+  const measure = (changes: readonly (Matrix | null)[]): Promise<Report> =>
+    withChanges(quantized, changes, () => tryModel(path, quantized.model, heldOut, session));
+  const before = await measure([]);
+  const trials: Trial[] = [];
+  for (const ridge of ridges) {
+    const changes: Matrix[] = [];
+    for (const gap of gaps) changes.push(await realignment(gap, ridge));
+    trials.push({ ridge, changes, report: await measure(changes) });
   }
-  const decisions = await keepWhatHelps(model, candidates, (candidate) =>
-    tryModel(path, candidate, heldOut, session),
-  );
-  for (const decision of decisions) progress({ stage: 'realign', detail: describe(decision) });
-  return decisions;
+  const chosen = quantized.layers.map((layer, i) => bestFor(i, layer, before, trials));
+  const after = await keepWhatHelps(quantized.layers, chosen, before, measure);
+  return quantized.layers.map(({ id }, i) => ({
+    layer: id,
+    change: chosen[i]?.changes[i] ?? null,
+    ridge: chosen[i]?.ridge ?? null,
+    agreement: { before: agreementOf(before, i), after: agreementOf(after, i) },
+  }));
 }
 
-/** Writes the corrections that were kept into the routers of a model. */
-export function applyRealignment(
-  model: Model,
-  layers: readonly MoeLayer[],
-  decisions: readonly RouterRealignment[],
-): void {
+/** Writes the changes that were kept into the routers of a model. */
+export function applyRealignment({ model, layers }: Routed, decisions: readonly RouterRealignment[]): void {
   layers.forEach((layer, i) => {
     const { change } = decisions[i];
     if (change) changeRouter(model, layer, change);
@@ -84,105 +87,101 @@ export function applyRealignment(
   model.graph.removeDeadCode();
 }
 
-async function sumGaps(
-  path: string,
-  { model, layers }: { model: Model; layers: readonly MoeLayer[] },
-  sets: readonly (readonly DataRecord[])[],
-  session: SessionOptions,
-): Promise<GapSums[][]> {
-  const original = prepareModel(path, opsetOf(model));
-  const routers = layers.map((layer, i) => ({
-    original: routerLinear(original.layers[i]),
-    changed: routerLinear(layer),
-  }));
-  const inputs = declaredInputs(original.model);
-  const batches = sets.map((records) => [...makeBatches(records, inputs)]);
-  return measureGaps(original.model, model, routers, batches, session);
-}
-
-function gapOf({ hidden, router: { experts } }: MoeLayer, { gram, cross, energy }: GapSums): RouterGap {
+function split(records: readonly DataRecord[]): { fitted: DataRecord[]; heldOut: DataRecord[] } {
+  const isHeldOut = (i: number): boolean =>
+    i % heldOutEvery === heldOutEvery - 1 && i < heldOutEvery * heldOutMost;
+  if (records.length < heldOutEvery) throw tooFewRecords(records.length);
   return {
-    gram: { rows: hidden, cols: hidden, data: gram },
-    cross: matrix(hidden, experts, Float32Array.from(cross)),
-    energy,
+    fitted: records.filter((_, i) => !isHeldOut(i)),
+    heldOut: records.filter((_, i) => isHeldOut(i)),
   };
 }
 
-interface Candidate {
-  layer: MoeLayer;
-  change: Matrix;
-  ridge: number;
-  errorLeft: number;
+async function gapsOf(
+  path: string,
+  { model, layers }: Routed,
+  records: readonly DataRecord[],
+  session: SessionOptions,
+): Promise<RouterGap[]> {
+  const original = prepareModel(path, opsetOf(model));
+  const routers = layers.map((layer, i) => {
+    const { router } = original.layers[i];
+    return {
+      original: routerLinear(original.layers[i]),
+      logits: router.logits,
+      topK: router.topK,
+      changed: routerLinear(layer),
+    };
+  });
+  const batches = [...makeBatches(records, declaredInputs(original.model))];
+  const sums = await measureGaps(original.model, model, routers, batches, session);
+  return sums.map(({ gram, cross }, i) => {
+    const { hidden, router } = layers[i];
+    return {
+      gram: { rows: hidden, cols: hidden, data: gram },
+      cross: matrix(hidden, router.experts, Float32Array.from(cross)),
+    };
+  });
 }
 
-/** The correction whose logit error is least on what was held out. */
-async function bestRidge(fitted: RouterGap, heldOut: RouterGap): Promise<Omit<Candidate, 'layer'>> {
-  let best: Omit<Candidate, 'layer'> | null = null;
-  for (const ridge of ridges) {
-    const change = await realignment(fitted, ridge);
-    const errorLeft = energyAfter(change, heldOut) / heldOut.energy;
-    if (!best || errorLeft < best.errorLeft) best = { change, ridge, errorLeft };
-  }
-  return best!;
-}
-
-/** Tries all corrections together and drops those that do not help, until all that are left do. */
-async function keepWhatHelps(
-  model: Model,
-  candidates: readonly Candidate[],
-  measure: (model: Model) => Promise<Report>,
-): Promise<RouterRealignment[]> {
-  const before = await measure(model);
-  const lack = (report: Report, { layer }: Candidate, i: number): number => lackOf(report, i, layer);
-  let kept = new Set(candidates.filter((each, i) => each.errorLeft < 1 && lack(before, each, i) > 0));
-  for (;;) {
-    const after = kept.size > 0 ? await measureWith(kept, model, measure) : before;
-    const helping = candidates.filter((each, i) => kept.has(each) && lack(after, each, i) < lack(before, each, i));
-    if (helping.length === kept.size)
-      return candidates.map((each, i) => decisionOf(each, kept, { before, after }, i));
-    kept = new Set(helping);
-  }
-}
-
-async function measureWith(
-  kept: ReadonlySet<Candidate>,
-  model: Model,
-  measure: (model: Model) => Promise<Report>,
-): Promise<Report> {
-  const undo = [...kept].map(({ layer, change }) => changeRouter(model, layer, change));
+/** Does something while the routers have their changes. */
+async function withChanges<T>(
+  { model, layers }: Routed,
+  changes: readonly (Matrix | null)[],
+  work: () => Promise<T>,
+): Promise<T> {
+  const undo = changes.map((change, i) => change && changeRouter(model, layers[i], change));
   try {
-    return await measure(model);
+    return await work();
   } finally {
-    for (const takeBack of undo) takeBack();
+    for (const takeBack of undo) takeBack?.();
     model.graph.removeDeadCode();
   }
 }
 
+/** One strength of the ridge in all layers. */
+interface Trial {
+  ridge: number;
+  changes: Matrix[];
+  report: Report;
+}
+
+/** The trial that does best for a layer; null when none does better than nothing. */
+function bestFor(i: number, layer: MoeLayer, before: Report, trials: readonly Trial[]): Trial | null {
+  let [best, least] = [null as Trial | null, lackOf(before.layers[i], layer)];
+  for (const trial of trials) {
+    const lack = lackOf(trial.report.layers[i], layer);
+    if (lack < least) [best, least] = [trial, lack];
+  }
+  return best;
+}
+
+/** Takes out of `chosen` what does not help beside the others, until all that is left does; returns the last report. */
+async function keepWhatHelps(
+  layers: readonly MoeLayer[],
+  chosen: (Trial | null)[],
+  before: Report,
+  measure: (changes: readonly (Matrix | null)[]) => Promise<Report>,
+): Promise<Report> {
+  while (chosen.some(Boolean)) {
+    const after = await measure(chosen.map((trial, i) => trial && trial.changes[i]));
+    const useless = layers.flatMap((layer, i) =>
+      chosen[i] && lackOf(after.layers[i], layer) >= lackOf(before.layers[i], layer) ? [i] : [],
+    );
+    if (useless.length === 0) return after;
+    for (const i of useless) chosen[i] = null;
+  }
+  return before;
+}
+
 /** How far a router's choice is from the original; where every token visits all experts, how far their weights are. */
-function lackOf({ layers }: Report, i: number, { router }: MoeLayer): number {
-  const { topKAgreement, weightL1 } = layers[i].router.cumulative;
-  return router.topK === null ? weightL1 : 1 - topKAgreement;
+function lackOf({ router }: LayerReport, layer: MoeLayer): number {
+  const { topKAgreement, weightL1 } = router.cumulative;
+  return layer.router.topK === null ? weightL1 : 1 - topKAgreement;
 }
 
-function decisionOf(
-  candidate: Candidate,
-  kept: ReadonlySet<Candidate>,
-  { before, after }: { before: Report; after: Report },
-  i: number,
-): RouterRealignment {
-  const { layer, change, ridge, errorLeft } = candidate;
-  const agreement = {
-    before: before.layers[i].router.cumulative.topKAgreement,
-    after: after.layers[i].router.cumulative.topKAgreement,
-  };
-  return { layer: layer.id, change: kept.has(candidate) ? change : null, ridge, errorLeft, agreement };
-}
-
-function describe({ layer, change, ridge, errorLeft, agreement: { before, after } }: RouterRealignment): string {
-  const figures = `agreement ${before.toFixed(4)} to ${after.toFixed(4)} with all that were kept`;
-  return change
-    ? `${layer}: corrected (ridge ${ridge}, ${(100 * errorLeft).toFixed(0)} % of the logit error left), ${figures}`
-    : `${layer}: left as it is, its correction did not help; ${figures}`;
+function agreementOf({ layers }: Report, i: number): number {
+  return layers[i].router.cumulative.topKAgreement;
 }
 
 function tooFewRecords(count: number): Fault {

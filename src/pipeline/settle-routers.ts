@@ -27,10 +27,12 @@ export async function settleRouters(
   const layers = probes.map(({ layer }) => layer);
   const outcome: RouterOutcome = { realignment: null, clips: null };
   if (router.realign) {
+    progress({ stage: 'realign', detail: `${layers.length} routers, ${records.length} records` });
     outcome.realignment = await workshop.remember('realign', () =>
-      realignRouters(path, { model, layers }, records, session, progress),
+      realignRouters(path, { model, layers }, records, session),
     );
-    applyRealignment(model, layers, outcome.realignment);
+    for (const decision of outcome.realignment) progress({ stage: 'realign', detail: describe(decision) });
+    applyRealignment({ model, layers }, outcome.realignment);
   }
   if (router.bits !== null) {
     outcome.clips = await workshop.remember('router', () => chooseClips(model, layers, records, session));
@@ -39,4 +41,9 @@ export async function settleRouters(
     quantizeRouters(model, probes, outcome.clips);
   }
   return outcome;
+}
+
+function describe({ layer, ridge, agreement: { before, after } }: RouterRealignment): string {
+  const done = ridge === null ? 'left as it is, no correction helped' : `corrected, ridge ${ridge}`;
+  return `${layer}: ${done}; top-k agreement ${before.toFixed(4)} before, ${after.toFixed(4)} after`;
 }
