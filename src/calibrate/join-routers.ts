@@ -4,7 +4,7 @@ import { builder } from '../onnx/build.ts';
 import { graft } from '../onnx/graft.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
-import { keptRows } from './kept-rows.ts';
+import { tokenRows } from './token-rows.ts';
 
 /** A router in two models. */
 export interface RouterPair {
@@ -54,10 +54,7 @@ function tapGap(
   valid: Value | null,
 ): GapTaps {
   const { rows: experts, cols: hidden } = original.view;
-  const rowsOf = (value: Value, width: number): Value => {
-    const rows = b.op('Cast', [b.op('Reshape', [value, b.ints([-1, width])])], { to: 1 });
-    return keptRows(b, rows, valid, width);
-  };
+  const rowsOf = (value: Value, width: number): Value => tokenRows(b, value, width, valid);
   const x = rowsOf(changed.input, hidden);
   const lacking = b.op('Sub', [rowsOf(original.product, experts), rowsOf(changed.product, experts)]);
   const isChosen = topK !== null && topK < experts;

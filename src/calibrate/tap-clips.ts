@@ -2,7 +2,7 @@ import { fakeQuantize } from '../emit/fake-quantize.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import type { Matrix } from '../tensor/matrix.ts';
-import { countRows, keptRows } from './kept-rows.ts';
+import { tokenRows } from './token-rows.ts';
 
 /** A router and the quantized forms of it that are compared. */
 export interface ClipTrial {
@@ -42,8 +42,7 @@ const tiny = 2 ** -24;
 export function tapClips(b: Builder, trial: ClipTrial, valid: Value | null): ClipTaps {
   const { input, weight, bias, candidates, top } = trial;
   const { rows: experts, cols: hidden } = weight;
-  const tokens = b.op('Cast', [b.op('Reshape', [input, b.ints([-1, hidden])])], { to: 1 });
-  const x = keptRows(b, tokens, valid, hidden);
+  const x = tokenRows(b, input, hidden, valid);
   const matrixOf = (name: string, { rows, data }: Matrix): Value =>
     b.constant(name, 'float32', [rows, hidden], data);
   const float = b.op('Gemm', [x, matrixOf('float', weight)], { transB: 1 });
@@ -55,7 +54,7 @@ export function tapClips(b: Builder, trial: ClipTrial, valid: Value | null): Cli
   const added = b.constant('bias', 'float32', [experts], bias ?? new Float32Array(experts));
   const logs = (logits: Value): Value => b.op('LogSoftmax', [b.op('Add', [logits, added])], { axis: -1 });
   return {
-    tokens: countRows(b, x),
+    tokens: b.op('Shape', [x], { start: 0, end: 1 }, { name: 'tokens' }),
     squares: b.op('ReduceSumSquare', [error, b.ints([0, 2])], { keepdims: 0 }, { name: 'squares' }),
     divergence: divergence(b, logs(float), logs(perCandidate), { top, experts, candidates: candidates.length }),
   };

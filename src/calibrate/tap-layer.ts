@@ -5,7 +5,6 @@ import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
-import { countRows, keptRows } from './kept-rows.ts';
 
 /** Graph outputs that carry the statistics of one layer for one batch; E is the number of experts in the file. */
 export interface LayerTaps {
@@ -52,7 +51,7 @@ export function tapLayer(
       const keep = options.valid && b.op('Gather', [options.valid, routed.rows], {}, { name: 'keep' });
       const x = keptRows(b, linearInputs.input, keep, layer.hidden);
       const h = keptRows(b, linearInputs.hidden, keep, layer.intermediate);
-      parts.tokens.push(countRows(b, x));
+      parts.tokens.push(rowCount(b, x));
       parts.input.push(absMax(b, x));
       parts.hidden.push(absMax(b, h));
       if (!options.gram) return;
@@ -66,7 +65,7 @@ export function tapLayer(
   const rows = keptRows(b, b.op('Cast', [all], { to: 1 }), options.valid, layer.hidden);
   const stack = (name: string, values: Value[]): Value => b.op('Concat', values, { axis: 0 }, { name });
   return {
-    tokens: countRows(b, rows),
+    tokens: rowCount(b, rows),
     inputAbsMax: absMax(b, rows),
     probability: probability(b, layer, options.valid),
     expertTokens: stack('tokens', parts.tokens),
@@ -75,6 +74,21 @@ export function tapLayer(
     expertInputGram: options.gram ? stack('input_gram', parts.inputGram) : null,
     expertHiddenGram: options.gram ? stack('hidden_gram', parts.hiddenGram) : null,
   };
+}
+
+/**
+ * The rows of real tokens, below one row of zeros: ONNX leaves reductions over no rows open, and a zero row changes
+ * no maximum of magnitudes and no product sum.
+ */
+function keptRows(b: Builder, x: Value, keep: Value | null, width: number): Value {
+  const kept = keep ? b.op('Compress', [x, keep], { axis: 0 }) : x;
+  const zeros = b.constant('zeros', 'float32', [1, width], new Float32Array(width));
+  return b.op('Concat', [zeros, kept], { axis: 0 }, { name: 'rows' });
+}
+
+function rowCount(b: Builder, rows: Value): Value {
+  const withZeroRow = b.op('Shape', [rows], { start: 0, end: 1 });
+  return b.op('Sub', [withZeroRow, b.ints([1])], {}, { name: 'count' });
 }
 
 function absMax(b: Builder, rows: Value): Value {

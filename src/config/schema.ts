@@ -22,7 +22,10 @@ const calibration = z.strictObject({
     })
     .prefault({})
     .describe('Balance of the calibration tokens over the experts.'),
-  affinity: z.boolean().default(false).describe('Weight each token by its routing weight.'),
+  affinity: z
+    .boolean()
+    .default(false)
+    .describe('Weight each token by its routing weight in the statistics that rounding is computed from.'),
   sequential: z
     .boolean()
     .default(false)
@@ -108,11 +111,15 @@ const router = z.strictObject({
     .literal(8)
     .nullable()
     .default(null)
-    .describe('8 quantizes the router as EAQuant does; null keeps it in float.'),
+    .describe(
+      '8 quantizes the router as EAQuant does, weights and activations, clipped by logit error and divergence of the choice; null keeps it in float.',
+    ),
   realign: z
     .boolean()
     .default(false)
-    .describe('Correct the router so that it chooses the same experts from the quantized hidden states.'),
+    .describe(
+      'Correct the router so that it chooses the same experts from the quantized hidden states, in each layer where that helps on calibration records held out.',
+    ),
 });
 
 const dense = z.strictObject({

@@ -25,7 +25,8 @@ export function routerLinear({ id, router }: MoeLayer): RouterLinear {
   if (!router.linear) throw unsupported(id, 'it is not made by a linear');
   const { node } = router.linear;
   const constant = weightConstant(node);
-  if (!constant) throw unsupported(id, `its ${node.opType} ${node.name} does not read a stored weight on its right`);
+  if (!constant)
+    throw unsupported(id, `its ${node.opType} is no MatMul or Gemm that reads a stored weight on its right`);
   const view = linearView(node, constant);
   if (typeof view === 'string') throw unsupported(id, view);
   return { node, input: node.inputs[0]!, product: node.outputs[0]!, constant, view };

@@ -3,13 +3,17 @@ import type { LayerStats } from '../calibrate/layer-stats.ts';
 import { median } from '../report/median.ts';
 import type { Calibration as CalibrationReport } from '../report/report.ts';
 import type { QuantizedModel } from './quantize-model.ts';
+import type { RouterOutcome } from './settle-routers.ts';
 
 type LayerCalibration = CalibrationReport['layers'][number];
 
 const channelsShown = 8;
 
-/** What calibration saw, for the report: tokens per expert against the floor, outlier channels before and after. */
-export function reportCalibration({ calibration, smoothing }: QuantizedModel): CalibrationReport | null {
+/**
+ * What calibration saw and led to, for the report: tokens per expert against the floor, outlier channels before and after,
+ * what was done to the routers.
+ */
+export function reportCalibration({ calibration, smoothing, routers }: QuantizedModel): CalibrationReport | null {
   if (!calibration) return null;
   const { stats, balance } = calibration;
   const layers = stats.map((layer, i): LayerCalibration => {
@@ -24,9 +28,24 @@ export function reportCalibration({ calibration, smoothing }: QuantizedModel): C
       floor: balanced?.floor ?? 1,
       experts: { before: balanced?.before ?? coverage, after: balanced?.after ?? coverage },
       channels: channelsOf(layer, smoothing[i].input),
+      ...routerOf(routers, i),
     };
   });
   return { tokens: stats[0].tokens, layers };
+}
+
+function routerOf({ realignment, clips }: RouterOutcome, i: number): Pick<LayerCalibration, 'router'> {
+  if (!realignment && !clips) return {};
+  const realigned = realignment?.[i];
+  const clip = clips?.[i];
+  return {
+    router: {
+      ...(realigned && { realignment: { ridge: realigned.ridge, agreement: realigned.agreement } }),
+      ...(clip && {
+        clip: { ratio: clip.ratio, squaredError: clip.squaredError, divergence: clip.divergence },
+      }),
+    },
+  };
 }
 
 /** The channels with the largest activations, and the median channel, before and after smoothing. */

@@ -86,6 +86,21 @@ const attribution = z.object({
 
 const coverage = z.object({ covered: count, starved: count, unseen: count });
 
+const beforeAndAfter = z.object({ before: figure, after: figure });
+
+const routerCalibration = z.object({
+  realignment: z
+    .object({
+      ridge: z.number().nullable().describe('null: no correction helped, the router stays as it was'),
+      agreement: beforeAndAfter.describe('Top-k agreement on records held out, by all corrections together'),
+    })
+    .exactOptional(),
+  clip: z
+    .object({ ratio: z.number(), squaredError: figure, divergence: figure })
+    .exactOptional()
+    .describe('Of a router in 8 bits; squared logit error and divergence of the choice per token'),
+});
+
 const layerCalibration = z.object({
   id: z.string(),
   tokens: count,
@@ -94,10 +109,11 @@ const layerCalibration = z.object({
   channels: z
     .object({
       top: z.array(z.object({ channel: count, before: figure, after: figure })),
-      median: z.object({ before: figure, after: figure }),
+      median: beforeAndAfter,
     })
     .exactOptional()
     .describe('Largest absolute activation by channel, before and after smoothing: the worst and the median'),
+  router: routerCalibration.exactOptional().describe('What was done to the router, where something was asked for'),
 });
 
 const calibration = z.object({

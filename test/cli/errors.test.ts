@@ -132,8 +132,12 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
   });
 
   test('a setting this version cannot honour', () => {
-    const set = ['--set', 'router.realign=true', '--data', data];
-    expectRefusal(['quantize', model, '-o', outputPath(), ...set], 'CONFIG_UNSUPPORTED', 'router.realign');
+    const set = ['--set', 'calibration.sequential=true', '--data', data];
+    expectRefusal(
+      ['quantize', model, '-o', outputPath(), ...set],
+      'CONFIG_UNSUPPORTED',
+      'calibration.sequential',
+    );
   });
 
   test('an output that exists already', () => {

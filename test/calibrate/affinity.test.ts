@@ -1,0 +1,48 @@
+import { describe, expect, test } from 'vitest';
+import { calibrate } from '../../src/calibrate/calibrate.ts';
+import type { LayerStats } from '../../src/calibrate/layer-stats.ts';
+import type { Batch } from '../../src/data/batches.ts';
+import type { Feed } from '../../src/data/model-input.ts';
+import { syntheticLayer } from '../helpers/synthetic-layer.ts';
+import { feedsOf, randomRoutes } from '../emit/run-layer.ts';
+import { gaussian } from '../quantize/random.ts';
+
+const tokens = 30;
+
+async function statsOf(appliesTo: 'output' | 'input', affinity: boolean): Promise<LayerStats> {
+  const { model, layer, spec } = syntheticLayer({ appliesTo });
+  // The statistics ask for logits; these routes are given.
+  layer.router.logits = model.graph.inputs.find(({ name }) => name === 'x')!;
+  layer.router.experts = spec.hidden;
+  const routes = randomRoutes(spec, tokens);
+  const feeds = feedsOf(spec, gaussian(tokens, spec.hidden, 9), routes) as Record<string, Feed>;
+  const batch: Batch = { feeds, valid: null, records: [0], lengths: [tokens], batch: 1, sequence: tokens };
+  const [stats] = await calibrate(model, [layer], [batch], { gram: true, affinity });
+  return stats;
+}
+
+describe('affinity', () => {
+  test("weighs each token's part of XᵀX by its routing weight, and nothing else", async () => {
+    const { spec } = syntheticLayer();
+    const [plain, weighed] = [await statsOf('output', false), await statsOf('output', true)];
+    const x = gaussian(tokens, spec.hidden, 9);
+    const routes = randomRoutes(spec, tokens);
+    weighed.experts.forEach((expert, e) => {
+      expect(expert.tokens).toBe(plain.experts[e].tokens);
+      expect(expert.input.absMax).toEqual(plain.experts[e].input.absMax);
+      const expected = new Float64Array(spec.hidden ** 2);
+      routes.forEach((route, t) => {
+        const weight = route.get(e) ?? 0;
+        const row = x.data.subarray(t * spec.hidden, (t + 1) * spec.hidden);
+        for (let i = 0; i < row.length; i++)
+          for (let j = 0; j < row.length; j++) expected[i * row.length + j] += weight * row[i] * row[j];
+      });
+      expert.input.gram!.forEach((value, i) => expect(value).toBeCloseTo(expected[i], 3));
+      expect(expert.hidden.gram).not.toEqual(plain.experts[e].hidden.gram);
+    });
+  });
+
+  test('is in X already where routing weights multiply the input', async () => {
+    expect(await statsOf('input', true)).toEqual(await statsOf('input', false));
+  });
+});
