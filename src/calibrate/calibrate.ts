@@ -1,17 +1,16 @@
-import { Fault } from '../fault.ts';
 import type { Batch } from '../data/batches.ts';
+import { Fault } from '../fault.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
-import type { Model } from '../onnx/model.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
 import { Value } from '../onnx/value.ts';
-import type { RunTensor, SessionOptions } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
 import type { ChannelStats, LayerStats } from './layer-stats.ts';
-import { runBatches } from './run-batches.ts';
+import type { AttachProbe, Results, RunOptions } from './run-probes.ts';
+import { runProbes } from './run-probes.ts';
 import type { LayerTaps } from './tap-layer.ts';
 import { tapLayer } from './tap-layer.ts';
-import { addValidInput } from './valid-input.ts';
 
-export interface CalibrateOptions extends SessionOptions {
+export interface CalibrateOptions extends RunOptions {
   /** Collect XᵀX of every expert linear's input. */
   gram?: boolean;
   /** Weigh tokens by their routing in it; see `tapLayer`. */
@@ -20,32 +19,30 @@ export interface CalibrateOptions extends SessionOptions {
 
 /**
  * Runs a model over calibration batches and returns the statistics of its MoE layers. They are computed by nodes
- * added to the graph; only their sums and maxima come into JavaScript. `model` is rewritten: pass one of your own.
- * @throws Fault CALIBRATION_EMPTY, ORT_*
+ * added to the graph; only their sums and maxima come into JavaScript.
+ * @throws Fault CALIBRATION_EMPTY, and those of {@link runProbes}
  */
 export async function calibrate(
-  model: Model,
-  layers: readonly MoeLayer[],
-  batches: Iterable<Batch>,
-  { gram = false, affinity = false, ...session }: CalibrateOptions = {},
+  open: () => PreparedModel,
+  batches: readonly Batch[],
+  { gram = false, affinity = false, ...options }: CalibrateOptions = {},
 ): Promise<LayerStats[]> {
-  const all = [...batches];
-  if (all.length === 0)
+  if (batches.length === 0)
     throw new Fault({ code: 'CALIBRATION_EMPTY', what: 'there are no calibration records' });
-  const valid = all.some((batch) => batch.valid) ? addValidInput(model) : null;
-  const taps = layers.map((layer) => tapLayer(model, layer, { gram, affinity, valid }));
-  model.graph.outputs = taps.flatMap((tap) => Object.values(tap).filter((value) => value instanceof Value));
-  model.graph.removeDeadCode();
-  const stats = layers.map(emptyStats);
-  await runBatches(model, all, valid, session, (results) =>
-    taps.forEach((tap, index) => accumulate(stats[index], readTaps(tap, results))),
-  );
+  const stats: LayerStats[] = [];
+  const attach: AttachProbe = (model, layer, index, valid) => {
+    stats[index] = emptyStats(layer);
+    const taps = tapLayer(model, layer, { gram, affinity, valid });
+    const outputs = Object.values(taps).filter((value) => value instanceof Value);
+    return { outputs, take: (results) => accumulate(stats[index], readTaps(taps, results)) };
+  };
+  await runProbes(open, batches, attach, options);
   return stats.map(finish);
 }
 
 type TapData = { [K in keyof LayerTaps]: LayerTaps[K] extends Value ? Float32Array : Float32Array | null };
 
-function readTaps(taps: LayerTaps, results: Record<string, RunTensor>): TapData {
+function readTaps(taps: LayerTaps, results: Results): TapData {
   const entries = Object.entries(taps).map(([key, value]: [string, Value | null]) => [
     key,
     value && toFloats(results[value.name]),

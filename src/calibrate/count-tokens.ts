@@ -1,10 +1,9 @@
 import type { Batch } from '../data/batches.ts';
 import { positionsOf } from '../data/positions.ts';
 import { Fault } from '../fault.ts';
-import type { MoeLayer } from '../moe/moe-layer.ts';
-import type { Model } from '../onnx/model.ts';
-import type { SessionOptions } from '../runtime/session.ts';
-import { openSession } from '../runtime/session.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
+import type { AttachProbe, LayerProbe, RunOptions } from './run-probes.ts';
+import { runProbes } from './run-probes.ts';
 
 /** Which experts the tokens of each record visit. */
 export interface RecordCounts {
@@ -15,52 +14,40 @@ export interface RecordCounts {
 }
 
 /**
- * Runs only the routers of a model over records and counts visits. `model` is cut down to them: pass one of your own.
- * Layers without a top-k are left out: every token visits all their experts.
+ * Runs a model over records and counts visits; of each layer only the routing is looked at, so experts whose results
+ * no router reads are not run. Layers without a top-k are left out: every token visits all their experts.
+ * @throws Fault ROUTING_RANGE, and those of {@link runProbes}
  */
 export async function countTokens(
-  model: Model,
-  layers: readonly MoeLayer[],
-  batches: Iterable<Batch>,
+  open: () => PreparedModel,
+  batches: readonly Batch[],
   records: number,
-  options: SessionOptions = {},
+  options: RunOptions = {},
 ): Promise<RecordCounts> {
-  const routed = layers.flatMap((layer) =>
-    layer.boundary?.routing.kind === 'topk' ? [{ layer, ...layer.boundary.routing }] : [],
-  );
-  const counts: RecordCounts = {
-    tokens: new Uint32Array(records),
-    layers: routed.map(({ layer, k }) => ({
-      id: layer.id,
-      k,
-      experts: layer.router.experts,
-      visits: new Uint32Array(records * layer.router.experts),
-    })),
+  const tokens = new Uint32Array(records);
+  const layers: RecordCounts['layers'] = [];
+  const attach: AttachProbe = (_model, { id, router, boundary }) => {
+    if (boundary?.routing.kind !== 'topk') return { outputs: [], take: () => {} };
+    const { indices, k } = boundary.routing;
+    const layer = { id, k, experts: router.experts, visits: new Uint32Array(records * router.experts) };
+    // Every layer sees the same tokens: the first one counts them.
+    const counted = layers.push(layer) === 1 ? tokens : null;
+    const take: LayerProbe['take'] = (results, batch) =>
+      addVisits(layer, counted, batch, results[indices.name].data);
+    return { outputs: [indices], take };
   };
-  if (routed.length === 0) return counts;
-  model.graph.outputs = routed.map(({ indices }) => indices);
-  model.graph.removeDeadCode();
-  const session = await openSession(model, options);
-  try {
-    for (const batch of batches) {
-      const results = await session.run(batch.feeds);
-      routed.forEach(({ indices }, i) => addVisits(counts, i, batch, results[indices.name].data));
-    }
-  } finally {
-    await session.release();
-  }
-  return counts;
+  await runProbes(open, batches, attach, options);
+  return { tokens, layers };
 }
 
 function addVisits(
-  counts: RecordCounts,
-  index: number,
+  { k, experts, visits, id }: RecordCounts['layers'][number],
+  tokens: Uint32Array | null,
   batch: Batch,
   indices: ArrayLike<number | bigint>,
 ): void {
-  const { k, experts, visits, id } = counts.layers[index];
   for (const { record, at } of positionsOf(batch, indices.length / k)) {
-    if (index === 0) counts.tokens[record] += 1;
+    if (tokens) tokens[record] += 1;
     for (let j = 0; j < k; j++) {
       const expert = Number(indices[at * k + j]);
       if (!(expert >= 0 && expert < experts)) {

@@ -31,7 +31,7 @@ export async function measureGaps(
     gram: new Float64Array(view.cols * view.cols),
     cross: new Float64Array(view.cols * view.rows),
   }));
-  await runBatches(original, batches, valid, options, (results) =>
+  await runBatches(original, batches, { valid }, options, (results) =>
     taps.forEach(({ gram, cross }, i) => {
       addTo(sums[i].gram, toFloats(results[gram.name]));
       addTo(sums[i].cross, toFloats(results[cross.name]));

@@ -2,22 +2,34 @@ import type { Batch } from '../data/batches.ts';
 import { validRows } from '../data/batches.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
-import type { RunTensor, SessionOptions } from '../runtime/session.ts';
+import type { Feeds, RunTensor, SessionOptions } from '../runtime/session.ts';
 import { openSession } from '../runtime/session.ts';
 
-/** Runs a model over batches and hands over each one's outputs; `valid` is the input that tells tokens from padding. */
+/** Inputs beside those of the records. */
+export interface AddedInputs {
+  /** Tells tokens from padding; null where there is none. */
+  valid: Value | null;
+  /** What else a batch, by its index, is to be fed. */
+  more?: (index: number) => Feeds;
+}
+
+/** Runs a model over batches and hands over each one's outputs. */
 export async function runBatches(
   model: Model,
   batches: Iterable<Batch>,
-  valid: Value | null,
+  { valid, more = () => ({}) }: AddedInputs,
   options: SessionOptions,
-  use: (results: Record<string, RunTensor>) => void,
+  use: (results: Record<string, RunTensor>, batch: Batch, index: number) => void,
 ): Promise<void> {
   const session = await openSession(model, options);
   try {
+    let index = 0;
     for (const batch of batches) {
-      const feeds = valid ? { ...batch.feeds, [valid.name]: validRows(batch) } : batch.feeds;
-      use(await session.run(feeds));
+      const feeds: Feeds = { ...batch.feeds, ...more(index) };
+      if (valid) feeds[valid.name] = validRows(batch);
+      // A part of a model has no need of all of them.
+      const read = session.inputs.map((name): [string, RunTensor] => [name, feeds[name]]);
+      use(await session.run(Object.fromEntries(read)), batch, index++);
     }
   } finally {
     await session.release();

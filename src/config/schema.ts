@@ -26,6 +26,12 @@ const calibration = z.strictObject({
     .boolean()
     .default(false)
     .describe('Weight each token by its routing weight in the statistics that rounding is computed from.'),
+  byLayer: z
+    .enum(['auto', 'always', 'never'])
+    .default('auto')
+    .describe(
+      'Run the model one MoE layer at a time, with activations on disk in between; auto does above 1 GB of weights.',
+    ),
   sequential: z
     .boolean()
     .default(false)

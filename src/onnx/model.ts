@@ -22,6 +22,11 @@ export function opsetOf(model: Model): number {
   return model.opsets.get('') ?? 0;
 }
 
+/** Bytes of all constants as stored, those of subgraphs left out. */
+export function weightBytesOf({ graph }: Model): number {
+  return [...graph.constants].reduce((sum, { tensor }) => sum + tensor!.source.byteLength, 0);
+}
+
 /** The domain of an operator set, a node or a function; '' for ai.onnx. */
 export function domainOf({ domain = '' }: { domain?: string }): string {
   return domain === 'ai.onnx' ? '' : domain;

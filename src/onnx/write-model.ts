@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { Fault, isFault } from '../fault.ts';
 import type { Model } from './model.ts';
+import { weightBytesOf } from './model.ts';
 import { saveModel } from './save-model.ts';
 
 export interface WriteOptions {
@@ -28,7 +29,7 @@ export function writeModel(
   path: string,
   { externalData, force = false }: WriteOptions = {},
 ): string[] {
-  const size = weightBytes(model);
+  const size = weightBytesOf(model);
   const isExternal = externalData ?? size > externalAbove;
   if (!isExternal && size > largestFile) throw tooLarge(path, size);
   const paths = isExternal ? [path, `${path}.data`] : [path];
@@ -46,10 +47,6 @@ export function writeModel(
     for (const each of temporary) rmSync(each, { force: true });
   }
   return paths;
-}
-
-function weightBytes({ graph }: Model): number {
-  return [...graph.constants].reduce((sum, { tensor }) => sum + tensor!.source.byteLength, 0);
 }
 
 function temporaryName(path: string): string {

@@ -9,6 +9,8 @@ import { checkVocabulary } from '../data/vocabulary.ts';
 import { vocabularySize } from '../data/vocabulary-size.ts';
 import { Fault } from '../fault.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
+import type { Model } from '../onnx/model.ts';
+import { weightBytesOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import { chooseRecords } from './choose-records.ts';
 import type { Progress } from './progress.ts';
@@ -44,20 +46,32 @@ export async function calibrateModel(
 ): Promise<Calibration | null> {
   if (!needsRecords(config)) return null;
   if (!data) throw dataRequired();
-  const session = config.threads === 'auto' ? {} : { threads: config.threads };
-  checkVocabulary([...data.records, ...data.pool], vocabularySize(openModel(path)));
+  const model = openModel(path);
+  checkVocabulary([...data.records, ...data.pool], vocabularySize(model));
+  const running = {
+    ...(config.threads === 'auto' ? {} : { threads: config.threads }),
+    byLayer: isByLayer(model, config.calibration.byLayer),
+  };
   const { records, balance } = await chooseRecords(
     path,
     data.records,
     data.pool,
     config.calibration,
-    session,
+    running,
   );
   progress({ stage: 'calibrate', detail: `${records.length} records` });
-  const { model, layers } = prepareModel(path);
-  const batches = makeBatches(records, declaredInputs(model));
-  const options = { gram: needsHessian(config), affinity: config.calibration.affinity, ...session };
-  return { stats: await calibrate(model, layers, batches, options), balance };
+  const batches = [...makeBatches(records, declaredInputs(model))];
+  const { affinity } = config.calibration;
+  const options = { gram: needsHessian(config), affinity, ...running };
+  return { stats: await calibrate(() => prepareModel(path), batches, options), balance };
+}
+
+/** Up to so many bytes of weights are run at once. Not the free memory: the result must not depend on the machine. */
+const atOnce = 2 ** 30;
+
+function isByLayer(model: Model, setting: QuantizeConfig['calibration']['byLayer']): boolean {
+  if (setting !== 'auto') return setting === 'always';
+  return weightBytesOf(model) > atOnce;
 }
 
 function dataRequired(): Fault {

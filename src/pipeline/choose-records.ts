@@ -1,12 +1,13 @@
 import type { Balance } from '../calibrate/balance-records.ts';
 import { balanceRecords } from '../calibrate/balance-records.ts';
 import { countTokens } from '../calibrate/count-tokens.ts';
+import type { RunOptions } from '../calibrate/run-probes.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/declared-inputs.ts';
 import type { DataRecord } from '../data/record.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
-import type { SessionOptions } from '../runtime/session.ts';
+import { openModel } from '../onnx/open-model.ts';
 
 /** The records a model is calibrated on. */
 export interface ChosenRecords {
@@ -24,14 +25,13 @@ export async function chooseRecords(
   records: readonly DataRecord[],
   pool: readonly DataRecord[],
   { records: limit, balance: settings }: QuantizeConfig['calibration'],
-  session: SessionOptions,
+  options: RunOptions,
 ): Promise<ChosenRecords> {
   const base = Math.min(limit ?? records.length, records.length);
   if (!settings.enabled) return { records: records.slice(0, base), balance: null };
   const all = [...records, ...pool];
-  const { model, layers } = prepareModel(path);
-  const batches = makeBatches(all, declaredInputs(model));
-  const counts = await countTokens(model, layers, batches, all.length, session);
+  const batches = [...makeBatches(all, declaredInputs(openModel(path)))];
+  const counts = await countTokens(() => prepareModel(path), batches, all.length, options);
   const balance = balanceRecords(counts, base, settings.ratio);
   return { records: balance.chosen.map((index) => all[index]), balance };
 }

@@ -1,9 +1,13 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type * as Ort from 'onnxruntime-node';
 import { Fault } from '../fault.ts';
 import type { Model } from '../onnx/model.ts';
+import { weightBytesOf } from '../onnx/model.ts';
 import { encodeModel } from '../onnx/save-model.ts';
+import { writeModel } from '../onnx/write-model.ts';
 import type { DataType } from '../tensor/dtype.ts';
 
 /** A tensor on its way into or out of ONNX Runtime. */
@@ -43,11 +47,15 @@ export async function openSession(model: Model | string, options: SessionOptions
     graphOptimizationLevel: options.optimization ?? 'all',
     logSeverityLevel: 4,
   };
-  const session = await guard('ORT_LOAD', 'ONNX Runtime cannot load the model', path, () =>
-    typeof model === 'string'
-      ? ort.InferenceSession.create(model, settings)
-      : ort.InferenceSession.create(encodeModel(model), settings),
-  );
+  const stored = storeModel(model);
+  const load = (): Promise<Ort.InferenceSession> =>
+    typeof stored.model === 'string'
+      ? ort.InferenceSession.create(stored.model, settings)
+      : ort.InferenceSession.create(stored.model, settings);
+  const session = await guard('ORT_LOAD', 'ONNX Runtime cannot load the model', path, load).catch((fault) => {
+    stored.remove();
+    throw fault;
+  });
   return {
     inputs: session.inputNames,
     outputs: new Map(
@@ -63,8 +71,29 @@ export async function openSession(model: Model | string, options: SessionOptions
           Object.entries(results).map(([name, tensor]) => [name, toRunTensor(tensor)]),
         );
       }),
-    release: () => session.release(),
+    async release() {
+      await session.release();
+      stored.remove();
+    },
   };
+}
+
+/** ONNX Runtime refuses messages beyond 2 GiB; from here on weights are mapped from a file instead of copied twice. */
+const largestInMemory = 2 ** 29;
+
+/** What a session loads a model from: its file, bytes, or a temporary file that stays until `remove`. */
+function storeModel(model: Model | string): { model: Uint8Array | string; remove: () => void } {
+  if (typeof model === 'string') return { model, remove: () => {} };
+  if (weightBytesOf(model) <= largestInMemory) return { model: encodeModel(model), remove: () => {} };
+  const folder = mkdtempSync(join(tmpdir(), 'moeq-session-'));
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  try {
+    const [file] = writeModel(model, join(folder, 'model.onnx'), { externalData: true });
+    return { model: file, remove };
+  } catch (fault) {
+    remove();
+    throw fault;
+  }
 }
 
 /** The numbers of a tensor as float32. */

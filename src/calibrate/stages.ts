@@ -1,0 +1,50 @@
+import type { MoeLayer } from '../moe/moe-layer.ts';
+import type { Graph } from '../onnx/graph.ts';
+import { readsOf } from '../onnx/graph.ts';
+import type { Node } from '../onnx/node.ts';
+import type { Value } from '../onnx/value.ts';
+
+/** One MoE layer and what leads to it from the layer before: a part of the model that can run by itself. */
+export interface Stage {
+  /** Made in earlier stages and read in this one; graph inputs are not listed. */
+  inputs: Value[];
+  /** Made in this stage and read in later ones. */
+  outputs: Value[];
+}
+
+/**
+ * Cuts a graph into one stage per layer, in the order of the layers. What follows the last layer belongs to none.
+ * Every value that crosses a cut is an input of one stage and an output of the one that makes it: the residual stream,
+ * and what attention of several layers shares (masks, rotary tables).
+ */
+export function stagesOf(graph: Graph, layers: readonly MoeLayer[]): Stage[] {
+  const stageOf = new Map<Node, number>();
+  const members = layers.map(({ boundary }, index) =>
+    nodesBehind(graph, boundary!.output, (node) => !stageOf.has(node) && stageOf.set(node, index)),
+  );
+  const reads = members.map((nodes, index) => {
+    const values = nodes.flatMap(readsOf).filter(({ producer }) => producer?.graph === graph);
+    return new Set(values.filter(({ producer }) => stageOf.get(producer!)! < index));
+  });
+  return members.map((nodes, index) => {
+    const later = reads.slice(index + 1);
+    const made = nodes.flatMap(({ outputs }) => outputs).filter((value) => value !== null);
+    return {
+      inputs: [...reads[index]],
+      outputs: made.filter((value) => later.some((read) => read.has(value))),
+    };
+  });
+}
+
+/** Nodes of `graph` that `value` depends on and that `enter` accepts; what it refuses is not looked behind. */
+function nodesBehind(graph: Graph, value: Value, enter: (node: Node) => unknown): Node[] {
+  const found: Node[] = [];
+  const pending = [value];
+  for (let next = pending.pop(); next; next = pending.pop()) {
+    const { producer } = next;
+    if (producer?.graph !== graph || !enter(producer)) continue;
+    found.push(producer);
+    pending.push(...readsOf(producer));
+  }
+  return found;
+}
