@@ -9,6 +9,7 @@ import { quantizeRtn } from '../quantize/rtn.ts';
 import type { Scheme } from '../quantize/scheme.ts';
 import { schemeOf } from '../quantize/scheme.ts';
 import { quantizeTernary, ternaryScale } from '../quantize/ternary.ts';
+import { ortGemm as gemm } from '../runtime/ort-gemm.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 
 /** Turns one weight into codes. `hessian` is XᵀX of its input as it will arrive, or null where nothing is known of it. */
@@ -49,8 +50,10 @@ function integerRounding(bits: 2 | 3 | 4 | 8, { rounding }: QuantizeConfig): Gro
       fit: clipScale,
       damping,
       activationOrder,
+      gemm,
     });
-    return sweeps === 0 ? codes : refine(weight, hessian, codes, { sweeps, damping, refitScales: false });
+    const refining = { sweeps, damping, refitScales: false, gemm };
+    return sweeps === 0 ? codes : refine(weight, hessian, codes, refining);
   };
 }
 
@@ -65,9 +68,10 @@ function ternaryRounding({ ternary, rounding }: QuantizeConfig): GroupRounding {
       fit: ternaryScale,
       damping,
       activationOrder,
+      gemm,
       method: 'ternary-gptq',
     } as const;
     const codes = await quantizeGptq(weight, hessian, options);
-    return sweeps === 0 ? codes : refine(weight, hessian, codes, { sweeps, damping });
+    return sweeps === 0 ? codes : refine(weight, hessian, codes, { sweeps, damping, gemm });
   };
 }
