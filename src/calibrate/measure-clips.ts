@@ -31,7 +31,12 @@ export async function measureClips(
 ): Promise<ClipSums[]> {
   const graph = new Graph('clips');
   const copy = newModel(graph, Object.fromEntries(model.opsets), model.irVersion, model.path);
-  const inputs = graft(graph, trials.map(({ input }) => input), new Map(), '');
+  const inputs = graft(
+    graph,
+    trials.map(({ input }) => input),
+    new Map(),
+    '',
+  );
   const valid = batches.some((batch) => batch.valid) ? addValidInput(copy) : null;
   const taps = trials.map((trial, i) =>
     tapClips(builder(graph, `clips/${i}`), { ...trial, input: inputs[i] }, valid),

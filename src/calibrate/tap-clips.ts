@@ -56,7 +56,11 @@ export function tapClips(b: Builder, trial: ClipTrial, valid: Value | null): Cli
   return {
     tokens: b.op('Shape', [x], { start: 0, end: 1 }, { name: 'tokens' }),
     squares: b.op('ReduceSumSquare', [error, b.ints([0, 2])], { keepdims: 0 }, { name: 'squares' }),
-    divergence: divergence(b, logs(float), logs(perCandidate), { top, experts, candidates: candidates.length }),
+    divergence: divergence(b, logs(float), logs(perCandidate), {
+      top,
+      experts,
+      candidates: candidates.length,
+    }),
   };
 }
 
@@ -71,7 +75,13 @@ function divergence(
   const places = b.op('Unsqueeze', [chosen, b.ints([1])]);
   const each = b.op('Tile', [places, b.ints([1, candidates, 1])]);
   const topQ = b.op('GatherElements', [q, each], { axis: 2 });
-  const pairs = top === experts ? [[topP, topQ]] : [[topP, topQ], [others(b, topP), others(b, topQ)]];
+  const pairs =
+    top === experts
+      ? [[topP, topQ]]
+      : [
+          [topP, topQ],
+          [others(b, topP), others(b, topQ)],
+        ];
   const terms = pairs.map(([logP, logQ]) => {
     const reference = b.op('Unsqueeze', [logP, b.ints([1])]);
     const gain = b.op('Sub', [reference, logQ]);

@@ -6,9 +6,7 @@ import { Fault } from '../fault.ts';
  * @throws Fault CONFIG_UNSUPPORTED naming the first of them
  */
 export function refuseUnsupported({ calibration }: QuantizeConfig): void {
-  const asked: [string, boolean][] = [
-    ['calibration.sequential', calibration.sequential],
-  ];
+  const asked: [string, boolean][] = [['calibration.sequential', calibration.sequential]];
   const unsupported = asked.find(([, isAsked]) => isAsked);
   if (!unsupported) return;
   throw new Fault({

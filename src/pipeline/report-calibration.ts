@@ -13,7 +13,11 @@ const channelsShown = 8;
  * What calibration saw and led to, for the report: tokens per expert against the floor, outlier channels before and after,
  * what was done to the routers.
  */
-export function reportCalibration({ calibration, smoothing, routers }: QuantizedModel): CalibrationReport | null {
+export function reportCalibration({
+  calibration,
+  smoothing,
+  routers,
+}: QuantizedModel): CalibrationReport | null {
   if (!calibration) return null;
   const { stats, balance } = calibration;
   const layers = stats.map((layer, i): LayerCalibration => {

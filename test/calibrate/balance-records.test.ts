@@ -80,15 +80,13 @@ test('coverage counts an expert without tokens as unseen, whatever the floor', (
 });
 
 /** What the lazy choice stands for: every record is looked at again in every step. */
-function plainGreedy(
-  { tokens, layers }: RecordCounts,
-  base: number,
-  floors: readonly number[],
-): number[] {
+function plainGreedy({ tokens, layers }: RecordCounts, base: number, floors: readonly number[]): number[] {
   const chosen = Array.from({ length: base }, (_, record) => record);
   const seen = layers.map(({ experts }) => new Uint32Array(experts));
   const add = (record: number): void =>
-    layers.forEach(({ experts, visits }, l) => seen[l].forEach((_, e) => (seen[l][e] += visits[record * experts + e])));
+    layers.forEach(({ experts, visits }, l) =>
+      seen[l].forEach((_, e) => (seen[l][e] += visits[record * experts + e])),
+    );
   chosen.forEach(add);
   const gainOf = (record: number): number => {
     const gains = layers.map(({ experts, visits }, l) =>

@@ -75,7 +75,10 @@ function slowSums(
     const [float, quantized] = [logitsOf(weight, negated, t), logitsOf(candidate, rounded, t)];
     squares += float.reduce((sum, value, e) => sum + (value - quantized[e]) ** 2, 0);
     const [p, q] = [float, quantized].map((logits) => softmax(logits.map((v, e) => v + (added?.[e] ?? 0))));
-    const chosen = p.map((_, e) => e).toSorted((a, b) => p[b] - p[a]).slice(0, top);
+    const chosen = p
+      .map((_, e) => e)
+      .toSorted((a, b) => p[b] - p[a])
+      .slice(0, top);
     const rest = (shares: number[]): number => 1 - chosen.reduce((sum, e) => sum + shares[e], 0);
     divergence += chosen.reduce((sum, e) => sum + p[e] * Math.log(p[e] / q[e]), 0);
     if (top < experts) divergence += rest(p) * Math.log(rest(p) / rest(q));

@@ -92,7 +92,8 @@ function preparedOf(path: string): PreparedModel | null {
   try {
     return prepareModel(path);
   } catch (error) {
-    if (isFault(error) && ['MOE_NONE', 'MOE_NOT_QUANTIZABLE', 'OPSET_RAISE'].includes(error.code)) return null;
+    if (isFault(error) && ['MOE_NONE', 'MOE_NOT_QUANTIZABLE', 'OPSET_RAISE'].includes(error.code))
+      return null;
     throw error;
   }
 }
