@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { balanceRecords, coverageOf } from '../../src/calibrate/balance-records.ts';
 import type { RecordCounts } from '../../src/calibrate/count-tokens.ts';
