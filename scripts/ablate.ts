@@ -29,6 +29,9 @@ const variants: Record<string, string[]> = {
   'alpha 0.7': ['smoothing.alpha=0.7'],
   'aggregate frequency': ['smoothing.aggregate=frequency'],
   'rotate down': ['rotation.down=hadamard'],
+  'realign routers': ['router.realign=true'],
+  'routers in 8 bits': ['router.bits=8'],
+  affinity: ['calibration.affinity=true'],
   'rotate both': ['rotation.down=hadamard', 'rotation.input=hadamard'],
 };
 

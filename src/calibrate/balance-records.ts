@@ -1,3 +1,5 @@
+import type { CandidateHeap } from './candidate-heap.ts';
+import { candidateHeap } from './candidate-heap.ts';
 import type { RecordCounts } from './count-tokens.ts';
 
 /** How many experts of a layer have enough calibration tokens. */
@@ -33,13 +35,11 @@ export function balanceRecords(counts: RecordCounts, base: number, ratio: number
     return { ...layer, floor, seen, before: coverageOf(seen, floor) };
   });
   const chosen = Array.from({ length: base }, (_, record) => record);
-  const pool = new Set(Array.from({ length: records - base }, (_, i) => base + i));
-  for (
-    let next = bestRecord(pool, layers, counts.tokens);
-    next !== null;
-    next = bestRecord(pool, layers, counts.tokens)
-  ) {
-    pool.delete(next);
+  const gainOfRecord = (record: number): number =>
+    layers.reduce((sum, layer) => sum + gainOf(layer, record), 0) / Math.max(counts.tokens[record], 1);
+  const pool = candidateHeap();
+  for (let record = base; record < records; record++) pool.push({ record, gain: gainOfRecord(record) });
+  for (let next = takeBest(pool, gainOfRecord); next !== null; next = takeBest(pool, gainOfRecord)) {
     chosen.push(next);
     for (const layer of layers) addVisits(layer.seen, layer, next);
   }
@@ -71,19 +71,18 @@ interface LayerState {
   seen: Uint32Array;
 }
 
-/** The record of the pool with the largest gain per token; null when none helps. */
-function bestRecord(
-  pool: ReadonlySet<number>,
-  layers: readonly LayerState[],
-  tokens: Uint32Array,
-): number | null {
-  let best: number | null = null;
-  let most = 0;
-  for (const record of pool) {
-    const gain = layers.reduce((sum, layer) => sum + gainOf(layer, record), 0) / Math.max(tokens[record], 1);
-    if (gain > most) [best, most] = [record, gain];
+/**
+ * Takes the record with the largest gain per token out of the pool; null when none helps. Gains only fall while experts
+ * fill up, so what was known of a record bounds what it gains now: only those that come to the top are looked at again
+ * (lazy greedy, Minoux 1978), and the choice is that of looking at all.
+ */
+function takeBest(pool: CandidateHeap, gainOfRecord: (record: number) => number): number | null {
+  for (let best = pool.pop(); best && best.gain > 0; best = pool.pop()) {
+    const gain = gainOfRecord(best.record);
+    if (gain === best.gain) return best.record;
+    pool.push({ record: best.record, gain });
   }
-  return best;
+  return null;
 }
 
 /** The share of missing tokens that a record supplies, summed over the starving experts of a layer. */

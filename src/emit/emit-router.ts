@@ -10,7 +10,12 @@ import { routerLinear } from './router-linear.ts';
  * standard operators for portable models (target `qdq`). Biases stay in float.
  * @throws Fault ROUTER_UNSUPPORTED
  */
-export function emitRouter({ graph }: Model, layer: MoeLayer, weight: QuantizedTensor, portable: boolean): void {
+export function emitRouter(
+  { graph }: Model,
+  layer: MoeLayer,
+  weight: QuantizedTensor,
+  portable: boolean,
+): void {
   const { node, product } = routerLinear(layer);
   const resolved = resolveTarget(portable ? 'qdq' : 'int', 'w8a8', 'channel');
   const logits = replaceLinear(graph, node, weight, { prefix: `moeq/${layer.id}/router`, resolved });

@@ -48,6 +48,6 @@ function runLinear(b: Builder, form: LinearForm, weight: QuantizedTensor, x: Val
   const result = product(input);
   if (!form.integer) return result;
   const scaled = scaleRows(b, result, input.scales!, 'scaled');
-  const scales = b.constant('scales', 'float32', [weight.rows], weight.scales);
+  const scales = b.constant('linear/scales', 'float32', [weight.rows], weight.scales);
   return b.op('Mul', [scaled, scales], {}, { name: 'product' });
 }

@@ -113,7 +113,9 @@ const layerCalibration = z.object({
     })
     .exactOptional()
     .describe('Largest absolute activation by channel, before and after smoothing: the worst and the median'),
-  router: routerCalibration.exactOptional().describe('What was done to the router, where something was asked for'),
+  router: routerCalibration
+    .exactOptional()
+    .describe('What was done to the router, where something was asked for'),
 });
 
 const calibration = z.object({

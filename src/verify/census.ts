@@ -12,7 +12,7 @@ const expertConstant =
   /^moeq\/L\d+(?:\.E\d+)?\/(?:gate|up|gate_up|down)\/(?:weight|scales|zero_points|packed|correction)/;
 
 /** Names of a router in 8 bits. */
-const routerConstant = /^moeq\/L\d+\/router\/(?:linear\/weight|linear\/scales|scales)$/;
+const routerConstant = /^moeq\/L\d+\/router\/linear\/(?:weight|scales)$/;
 
 /** What stands in a quantized file, by role, and how many bits an expert weight takes. */
 export interface Census {

@@ -58,7 +58,8 @@ async function checkLayer(model: Model, probes: LayerProbes, exactKernels: boole
   const session = await openSession(cut.model);
   try {
     const results = await session.run(cut.feeds);
-    for (const [part, name] of cut.outputs) comparePart(probes, part as ExpertPart, toFloats(results[name]), tolerance);
+    for (const [part, name] of cut.outputs)
+      comparePart(probes, part as ExpertPart, toFloats(results[name]), tolerance);
   } finally {
     await session.release();
   }

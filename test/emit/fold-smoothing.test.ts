@@ -13,6 +13,7 @@ import type { LinearWeights } from '../../src/moe/read-expert.ts';
 import { readLinear } from '../../src/moe/read-expert.ts';
 import { encodeNumbers } from '../../src/tensor/encode.ts';
 import { scaleColumns, scaleRows } from '../../src/tensor/matrix.ts';
+import type { TensorSource } from '../../src/tensor/source.ts';
 import { tensorSource } from '../../src/tensor/source.ts';
 import { vectorView } from '../../src/tensor/view.ts';
 import { bundledModel, forms } from '../helpers/bundled.ts';
@@ -29,11 +30,13 @@ function randomScales(width: number, seed: number): Float32Array {
   return Float32Array.from({ length: width }, () => 8 ** (2 * next() - 1));
 }
 
+function stored(shape: number[], values: Float32Array): TensorSource {
+  return tensorSource('float32', shape, encodeNumbers(values, 'float32'));
+}
+
 /** A linear that holds other numbers. */
 function holding(linear: Linear, { weight, bias }: LinearWeights): Linear {
   const { rows, cols, data } = weight;
-  const stored = (shape: number[], values: Float32Array) =>
-    tensorSource('float32', shape, encodeNumbers(values, 'float32'));
   return {
     ...linear,
     weight: { source: stored([rows, cols], data), rows, cols, offset: 0, rowStride: cols, colStride: 1 },
@@ -92,7 +95,8 @@ function preparedOf(path: string): PreparedModel | null {
   try {
     return prepareModel(path);
   } catch (error) {
-    if (isFault(error) && ['MOE_NONE', 'MOE_NOT_QUANTIZABLE', 'OPSET_RAISE'].includes(error.code)) return null;
+    if (isFault(error) && ['MOE_NONE', 'MOE_NOT_QUANTIZABLE', 'OPSET_RAISE'].includes(error.code))
+      return null;
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { RouterGap } from '../../src/quantize/realign.ts';
 import { realignment } from '../../src/quantize/realign.ts';
