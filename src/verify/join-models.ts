@@ -1,29 +1,25 @@
-import type { EmittedExpert } from '../emit/expose-experts.ts';
-import { exposeExperts } from '../emit/expose-experts.ts';
+import type { EmittedPairs } from '../emit/emit-layer.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
+import { expertResults } from '../emit/expert-results.ts';
 import { floatExperts } from '../emit/float-experts.ts';
 import { Fault } from '../fault.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { LayerRecord, ModelRecord } from '../moe/model-record.ts';
-import { entryOf, expertOutput } from '../moe/model-record.ts';
-import { explicitRouting } from '../moe/spell-out-routing.ts';
+import { entryOf } from '../moe/model-record.ts';
+import { explicitRouting, routingForm } from '../moe/spell-out-routing.ts';
 import { builder } from '../onnx/build.ts';
-import { graft } from '../onnx/graft.ts';
+import { graft, graftConstants } from '../onnx/graft.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
 import { codeOf } from '../tensor/dtype.ts';
-import type { OutputComparison } from './compare-outputs.ts';
+import type { OutputDistance, ReferenceOutput } from './compare-outputs.ts';
 import { compareOutputs } from './compare-outputs.ts';
 import { expertErrors } from './expert-errors.ts';
 import type { ExpertErrors } from './expert-errors.ts';
-
-/** Values of one router in the joined graph. */
-export interface RouterValues {
-  logits: Value;
-  indices: Value | null;
-  weights: Value;
-}
+import { joinHybrids, mixingProblem } from './join-hybrids.ts';
+import type { RawRouter, RouterValues } from './router-values.ts';
+import { routerValues } from './router-values.ts';
 
 /** What is compared of one layer. */
 export interface LayerComparison {
@@ -32,18 +28,28 @@ export interface LayerComparison {
   local: RouterValues;
   /** The quantized router, fed the quantized model's own. */
   cumulative: RouterValues;
-  /** The quantized experts on the reference's hidden states and routing. */
+  /** The quantized experts on the reference's hidden states and pairs. */
   experts: ExpertErrors;
+}
+
+/** The output of the reference, and how far the others are from it. */
+export interface JoinedOutput {
+  reference: ReferenceOutput;
+  quantized: OutputDistance;
+  /** Models of mixed parts (see `joinHybrids`); absent when they were not asked for or cannot be made. */
+  routing?: OutputDistance;
+  experts?: OutputDistance;
 }
 
 /** Two models in one graph. */
 export interface JoinedModels {
   model: Model;
   layers: LayerComparison[];
-  output: OutputComparison;
-  /** Added graph inputs: the next token of each position (int64), and which positions are no padding (bool). */
+  output: JoinedOutput;
+  /** An added graph input: the next token of each position (int64). */
   targets: Value | null;
-  valid: Value | null;
+  /** Why there are no models of mixed parts; empty if there are. */
+  unmixed: string;
 }
 
 interface Quantized {
@@ -60,54 +66,63 @@ interface Quantized {
 export function joinModels(
   reference: { model: Model; layers: readonly MoeLayer[] },
   quantized: Quantized,
-  options: { language: boolean; padded: boolean },
+  options: { language: boolean; attribution: boolean },
 ): JoinedModels {
   const { graph } = reference.model;
   const inputs = bindInputs(reference.model, quantized.model);
-  const valid = options.padded ? addInput(graph, 'moeq/valid', 'bool') : null;
   const targets = options.language ? addInput(graph, 'moeq/targets', 'int64') : null;
-  const emitted = reference.layers.map((layer) => emitLayer(reference.model, layer, floatExperts(layer)));
+  const emitted = reference.layers.map(
+    (layer) => emitLayer(reference.model, layer, floatExperts(layer)) as EmittedPairs,
+  );
+  const routers = reference.layers.map(referenceRouter);
   const records = reference.layers.map((layer) => recordOf(layer, quantized));
-  exposeExperts(quantized.model, records);
   const find = valueFinder(quantized.model);
+  const written = records.map((record, i) => writtenRouter(record, routers[i], find));
   const output = mainOutput(reference.model);
-  const quantizedOutput = find(output.name);
-  const [outputCopy, ...cumulative] = graftGroups(
+  const ownPairs = records.map((record, i) => expertResults(quantized.model, record, emitted[i].dispatch));
+  const shared = new Map([...inputs, ...graftConstants(graph, quantized.model.graph, 'quantized/')]);
+
+  const [[outputCopy], ...copies] = graftGroups(
     graph,
-    [[quantizedOutput], ...records.map((record) => routerOf(record, find))],
-    inputs,
+    [[find(output.name)], ...written.map(valuesOf)],
+    shared,
     'quantized/',
   );
-  const layers = reference.layers.map((layer, i) => ({
-    reference: referenceRouter(layer),
-    cumulative: routerValues(cumulative[i]),
-    ...compareLocally(graph, layer, records[i], { emitted: emitted[i], find, inputs, valid }),
-  }));
-  const compared = compareOutputs(builder(graph, 'compare'), output, outputCopy[0], targets);
+  const cumulative = written.map((router, i) => ({ ...router, ...namedValues(copies[i]) }));
+  const layers = reference.layers.map((layer, i): LayerComparison => {
+    const b = builder(graph, `compare/${layer.id}`);
+    const entry = new Map(shared).set(find(records[i].entry), entryOf(layer));
+    const local = namedValues(graft(graph, valuesOf(written[i]), entry, `local/${layer.id}/`));
+    const { results, bindings } = ownPairs[i];
+    const paired = new Map([...entry, ...bindings]);
+    const [forced] = graft(graph, [results], paired, `forced/${layer.id}/`);
+    const read = (router: RawRouter): RouterValues => routerValues(b, router, layer.router.experts);
+    return {
+      reference: read(routers[i]),
+      local: read({ ...written[i], ...local }),
+      cumulative: read(cumulative[i]),
+      experts: expertErrors(b, emitted[i], forced),
+    };
+  });
+  const unmixed = options.attribution
+    ? mixingProblem(reference.layers, routers, written)
+    : 'verify.attribution is off';
+  const hybrids = unmixed
+    ? {}
+    : joinHybrids(graph, {
+        reference: { output, routers },
+        quantized: { output: find(output.name), routers: written, bindings: shared },
+        cumulative,
+      });
+  const compared = compareOutputs(
+    builder(graph, 'compare'),
+    output,
+    { quantized: outputCopy, ...hybrids },
+    targets,
+  );
   graph.outputs = [...new Set(valuesIn([layers, compared]))];
   graph.removeDeadCode();
-  return { model: reference.model, layers, output: compared, targets, valid };
-}
-
-/** Quantized router and experts on the reference's hidden states; the experts also with the reference's routing. */
-function compareLocally(
-  graph: Graph,
-  layer: MoeLayer,
-  record: LayerRecord,
-  context: { emitted: EmittedExpert[]; find: Finder; inputs: Map<Value, Value>; valid: Value | null },
-): { local: RouterValues; experts: ExpertErrors } {
-  const { emitted, find, inputs, valid } = context;
-  const entry = new Map(inputs).set(find(record.entry), entryOf(layer));
-  const local = graft(graph, routerOf(record, find), entry, `local/${layer.id}/`);
-  const { logits: _logits, ...routing } = referenceRouter(layer);
-  const forced = new Map(entry).set(find(record.routing.weights), routing.weights);
-  if (routing.indices && record.routing.indices) forced.set(find(record.routing.indices), routing.indices);
-  const outputs = emitted.map(({ id }) => find(expertOutput(id)));
-  const quantized = graft(graph, outputs, forced, `forced/${layer.id}/`);
-  return {
-    local: routerValues(local),
-    experts: expertErrors(builder(graph, `compare/${layer.id}`), emitted, quantized, valid),
-  };
+  return { model: reference.model, layers, output: compared, targets, unmixed };
 }
 
 /** Grafts several lists of values in one go, so that what they share is copied once. */
@@ -121,23 +136,32 @@ function graftGroups(
   return groups.map((group) => copies.splice(0, group.length));
 }
 
-function referenceRouter(layer: MoeLayer): RouterValues {
+function referenceRouter(layer: MoeLayer): RawRouter {
   const routing = explicitRouting(layer);
   return {
     logits: layer.router.logits,
     indices: routing.kind === 'topk' ? routing.indices : null,
     weights: routing.weights,
+    form: routingForm(routing),
   };
 }
 
-function routerOf({ logits, routing }: LayerRecord, find: Finder): Value[] {
-  return [logits, routing.weights, ...(routing.indices ? [routing.indices] : [])].map(find);
+function writtenRouter({ logits, routing }: LayerRecord, reference: RawRouter, find: Finder): RawRouter {
+  return {
+    logits: find(logits),
+    indices: routing.indices === null ? null : find(routing.indices),
+    weights: find(routing.weights),
+    form: routing.form ?? reference.form,
+  };
 }
 
-function routerValues([logits, weights, indices = null]: (Value | null)[]): RouterValues {
-  return { logits: logits!, weights: weights!, indices };
+function valuesOf({ logits, weights, indices }: RawRouter): Value[] {
+  return [logits, weights, ...(indices ? [indices] : [])];
 }
 
+function namedValues([logits, weights, indices]: readonly Value[]): Omit<RawRouter, 'form'> {
+  return { logits, weights, indices: indices ?? null };
+}
 type Finder = (name: string) => Value;
 
 function valueFinder({ graph, path }: Model): Finder {
