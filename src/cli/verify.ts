@@ -2,6 +2,7 @@ import type { CommandModule } from 'yargs';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import { writeReport } from '../pipeline/convert.ts';
+import { recordProgress } from '../pipeline/progress.ts';
 import { evaluateGates } from '../report/gates.ts';
 import { parseLimits } from '../report/limits.ts';
 import { serializeReport } from '../report/serialize-report.ts';
@@ -9,6 +10,7 @@ import { summarize } from '../report/summarize.ts';
 import { verify } from '../verify/verify.ts';
 import { paint } from './paint.ts';
 import { configOf, sharedOptions } from './run-options.ts';
+import { progressDisplay } from './show-progress.ts';
 import { print } from './write-output.ts';
 
 interface Arguments {
@@ -44,10 +46,14 @@ export const verifyCommand: CommandModule<object, Arguments> = {
       })
       .nargs({ set: 1, min: 1, max: 1 }),
   async handler({ reference, quantized, data, set, report: folder, min, max, json }) {
-    const { tokenizer, threads, gates } = configOf(undefined, {}, set);
+    const { tokenizer, threads, gates, verify: settings } = configOf(undefined, {}, set);
     const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };
     const records = readRecords(data, openTokenizer(tokenizer, reference));
-    const measured = await verify(reference, quantized, records, threads === 'auto' ? {} : { threads });
+    const measured = await verify(reference, quantized, records, {
+      ...(threads === 'auto' ? {} : { threads }),
+      attribution: settings.attribution,
+      onBatch: recordProgress(progressDisplay(), 'verify', records.length),
+    });
     const report = { ...measured, gates: evaluateGates(measured, limits) };
     if (folder) writeReport(report, folder);
     print(json ? serializeReport(report) : summarize(report, paint));

@@ -70,7 +70,13 @@ test.each([
   ['w4a16', 'qmoe'],
 ])('of one layer, written as %s %s, all the loss is in the experts', async (scheme, target) => {
   const path = join(root, 'test/fixtures/graphs/out5.qwen3_moe.batched_mm.ts.onnx');
-  const config = configFrom(`scheme=${scheme}`, `target=${target}`, ...dataFree, 'ternary.compensate=false', 'ternary.fit=exact');
+  const config = configFrom(
+    `scheme=${scheme}`,
+    `target=${target}`,
+    ...dataFree,
+    'ternary.compensate=false',
+    'ternary.fit=exact',
+  );
   const { model } = await quantizeModel(path, null, config);
   const { attribution, notes } = await verified(model, path, randomRecords(model, 3));
   const { routing, experts, both } = attribution!;
