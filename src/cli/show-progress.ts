@@ -33,7 +33,7 @@ export function progressDisplay(
     }
     if (!isNew && now() - drawn < redrawAfterMs && event.done !== event.total) return;
     drawn = now();
-    const line = progressLine(event, now() - stageBegan, (stream.columns ?? 80) - 1);
+    const line = progressLine(event, now() - stageBegan, (stream.columns || 80) - 1);
     stream.write(`${isNew || event.total === undefined ? '' : oneUpAndClear}${line}\n`);
   };
 }
