@@ -1,5 +1,5 @@
 import { expertPlace } from './expert-place.ts';
-import { formatAmount, formatDecibels, formatShare } from './format.ts';
+import { formatAmount, formatCount, formatDecibels, formatShare } from './format.ts';
 import { median } from './median.ts';
 import type { LayerReport, Report } from './report.ts';
 
@@ -82,7 +82,8 @@ function columnOutliers({ id: layer, experts }: LayerReport): Outlier[] {
     const local = kept?.local ?? Number.NaN;
     const severity = (typical - local) / keptTolerance;
     if (!(severity > 1 && (typical - local) * tokens >= leastLost)) return [];
-    const values = `keeps ${formatShare(local)} of ${formatAmount(tokens, 'token')}, typical is ${formatShare(typical)}`;
+    const left = formatCount(Math.round(local * tokens));
+    const values = `it keeps ${left} of ${formatAmount(tokens, 'token')}, typical is a share of ${formatShare(typical)}`;
     return [
       {
         layer,

@@ -23,9 +23,10 @@ interface CauseSums {
   power: number;
 }
 
+const nothing: CauseSums = { tokens: 0, predicted: 0, kl: 0, nll: 0, error: 0, power: 0 };
+
 export function emptyCauses(): CauseTotals {
-  const sums = (): CauseSums => ({ tokens: 0, predicted: 0, kl: 0, nll: 0, error: 0, power: 0 });
-  return { routing: sums(), experts: sums() };
+  return { routing: { ...nothing }, experts: { ...nothing } };
 }
 
 /** Adds one batch; nothing where the graph has no models of mixed parts. */

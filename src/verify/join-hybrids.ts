@@ -2,12 +2,13 @@ import type { MoeLayer } from '../moe/moe-layer.ts';
 import { graft } from '../onnx/graft.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Value } from '../onnx/value.ts';
-import type { RawRouter } from './router-values.ts';
+import type { RawRouter } from './raw-router.ts';
 
-/** One model's output and the values that hold its routing, layer by layer. */
-interface Parts {
-  output: Value;
-  routers: readonly RawRouter[];
+/** The router of one layer in both models, each in its own graph. */
+export interface RouterPair {
+  layer: MoeLayer;
+  reference: RawRouter;
+  quantized: RawRouter;
 }
 
 /**
@@ -17,48 +18,40 @@ interface Parts {
  *
  * Both take the routing of the same token at the same layer of the other model's own run. Everything beside routed
  * experts (quantized attention, say) goes with the experts.
+ * @param outputs of the models, each in its own graph.
+ * @param cumulative the quantized model's routers in the joined graph.
+ * @param bindings of the quantized model's inputs and constants to the joined graph's.
  */
 export function joinHybrids(
   graph: Graph,
-  models: {
-    reference: Parts;
-    /** In its own graph, with what its inputs and constants are bound to. */
-    quantized: Parts & { bindings: ReadonlyMap<Value, Value> };
-    /** The quantized routers' values in the joined graph. */
-    cumulative: readonly RawRouter[];
-  },
+  outputs: { reference: Value; quantized: Value },
+  pairs: readonly RouterPair[],
+  cumulative: readonly RawRouter[],
+  bindings: ReadonlyMap<Value, Value>,
 ): { routing: Value; experts: Value } {
-  const { reference, quantized, cumulative } = models;
   const own = [...graph.inputs, ...graph.constants].map((value): [Value, Value] => [value, value]);
-  const swapped = swap(new Map(own), reference.routers, cumulative);
-  const forced = swap(quantized.bindings, quantized.routers, reference.routers);
-  const [routing] = graft(graph, [reference.output], swapped, 'routing/');
-  const [experts] = graft(graph, [quantized.output], forced, 'experts/');
+  const swapped = new Map([
+    ...own,
+    ...pairs.flatMap(({ reference }, i) => replaced(reference, cumulative[i])),
+  ]);
+  const forced = new Map([
+    ...bindings,
+    ...pairs.flatMap(({ quantized, reference }) => replaced(quantized, reference)),
+  ]);
+  const [routing] = graft(graph, [outputs.reference], swapped, 'routing/');
+  const [experts] = graft(graph, [outputs.quantized], forced, 'experts/');
   return { routing, experts };
 }
 
-/** Bindings that put the decisions of other routers in the place of a model's own. */
-function swap(
-  bindings: ReadonlyMap<Value, Value>,
-  routers: readonly RawRouter[],
-  others: readonly RawRouter[],
-): Map<Value, Value> {
-  const swapped = new Map(bindings);
-  routers.forEach(({ weights, indices }, i) => {
-    swapped.set(weights, others[i].weights);
-    if (indices) swapped.set(indices, others[i].indices!);
-  });
-  return swapped;
+/** Bindings that put another router's decisions in the place of a layer's own. */
+function replaced({ weights, indices }: RawRouter, other: RawRouter): [Value, Value][] {
+  return [[weights, other.weights], ...(indices ? [[indices, other.indices!] as [Value, Value]] : [])];
 }
 
 /** Why one model's layers cannot take the other's routing; empty if they can. */
-export function mixingProblem(
-  layers: readonly MoeLayer[],
-  reference: readonly RawRouter[],
-  quantized: readonly RawRouter[],
-): string {
-  const at = layers.findIndex((_, i) => reference[i].form !== quantized[i].form);
-  if (at < 0) return '';
-  const [a, b] = [reference[at].form, quantized[at].form];
-  return `the routing of layer ${layers[at].id} has the form ${a} in one model and ${b} in the other`;
+export function mixingProblem(pairs: readonly RouterPair[]): string {
+  const other = pairs.find(({ reference, quantized }) => reference.form !== quantized.form);
+  if (!other) return '';
+  const { layer, reference, quantized } = other;
+  return `the routing of layer ${layer.id} has the form ${reference.form} in one model and ${quantized.form} in the other`;
 }

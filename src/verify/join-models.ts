@@ -1,12 +1,12 @@
 import type { EmittedPairs } from '../emit/emit-layer.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
+import type { ExpertResults } from '../emit/expert-results.ts';
 import { expertResults } from '../emit/expert-results.ts';
 import { floatExperts } from '../emit/float-experts.ts';
 import { Fault } from '../fault.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { LayerRecord, ModelRecord } from '../moe/model-record.ts';
 import { entryOf } from '../moe/model-record.ts';
-import { explicitRouting, routingForm } from '../moe/spell-out-routing.ts';
 import { builder } from '../onnx/build.ts';
 import { graft, graftConstants } from '../onnx/graft.ts';
 import type { Graph } from '../onnx/graph.ts';
@@ -17,8 +17,11 @@ import type { OutputDistance, ReferenceOutput } from './compare-outputs.ts';
 import { compareOutputs } from './compare-outputs.ts';
 import { expertErrors } from './expert-errors.ts';
 import type { ExpertErrors } from './expert-errors.ts';
+import type { RouterPair } from './join-hybrids.ts';
 import { joinHybrids, mixingProblem } from './join-hybrids.ts';
-import type { RawRouter, RouterValues } from './router-values.ts';
+import type { RawRouter } from './raw-router.ts';
+import { routerOfLayer, routerOfRecord, valuesOf, withValues } from './raw-router.ts';
+import type { RouterValues } from './router-values.ts';
 import { routerValues } from './router-values.ts';
 
 /** What is compared of one layer. */
@@ -57,6 +60,14 @@ interface Quantized {
   record: ModelRecord;
 }
 
+/** One layer in both models. */
+interface LayerPair extends RouterPair {
+  emitted: EmittedPairs;
+  /** In the quantized model's own graph: where its layer begins, and what its experts compute. */
+  entry: Value;
+  experts: ExpertResults;
+}
+
 /**
  * Joins reference and quantized model in one graph that runs both on the same inputs and reduces what they compute
  * to a few numbers per token: no hidden state and no distribution has to leave ONNX Runtime. `reference` becomes
@@ -71,58 +82,65 @@ export function joinModels(
   const { graph } = reference.model;
   const inputs = bindInputs(reference.model, quantized.model);
   const targets = options.language ? addInput(graph, 'moeq/targets', 'int64') : null;
-  const emitted = reference.layers.map(
-    (layer) => emitLayer(reference.model, layer, floatExperts(layer)) as EmittedPairs,
-  );
-  const routers = reference.layers.map(referenceRouter);
-  const records = reference.layers.map((layer) => recordOf(layer, quantized));
   const find = valueFinder(quantized.model);
-  const written = records.map((record, i) => writtenRouter(record, routers[i], find));
+  const pairs = reference.layers.map((layer) => pairLayer(reference.model, layer, quantized, find));
   const output = mainOutput(reference.model);
-  const ownPairs = records.map((record, i) => expertResults(quantized.model, record, emitted[i].dispatch));
-  const shared = new Map([...inputs, ...graftConstants(graph, quantized.model.graph, 'quantized/')]);
-
-  const [[outputCopy], ...copies] = graftGroups(
+  const quantizedOutput = find(output.name);
+  const bindings = new Map([...inputs, ...graftConstants(graph, quantized.model.graph, 'quantized/')]);
+  const copies = graftGroups(
     graph,
-    [[find(output.name)], ...written.map(valuesOf)],
-    shared,
+    [[quantizedOutput], ...pairs.map((pair) => valuesOf(pair.quantized))],
+    bindings,
     'quantized/',
   );
-  const cumulative = written.map((router, i) => ({ ...router, ...namedValues(copies[i]) }));
-  const layers = reference.layers.map((layer, i): LayerComparison => {
-    const b = builder(graph, `compare/${layer.id}`);
-    const entry = new Map(shared).set(find(records[i].entry), entryOf(layer));
-    const local = namedValues(graft(graph, valuesOf(written[i]), entry, `local/${layer.id}/`));
-    const { results, bindings } = ownPairs[i];
-    const paired = new Map([...entry, ...bindings]);
-    const [forced] = graft(graph, [results], paired, `forced/${layer.id}/`);
-    const read = (router: RawRouter): RouterValues => routerValues(b, router, layer.router.experts);
-    return {
-      reference: read(routers[i]),
-      local: read({ ...written[i], ...local }),
-      cumulative: read(cumulative[i]),
-      experts: expertErrors(b, emitted[i], forced),
-    };
-  });
-  const unmixed = options.attribution
-    ? mixingProblem(reference.layers, routers, written)
-    : 'verify.attribution is off';
+  const [[outputCopy], ...routerCopies] = copies;
+  const cumulative = pairs.map((pair, i) => withValues(pair.quantized, routerCopies[i]));
+  const unmixed = options.attribution ? mixingProblem(pairs) : 'verify.attribution is off';
   const hybrids = unmixed
     ? {}
-    : joinHybrids(graph, {
-        reference: { output, routers },
-        quantized: { output: find(output.name), routers: written, bindings: shared },
-        cumulative,
-      });
-  const compared = compareOutputs(
-    builder(graph, 'compare'),
-    output,
-    { quantized: outputCopy, ...hybrids },
-    targets,
-  );
+    : joinHybrids(graph, { reference: output, quantized: quantizedOutput }, pairs, cumulative, bindings);
+  const outputs = { quantized: outputCopy, ...hybrids };
+  const layers = pairs.map((pair, i) => compareLayer(graph, pair, cumulative[i], bindings));
+  const compared = compareOutputs(builder(graph, 'compare'), output, outputs, targets);
   graph.outputs = [...new Set(valuesIn([layers, compared]))];
   graph.removeDeadCode();
   return { model: reference.model, layers, output: compared, targets, unmixed };
+}
+
+/** Writes a layer of the reference out, and finds its parts in the quantized model. */
+function pairLayer(model: Model, layer: MoeLayer, quantized: Quantized, find: Finder): LayerPair {
+  const emitted = emitLayer(model, layer, floatExperts(layer))!;
+  const record = recordOf(layer, quantized);
+  const reference = routerOfLayer(layer);
+  return {
+    layer,
+    emitted,
+    reference,
+    entry: find(record.entry),
+    quantized: routerOfRecord(record, find, reference),
+    experts: expertResults(quantized.model, record, emitted.dispatch),
+  };
+}
+
+/** Adds the quantized router and experts on the reference's hidden states; the experts also on its pairs. */
+function compareLayer(
+  graph: Graph,
+  { layer, emitted, reference, entry, quantized, experts }: LayerPair,
+  cumulative: RawRouter,
+  bindings: ReadonlyMap<Value, Value>,
+): LayerComparison {
+  const b = builder(graph, `compare/${layer.id}`);
+  const entered = new Map(bindings).set(entry, entryOf(layer));
+  const local = graft(graph, valuesOf(quantized), entered, `local/${layer.id}/`);
+  const paired = new Map([...entered, ...experts.bindings]);
+  const [results] = graft(graph, [experts.results], paired, `forced/${layer.id}/`);
+  const read = (router: RawRouter): RouterValues => routerValues(b, router, layer.router.experts);
+  return {
+    reference: read(reference),
+    local: read(withValues(quantized, local)),
+    cumulative: read(cumulative),
+    experts: expertErrors(b, emitted, results),
+  };
 }
 
 /** Grafts several lists of values in one go, so that what they share is copied once. */
@@ -136,32 +154,6 @@ function graftGroups(
   return groups.map((group) => copies.splice(0, group.length));
 }
 
-function referenceRouter(layer: MoeLayer): RawRouter {
-  const routing = explicitRouting(layer);
-  return {
-    logits: layer.router.logits,
-    indices: routing.kind === 'topk' ? routing.indices : null,
-    weights: routing.weights,
-    form: routingForm(routing),
-  };
-}
-
-function writtenRouter({ logits, routing }: LayerRecord, reference: RawRouter, find: Finder): RawRouter {
-  return {
-    logits: find(logits),
-    indices: routing.indices === null ? null : find(routing.indices),
-    weights: find(routing.weights),
-    form: routing.form ?? reference.form,
-  };
-}
-
-function valuesOf({ logits, weights, indices }: RawRouter): Value[] {
-  return [logits, weights, ...(indices ? [indices] : [])];
-}
-
-function namedValues([logits, weights, indices]: readonly Value[]): Omit<RawRouter, 'form'> {
-  return { logits, weights, indices: indices ?? null };
-}
 type Finder = (name: string) => Value;
 
 function valueFinder({ graph, path }: Model): Finder {

@@ -2,6 +2,7 @@ import { denseWeights } from '../emit/dispatch-tokens.ts';
 import type { RoutingForm } from '../moe/spell-out-routing.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
+import type { RawRouter } from './raw-router.ts';
 
 /** What one router decides, ready to be read: token-major, float32 and int32. */
 export interface RouterValues {
@@ -11,14 +12,6 @@ export interface RouterValues {
   indices: Value | null;
   /** T·k numbers, or T·experts without indices. */
   weights: Value;
-}
-
-/** The values of a graph that hold a router's decisions. */
-export interface RawRouter {
-  logits: Value;
-  indices: Value | null;
-  weights: Value;
-  form: RoutingForm;
 }
 
 /** Brings the routing of a layer, whatever its form, into one. */

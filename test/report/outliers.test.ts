@@ -56,7 +56,7 @@ test('experts whose tokens go elsewhere on the same input are named, unless they
   layer.experts[3].kept = { local: 0.1, cumulative: 0.1 };
   layer.experts[4] = { ...layer.experts[4], tokens: 3, kept: { local: 0, cumulative: 0 } };
   expect(findOutliers(report)).toMatchObject([
-    { layer: 'L0', expert: '3', finding: expect.stringContaining('keeps 0.1000 of 100 tokens') },
+    { layer: 'L0', expert: '3', finding: expect.stringContaining('keeps 10 of 100 tokens') },
   ]);
 });
 

@@ -35,6 +35,11 @@ async function disturbed(reference: string): Promise<string> {
   return path;
 }
 
+/** What a layer's experts make of its pairs, and the expert of each pair. */
+function part(id: string): string[] {
+  return ['results', 'pair_experts'].map((name) => `moeq/${id}/${name}`);
+}
+
 /** Every metric by its definition, from what both models compute for one batch. */
 async function slowly(reference: string, quantized: string, records: readonly DataRecord[]) {
   const { layers } = prepareModel(reference);
@@ -48,7 +53,6 @@ async function slowly(reference: string, quantized: string, records: readonly Da
     routing.weights,
     routing.indices,
   ];
-  const part = (id: string) => ['results', 'pair_experts'].map((name) => `moeq/${id}/${name}`);
   const fromR = await runExposed(
     r,
     [output, ...r.layers.flatMap((layer) => [layer.entry, ...routerNames(layer), ...part(layer.id)])],
@@ -103,9 +107,13 @@ function expectClose(actual: unknown, expected: Record<string, unknown>, where: 
     if (typeof value !== 'number' || Number.isNaN(value)) expect(other, `${where} ${name}`).toEqual(value);
     else {
       const gap = Math.abs((other as number) - value) / Math.max(1, Math.abs(value));
-      expect(gap, `${where} ${name}: ${other}, ${value}`).toBeLessThan(1e-6);
+      expect(gap, `${where} ${name}: ${String(other)}, ${value}`).toBeLessThan(1e-6);
     }
   }
+}
+
+function lengthOf({ inputs }: DataRecord): number {
+  return inputs['input_ids'].data.length;
 }
 
 async function compareAll(reference: string, records: readonly DataRecord[]) {
@@ -143,7 +151,6 @@ test.each([
 
 test('every metric of a language model equals its definition, perplexity too', async () => {
   const all = bundledRecords(evaluationData);
-  const lengthOf = ({ inputs }: DataRecord): number => inputs['input_ids'].data.length;
   const records = all.filter((record) => lengthOf(record) === lengthOf(all[0])).slice(0, 6);
   const { report, outputs } = await compareAll(bundledModel('loop.dyn'), records);
   const length = lengthOf(records[0]);

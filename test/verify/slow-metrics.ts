@@ -22,8 +22,6 @@ export function slowRouting(
 ): SlowRouting {
   const tokens = logits.data.length / experts;
   const all = Array.from({ length: experts }, (_, expert) => expert);
-  const rows = (numbers: readonly number[], token: number, width: number): number[] =>
-    Array.from({ length: width }, (_, i) => numbers[token * width + i]);
   const weightOf = (token: number, expert: number): number => {
     if (form === 'dense-first') return weights.data[expert * tokens + token];
     if (form === 'dense-last') return weights.data[token * experts + expert];
@@ -38,10 +36,10 @@ export function slowRouting(
         .map((expert) => ({ expert, weight: weightOf(token, expert) }))
         .filter(({ weight }) => weight !== 0);
     const k = indices.data.length / tokens;
-    return rows(indices.data, token, k).map((expert, i) => ({ expert, weight: weights.data[token * k + i] }));
+    return row(indices.data, token, k).map((expert, i) => ({ expert, weight: weights.data[token * k + i] }));
   };
   const each = Array.from({ length: tokens }, (_, token) => token);
-  return { logits: each.map((token) => rows(logits.data, token, experts)), chosen: each.map(chosenBy) };
+  return { logits: each.map((token) => row(logits.data, token, experts)), chosen: each.map(chosenBy) };
 }
 
 /** Every router metric, by its definition. */
