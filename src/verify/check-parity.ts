@@ -87,9 +87,6 @@ function cutLinears(model: Model, { layer, experts }: LayerProbes): Cut {
   const inputs = {
     tokens,
     hidden,
-    // The reference is that of rotated weights on rotated inputs.
-    'input/rotated': tokens,
-    'hidden/rotated': hidden,
     ...pairsOf(experts.length),
   };
   const parts: [Part, Value | undefined][] = [
