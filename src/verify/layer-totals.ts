@@ -9,7 +9,7 @@ import { decibel } from './decibel.ts';
 import type { ExpertErrors } from './expert-errors.ts';
 import type { LayerComparison } from './join-models.ts';
 import type { Choice, RouterSums } from './router-metrics.ts';
-import { addToken, decisionOf, emptySums, meansOf } from './router-metrics.ts';
+import { addToken, decisionOf, emptySums, meansOf, referenceDecisionOf } from './router-metrics.ts';
 import type { RouterValues } from './router-values.ts';
 import type { TokenRouting } from './token-routing.ts';
 
@@ -71,7 +71,7 @@ export function* addBatch(
   const real = new Uint8Array(reference.tokens);
   for (const { record, at } of positionsOf(batch, reference.tokens)) {
     real[at] = 1;
-    const decision = decisionOf(reference, at);
+    const decision = referenceDecisionOf(reference, at);
     const own = { local: decisionOf(quantizedLocal, at), cumulative: decisionOf(quantizedCumulative, at) };
     yield {
       record,

@@ -21,6 +21,18 @@ export function emptySums(): RouterSums {
 /** Experts a token is sent to, with their weights. */
 export type Choice = ReadonlyMap<number, number>;
 
+/** What a router decided for one token. */
+export interface Decision {
+  logits: Float32Array;
+  chosen: Choice;
+}
+
+/** A decision that others are compared with. */
+export interface ReferenceDecision extends Decision {
+  /** Distance between the last selected and the first rejected logit; infinite where none is rejected or selected. */
+  margin: number;
+}
+
 /**
  * Adds one token to the sums: how a quantized router decided against its reference. Returns the token's top-k
  * agreement. With k experts chosen by the reference (all with a weight other than 0 where there is no top-k):
@@ -33,12 +45,9 @@ export type Choice = ReadonlyMap<number, number>;
  */
 export function addToken(
   sums: RouterSums,
-  reference: { logits: Float32Array; chosen: Choice },
-  quantized: { logits: Float32Array; chosen: Choice },
+  { logits: r, chosen, margin }: ReferenceDecision,
+  { logits: q, chosen: other }: Decision,
 ): number {
-  const { logits: r, chosen } = reference;
-  const { logits: q, chosen: other } = quantized;
-  const experts = r.length;
   const k = chosen.size;
   const mse = meanSquare(r, q);
   const both = sharedBy(chosen, other);
@@ -46,12 +55,12 @@ export function addToken(
   sums.tokens += 1;
   sums.mse += mse;
   sums.kl += softmaxDivergence(r, q);
-  sums.topKKl += k < experts ? softmaxDivergence(...among(chosen, r, q)) : softmaxDivergence(r, q);
+  sums.topKKl += softmaxDivergence(among(chosen, r), among(chosen, q));
   sums.topKAgreement += agreement;
   sums.exactSet += both === k && other.size === k ? 1 : 0;
   sums.top1Agreement += heaviest(chosen) === heaviest(other) ? 1 : 0;
   sums.weightL1 += l1(chosen, other);
-  sums.marginFlipRate += k > 0 && k < experts && Math.sqrt(mse) > margin(r, k) / 2 ? 1 : 0;
+  sums.marginFlipRate += Math.sqrt(mse) > margin / 2 ? 1 : 0;
   return agreement;
 }
 
@@ -63,17 +72,18 @@ export function meansOf(sums: RouterSums): RouterMetrics {
   ) as unknown as RouterMetrics;
 }
 
-/** What a router decided for one token. */
-export function decisionOf(
-  { logits, indices, weights, experts, k }: TokenRouting,
-  token: number,
-): { logits: Float32Array; chosen: Choice } {
+export function decisionOf({ logits, indices, weights, experts, k }: TokenRouting, token: number): Decision {
   const chosen = new Map<number, number>();
   for (let slot = token * k; slot < (token + 1) * k; slot++) {
     const expert = indices ? indices[slot] : slot - token * k;
     if (indices || weights[slot] !== 0) chosen.set(expert, (chosen.get(expert) ?? 0) + weights[slot]);
   }
   return { logits: logits.subarray(token * experts, (token + 1) * experts), chosen };
+}
+
+export function referenceDecisionOf(routing: TokenRouting, token: number): ReferenceDecision {
+  const decision = decisionOf(routing, token);
+  return { ...decision, margin: marginOf(decision.logits, decision.chosen.size) };
 }
 
 function sharedBy(a: Choice, b: Choice): number {
@@ -105,10 +115,11 @@ function meanSquare(a: Float32Array, b: Float32Array): number {
 }
 
 /** The logits of some experts. */
-function among(chosen: Choice, ...logits: [Float32Array, Float32Array]): [Float32Array, Float32Array] {
-  const pick = (from: Float32Array): Float32Array =>
-    Float32Array.from(chosen.keys(), (expert) => from[expert]);
-  return [pick(logits[0]), pick(logits[1])];
+function among(chosen: Choice, logits: Float32Array): Float32Array {
+  const picked = new Float32Array(chosen.size);
+  let i = 0;
+  for (const expert of chosen.keys()) picked[i++] = logits[expert];
+  return picked;
 }
 
 function softmaxDivergence(p: Float32Array, q: Float32Array): number {
@@ -123,12 +134,16 @@ function softmaxDivergence(p: Float32Array, q: Float32Array): number {
 }
 
 function logSumExp(values: Float32Array): number {
-  const most = values.reduce((a, b) => Math.max(a, b), -Infinity);
-  return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
+  let most = -Infinity;
+  for (const value of values) most = Math.max(most, value);
+  let sum = 0;
+  for (const value of values) sum += Math.exp(value - most);
+  return most + Math.log(sum);
 }
 
 /** Distance between the k-th and the (k+1)-th largest logit. */
-function margin(logits: Float32Array, k: number): number {
+function marginOf(logits: Float32Array, k: number): number {
+  if (k === 0 || k === logits.length) return Infinity;
   const sorted = logits.toSorted();
   return sorted[sorted.length - k] - sorted[sorted.length - k - 1];
 }

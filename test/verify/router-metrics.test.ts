@@ -1,5 +1,11 @@
 import { expect, test } from 'vitest';
-import { addToken, decisionOf, emptySums, meansOf } from '../../src/verify/router-metrics.ts';
+import {
+  addToken,
+  decisionOf,
+  emptySums,
+  meansOf,
+  referenceDecisionOf,
+} from '../../src/verify/router-metrics.ts';
 import type { TokenRouting } from '../../src/verify/token-routing.ts';
 
 function softmax(values: readonly number[]): number[] {
@@ -29,7 +35,7 @@ function route(rows: number[][], k: number): TokenRouting {
 function metrics(reference: TokenRouting, quantized: TokenRouting): ReturnType<typeof meansOf> {
   const sums = emptySums();
   for (let token = 0; token < reference.tokens; token++)
-    addToken(sums, decisionOf(reference, token), decisionOf(quantized, token));
+    addToken(sums, referenceDecisionOf(reference, token), decisionOf(quantized, token));
   return meansOf(sums);
 }
 
