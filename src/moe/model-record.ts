@@ -22,8 +22,10 @@ export interface LayerRecord {
   routing: {
     indices: string | null;
     weights: string;
-    /** Absent in files of early versions, where it is that of the reference. */
+    /** Absent in files of early versions, where they are those of the reference. */
     form?: RoutingForm;
+    /** Experts per token, of the form `topk`. */
+    k?: number | null;
   };
   /** Ids of the experts that are written, in the order of their pairs. */
   experts: string[];
@@ -44,6 +46,7 @@ export function layerRecord(layer: MoeLayer, calibrationTokens: number[] | null)
       indices: routing.kind === 'topk' ? routing.indices.name : null,
       weights: routing.weights.name,
       form: routingForm(routing),
+      k: routing.kind === 'topk' ? routing.k : null,
     },
     experts: layer.experts.filter(({ kind }) => kind === 'ffn').map(({ id }) => id),
     calibrationTokens,

@@ -50,8 +50,12 @@ function replaced({ weights, indices }: RawRouter, other: RawRouter): [Value, Va
 
 /** Why one model's layers cannot take the other's routing; empty if they can. */
 export function mixingProblem(pairs: readonly RouterPair[]): string {
-  const other = pairs.find(({ reference, quantized }) => reference.form !== quantized.form);
+  const other = pairs.find(({ reference, quantized }) => shapeOf(reference) !== shapeOf(quantized));
   if (!other) return '';
   const { layer, reference, quantized } = other;
-  return `the routing of layer ${layer.id} has the form ${reference.form} in one model and ${quantized.form} in the other`;
+  return `the routing of layer ${layer.id} is ${shapeOf(reference)} in one model and ${shapeOf(quantized)} in the other`;
+}
+
+function shapeOf({ form, k }: RawRouter): string {
+  return k === null ? form : `${form} of ${k}`;
 }

@@ -11,6 +11,8 @@ export interface RawRouter {
   indices: Value | null;
   weights: Value;
   form: RoutingForm;
+  /** Experts per token, of the form `topk`; null otherwise. */
+  k: number | null;
 }
 
 export function routerOfLayer(layer: MoeLayer): RawRouter {
@@ -20,10 +22,11 @@ export function routerOfLayer(layer: MoeLayer): RawRouter {
     indices: routing.kind === 'topk' ? routing.indices : null,
     weights: routing.weights,
     form: routingForm(routing),
+    k: routing.kind === 'topk' ? routing.k : null,
   };
 }
 
-/** The router of a written layer; `reference` tells the form where the record does not. */
+/** The router of a written layer; `reference` tells what the record leaves out. */
 export function routerOfRecord(
   { logits, routing }: LayerRecord,
   find: (name: string) => Value,
@@ -34,6 +37,7 @@ export function routerOfRecord(
     indices: routing.indices === null ? null : find(routing.indices),
     weights: find(routing.weights),
     form: routing.form ?? reference.form,
+    k: routing.k === undefined ? reference.k : routing.k,
   };
 }
 
