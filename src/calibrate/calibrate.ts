@@ -14,8 +14,6 @@ import { tapLayer } from './tap-layer.ts';
 export interface CalibrateOptions extends SessionOptions {
   /** Collect XᵀX of every expert linear's input. */
   gram?: boolean;
-  /** Told after each batch how many records are done. */
-  onBatch?: (done: number) => void;
 }
 
 /**
@@ -27,7 +25,7 @@ export async function calibrate(
   model: Model,
   layers: readonly MoeLayer[],
   batches: Iterable<Batch>,
-  { gram = false, onBatch, ...session }: CalibrateOptions = {},
+  { gram = false, ...session }: CalibrateOptions = {},
 ): Promise<LayerStats[]> {
   const all = [...batches];
   if (all.length === 0)
@@ -39,13 +37,11 @@ export async function calibrate(
   const runner = await openSession(model, session);
   try {
     const stats = layers.map(emptyStats);
-    let done = 0;
     for (const batch of all) {
       const results = await runner.run(
         valid ? { ...batch.feeds, [valid.name]: validRows(batch) } : batch.feeds,
       );
       taps.forEach((tap, index) => accumulate(stats[index], readTaps(tap, results)));
-      onBatch?.((done += batch.records.length));
     }
     return stats.map(finish);
   } finally {

@@ -12,7 +12,6 @@ import { prepareModel } from '../moe/prepare-model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import { chooseRecords } from './choose-records.ts';
 import type { Progress } from './progress.ts';
-import { recordProgress } from './progress.ts';
 import { needsHessian } from './rounding.ts';
 
 /** Records to calibrate on, and more to top up starving experts from. */
@@ -53,11 +52,11 @@ export async function calibrateModel(
     config.calibration,
     session,
   );
-  const onBatch = recordProgress(progress, 'calibrate', records.length);
+  progress({ stage: 'calibrate', detail: `${records.length} records` });
   const { model, layers } = prepareModel(path);
   const batches = makeBatches(records, declaredInputs(model));
   return {
-    stats: await calibrate(model, layers, batches, { gram: needsHessian(config), onBatch, ...session }),
+    stats: await calibrate(model, layers, batches, { gram: needsHessian(config), ...session }),
     balance,
   };
 }
