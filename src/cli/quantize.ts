@@ -6,7 +6,7 @@ import { describeConversion } from '../report/describe-conversion.ts';
 import { summarize } from '../report/summarize.ts';
 import { paint } from './paint.ts';
 import { configOf, withShared } from './run-options.ts';
-import { showProgress } from './show-progress.ts';
+import { progressDisplay } from './show-progress.ts';
 import { print, printJson } from './write-output.ts';
 
 interface Arguments {
@@ -47,7 +47,7 @@ export const quantizeCommand: CommandModule<object, Arguments> = {
       printJson(planConversion(conversion));
       return;
     }
-    const result = await convert(conversion, showProgress);
+    const result = await convert(conversion, progressDisplay());
     if (json) printJson(result);
     else print(result.report ? summarize(result.report, paint) : describeConversion(result, paint));
     if (result.report?.gates.some(({ ok }) => !ok)) process.exitCode = 1;

@@ -9,6 +9,7 @@ import { planBatch } from '../jobs/plan-batch.ts';
 import { runBatch } from '../jobs/run-batch.ts';
 import { writeSummary } from '../jobs/write-summary.ts';
 import { paint } from './paint.ts';
+import { plainLines } from './show-progress.ts';
 import { print, printJson } from './write-output.ts';
 
 interface Arguments {
@@ -43,7 +44,7 @@ export const runCommand: CommandModule<object, Arguments> = {
       return;
     }
     const signal = stopSignal();
-    const outcomes = await runBatch(plan, { resume, signal, progress: showProgress, ended: showEnd });
+    const outcomes = await runBatch(plan, { resume, signal, progress: lineByLine(), ended: showEnd });
     if (json) printJson({ output: plan.output, jobs: outcomes });
     else print(describeOutcomes(outcomes, paint));
     process.exitCode = exitCodeOf(outcomes);
@@ -75,8 +76,15 @@ function stopSignal(): AbortSignal {
   return controller.signal;
 }
 
-function showProgress({ job, stage, detail }: JobProgress): void {
-  process.stderr.write(`${job}: ${stage} ${detail}\n`);
+/** Jobs run side by side, so each piece of work is one line, on terminals too. */
+function lineByLine(): (event: JobProgress) => void {
+  const jobs = new Map<string, ReturnType<typeof plainLines>>();
+  return (event) => {
+    const { job, stage, detail } = event;
+    const isNewWork = jobs.get(job) ?? plainLines();
+    jobs.set(job, isNewWork);
+    if (isNewWork(event)) process.stderr.write(`${job}: ${stage} ${detail}\n`);
+  };
 }
 
 function showEnd({ name, status, fault, seconds }: JobOutcome): void {

@@ -1,14 +1,18 @@
+import { writeFileSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import { writeReport } from '../pipeline/convert.ts';
+import { recordProgress } from '../pipeline/progress.ts';
 import { evaluateGates } from '../report/gates.ts';
 import { parseLimits } from '../report/limits.ts';
+import { markdownReport } from '../report/markdown.ts';
 import { serializeReport } from '../report/serialize-report.ts';
 import { summarize } from '../report/summarize.ts';
 import { verify } from '../verify/verify.ts';
 import { paint } from './paint.ts';
 import { configOf, sharedOptions } from './run-options.ts';
+import { progressDisplay } from './show-progress.ts';
 import { print } from './write-output.ts';
 
 interface Arguments {
@@ -17,6 +21,7 @@ interface Arguments {
   data: string;
   set: string[];
   report?: string | undefined;
+  markdown?: string | undefined;
   min: string[];
   max: string[];
   json: boolean;
@@ -42,14 +47,20 @@ export const verifyCommand: CommandModule<object, Arguments> = {
         default: [],
         describe: 'largest value allowed: key=value',
       })
+      .option('markdown', { type: 'string', describe: 'write a summary for a pull request' })
       .nargs({ set: 1, min: 1, max: 1 }),
-  async handler({ reference, quantized, data, set, report: folder, min, max, json }) {
-    const { tokenizer, threads, gates } = configOf(undefined, {}, set);
+  async handler({ reference, quantized, data, set, report: folder, min, max, markdown, json }) {
+    const { tokenizer, threads, gates, verify: settings } = configOf(undefined, {}, set);
     const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };
     const records = readRecords(data, openTokenizer(tokenizer, reference));
-    const measured = await verify(reference, quantized, records, threads === 'auto' ? {} : { threads });
+    const measured = await verify(reference, quantized, records, {
+      ...(threads === 'auto' ? {} : { threads }),
+      attribution: settings.attribution,
+      onBatch: recordProgress(progressDisplay(), 'verify', records.length),
+    });
     const report = { ...measured, gates: evaluateGates(measured, limits) };
     if (folder) writeReport(report, folder);
+    if (markdown) writeFileSync(markdown, markdownReport(report));
     print(json ? serializeReport(report) : summarize(report, paint));
     if (report.gates.some(({ ok }) => !ok)) process.exitCode = 1;
   },

@@ -148,6 +148,10 @@ const verify = z.strictObject({
     .default(null)
     .describe('Records the report is measured on; null takes `data`.'),
   records: count().nullable().default(null).describe('Use at most this many records; null uses all.'),
+  attribution: z
+    .boolean()
+    .default(true)
+    .describe('Tell the loss from changed routing and from quantized experts apart; about twice the time.'),
 });
 
 const gates = z.strictObject({

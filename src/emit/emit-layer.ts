@@ -8,32 +8,37 @@ import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import { codeOf } from '../tensor/dtype.ts';
 import { addPairs } from './add-pairs.ts';
+import type { Dispatch } from './dispatch-tokens.ts';
 import { dispatchTokens } from './dispatch-tokens.ts';
 import type { ExpertEmitter, PairEmitter } from './expert-emitter.ts';
-import type { EmittedExpert } from './expose-experts.ts';
-import { nameResults } from './expose-experts.ts';
-import { splitByExpert } from './split-by-expert.ts';
+
+/** The pairs of a written layer, and what their experts make of them. */
+export interface EmittedPairs {
+  dispatch: Dispatch;
+  /** [S, hidden], before a routing weight on the output. */
+  results: Value;
+}
 
 /**
  * Writes a located layer anew in canonical form: routing as it was; pairs of token and expert sorted by expert,
  * computed by `emitter`, weighed, and added up per token; or one fused operator. The old nodes are left without
- * readers; `removeDeadCode` takes them away, and also the values of single experts where nobody reads them.
+ * readers; `removeDeadCode` takes them away.
  * Between the layers of a model and between source forms only weights and names differ.
- * @returns the single experts; none of a fused operator
+ * @returns what happens in between; null for a fused operator
  * @throws Fault MOE_NOT_QUANTIZABLE when the layer has no boundary
  */
-export function emitLayer(model: Model, layer: MoeLayer, emitter: ExpertEmitter): EmittedExpert[] {
+export function emitLayer(model: Model, layer: MoeLayer, emitter: ExpertEmitter): EmittedPairs | null {
   const boundary = boundaryOf(layer);
   const routing = explicitRouting(layer);
   const b = builder(model.graph, `moeq/${layer.id}`);
   const tokens = tokenRows(b, boundary.input, layer.hidden);
-  const { sum, experts } =
-    emitter.kind === 'fused'
-      ? { sum: emitter.emit(b, tokens, routing), experts: [] }
-      : emitPairs(b, layer, emitter, tokens, routing);
-  replaceOutput(b, boundary, sum);
-  importDomains(model);
-  return experts;
+  if (emitter.kind === 'fused') {
+    connect(b, model, boundary, emitter.emit(b, tokens, routing));
+    return null;
+  }
+  const { sum, ...pairs } = emitPairs(b, layer, emitter, tokens, routing);
+  connect(b, model, boundary, sum);
+  return pairs;
 }
 
 function emitPairs(
@@ -42,17 +47,11 @@ function emitPairs(
   emitter: PairEmitter,
   tokens: Value,
   routing: ExplicitRouting,
-): { sum: Value; experts: EmittedExpert[] } {
+): EmittedPairs & { sum: Value } {
   const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
   const dispatch = dispatchTokens(b, routing, experts, layer.router.experts);
   const results = emitter.emit(b, tokens, dispatch);
-  const ids = experts.map(({ id }) => id);
-  const outputs = nameResults(b, results, dispatch.counts, ids);
-  const rows = splitByExpert(b, dispatch.tokens, dispatch.counts, ids.length);
-  return {
-    sum: addPairs(b, tokens, results, dispatch, ids.length),
-    experts: ids.map((id, i) => ({ id, rows: rows[i], output: outputs[i] })),
-  };
+  return { dispatch, results, sum: addPairs(b, tokens, results, dispatch, experts.length) };
 }
 
 /** Any leading dimensions flattened, in float32: [T, hidden]. */
@@ -62,7 +61,7 @@ function tokenRows(b: Builder, input: Value, hidden: number): Value {
 }
 
 /** Gives the readers of the old output the new sum, in the old element type and shape. */
-function replaceOutput(b: Builder, { input, output, isFlat }: Boundary, sum: Value): void {
+function connect(b: Builder, model: Model, { input, output, isFlat }: Boundary, sum: Value): void {
   const dtype = output.dtype ?? input.dtype ?? 'float32';
   const typed = dtype === 'float32' ? sum : b.op('Cast', [sum], { to: codeOf(dtype) });
   const shaped =
@@ -70,6 +69,7 @@ function replaceOutput(b: Builder, { input, output, isFlat }: Boundary, sum: Val
       ? typed
       : b.op('Reshape', [typed, b.op('Shape', [input])], {}, { name: 'output' });
   b.graph.replaceAllUses(output, shaped);
+  importDomains(model);
 }
 
 /** Operator sets of other domains, whose version is always 1. */

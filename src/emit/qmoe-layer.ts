@@ -2,12 +2,12 @@ import { Fault } from '../fault.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { ExplicitRouting } from '../moe/spell-out-routing.ts';
 import type { Builder } from '../onnx/build.ts';
-import { builder } from '../onnx/build.ts';
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { packCrumbs, packNibbles } from '../tensor/pack.ts';
-import { denseWeights, dispatchTokens } from './dispatch-tokens.ts';
+import type { Dispatch } from './dispatch-tokens.ts';
+import { denseWeights } from './dispatch-tokens.ts';
 import type { FusedEmitter } from './expert-emitter.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 
@@ -55,31 +55,24 @@ export function qmoeLayer(
 
 /**
  * The results [S, hidden] of single experts of a written layer, by running its operator on pairs of a token and one
- * expert of weight 1. `weights` is the routing matrix [T, experts].
+ * expert of weight 1.
  */
 export function fusedResults(
   b: Builder,
   node: Node,
-  weights: Value,
+  pairs: Pick<Dispatch, 'tokens' | 'experts'>,
   experts: number,
-): { results: Value; counts: Value } {
+): Value {
   const [tokens] = node.inputs;
-  const all = Array.from({ length: experts }, (_, index) => ({ index }));
-  const dispatch = dispatchTokens(
-    builder(b.graph, `${node.name}/pairs`),
-    { kind: 'dense', weights, expertAxis: 'last', appliesTo: 'output' },
-    all,
-    experts,
-  );
   const depth = b.ints(experts);
   const values = b.constant('off_on', 'float32', [2], [0, 1]);
-  const single = b.op('OneHot', [dispatch.experts, depth, values]);
-  const rows = b.op('Gather', [tokens, dispatch.tokens]);
+  const single = b.op('OneHot', [pairs.experts, depth, values]);
+  const rows = b.op('Gather', [tokens, pairs.tokens]);
   const inputs = [rows, single, ...node.inputs.slice(2, 14), single];
   const results = b.op('QMoE', inputs, {}, { domain: 'com.microsoft', name: 'results' });
   for (const [name, attribute] of node.attributes) results.producer!.attributes.set(name, attribute);
   results.producer!.attributes.set('k', { ...node.attributes.get('k')!, i: 1 });
-  return { results, counts: dispatch.counts };
+  return results;
 }
 
 /** Weights [T, experts]; zero where an expert is not chosen. */

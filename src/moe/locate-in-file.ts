@@ -5,9 +5,9 @@ import { openModel } from '../onnx/open-model.ts';
 import type { Location } from './locate.ts';
 import { locate } from './locate.ts';
 
-/** Opens a model, replaces calls of local functions by their bodies, and locates its MoE layers. */
-export function locateInFile(path: string): Location & { model: Model } {
-  const model = openModel(path);
+/** Takes a model (its file, or one just opened, which is changed), replaces calls of local functions by their bodies, and locates its MoE layers. */
+export function locateInFile(source: string | Model): Location & { model: Model } {
+  const model = typeof source === 'string' ? openModel(source) : source;
   inlineFunctions(model, isContribFunction);
   return { model, ...locate(model) };
 }

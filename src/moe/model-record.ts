@@ -1,7 +1,8 @@
 import { Fault } from '../fault.ts';
 import type { Model } from '../onnx/model.ts';
 import type { MoeLayer } from './moe-layer.ts';
-import { explicitRouting } from './spell-out-routing.ts';
+import type { RoutingForm } from './spell-out-routing.ts';
+import { explicitRouting, routingForm } from './spell-out-routing.ts';
 
 /** What a quantized model says about itself, kept under the metadata key `moeq`. */
 export interface ModelRecord {
@@ -18,19 +19,21 @@ export interface LayerRecord {
   /** The value behind which the layer's own inputs begin: the residual stream, or the layer's input without a norm. */
   entry: string;
   logits: string;
-  routing: { indices: string | null; weights: string };
-  /** Ids of the experts that are written; `expertOutput` names their results. */
+  routing: {
+    indices: string | null;
+    weights: string;
+    /** Absent in files of early versions, where they are those of the reference. */
+    form?: RoutingForm;
+    /** Experts per token, of the form `topk`. */
+    k?: number | null;
+  };
+  /** Ids of the experts that are written, in the order of their pairs. */
   experts: string[];
   /** Calibration tokens per expert; null when nothing was calibrated. */
   calibrationTokens: number[] | null;
 }
 
 const key = 'moeq';
-
-/** Name of the value that holds an expert's result [n, hidden], before its routing weight. */
-export function expertOutput(expertId: string): string {
-  return `moeq/${expertId}/output`;
-}
 
 /** Describes a layer of a graph by its value names, which must be final. */
 export function layerRecord(layer: MoeLayer, calibrationTokens: number[] | null): LayerRecord {
@@ -42,6 +45,8 @@ export function layerRecord(layer: MoeLayer, calibrationTokens: number[] | null)
     routing: {
       indices: routing.kind === 'topk' ? routing.indices.name : null,
       weights: routing.weights.name,
+      form: routingForm(routing),
+      k: routing.kind === 'topk' ? routing.k : null,
     },
     experts: layer.experts.filter(({ kind }) => kind === 'ffn').map(({ id }) => id),
     calibrationTokens,

@@ -16,11 +16,12 @@ export interface PreparedModel {
 export const canonicalOpset = 21;
 
 /**
- * Opens a model, sees through its local functions, locates its MoE layers and raises its operator set so that they can be rewritten.
+ * Takes a model (its file, or one just opened, which is changed), sees through its local functions, locates its MoE layers and raises its operator set so that they can be rewritten.
  * @throws Fault MOE_NONE, MOE_NOT_QUANTIZABLE, and those of `openModel`
  */
-export function prepareModel(path: string, opset = canonicalOpset): PreparedModel {
-  const { model, layers } = locateInFile(path);
+export function prepareModel(source: string | Model, opset = canonicalOpset): PreparedModel {
+  const { model, layers } = locateInFile(source);
+  const { path } = model;
   if (layers.length === 0) {
     throw new Fault({
       code: 'MOE_NONE',

@@ -27,3 +27,10 @@ export function explicitRouting(layer: MoeLayer): ExplicitRouting {
   if (routing.kind === 'logits') throw new TypeError(`the routing of ${layer.id} was not spelled out`);
   return routing;
 }
+
+/** The shape of routing weights: of the k chosen experts per token, of all experts (which axis?), or of slots too. */
+export type RoutingForm = 'topk' | 'dense-first' | 'dense-last' | 'combine';
+
+export function routingForm(routing: ExplicitRouting): RoutingForm {
+  return routing.kind === 'dense' ? `dense-${routing.expertAxis}` : routing.kind;
+}

@@ -18,6 +18,16 @@ export function graft(
   return outputs.map((value) => copyOf(copier, value));
 }
 
+/**
+ * Brings the constants of another graph over, to be used as `bindings` of several grafts that are to share them. What
+ * nothing reads in the end is left to `removeDeadCode`.
+ */
+export function graftConstants(target: Graph, source: Graph, prefix: string): Map<Value, Value> {
+  const copier: Copier = { root: target, copies: new Map(), prefix };
+  for (const value of source.constants) copyConstant(copier, value, target);
+  return copier.copies;
+}
+
 interface Copier {
   root: Graph;
   copies: Map<Value, Value>;

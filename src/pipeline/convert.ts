@@ -16,6 +16,7 @@ import { checkParity } from '../verify/check-parity.ts';
 import { takeCensus } from '../verify/census.ts';
 import { verify } from '../verify/verify.ts';
 import type { Progress } from './progress.ts';
+import { recordProgress } from './progress.ts';
 import type { QuantizedModel } from './quantize-model.ts';
 import { quantizeModel } from './quantize-model.ts';
 import { reportCalibration } from './report-calibration.ts';
@@ -130,13 +131,11 @@ async function verifyIfAsked(
   const records = settings.data === null ? calibration : openRecords(settings.data, model, config);
   if (!records) throw verificationNeedsData();
   const chosen = limited(records, settings.records);
-  progress({ stage: 'verify', detail: `${chosen.length} records` });
-  const report = await verify(
-    model,
-    output,
-    chosen,
-    config.threads === 'auto' ? {} : { threads: config.threads },
-  );
+  const report = await verify(model, output, chosen, {
+    ...(config.threads === 'auto' ? {} : { threads: config.threads }),
+    attribution: settings.attribution,
+    onBatch: recordProgress(progress, 'verify', chosen.length),
+  });
   return { ...report, gates: evaluateGates(report, gates) };
 }
 

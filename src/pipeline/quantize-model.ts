@@ -106,7 +106,9 @@ async function writeExperts(
   const smoothing: LayerSmoothing[] = [];
   const probes: LayerProbes[] = [];
   for (const [i, layer] of layers.entries()) {
-    progress({ stage: 'quantize', detail: `${layer.id} (${layer.experts.length} experts)` });
+    const detail = `${layer.id} (${layer.experts.length} experts)`;
+    const tell = (done: number): void => progress({ stage: 'quantize', detail, done, total: layers.length });
+    tell(i);
     const stats = calibration?.stats[i] ?? null;
     smoothing.push(stats ? smoothLayer(layer, stats, config.smoothing) : noSmoothing);
     const experts = expertOrders(layer, stats, smoothing[i]);
@@ -122,6 +124,7 @@ async function writeExperts(
     emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf: probed.weightsOf, rotation }));
     probes.push(probed.probes);
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
+    tell(i + 1);
   }
   model.graph.removeDeadCode();
   const dense = quantizeRest(model, layers, config, resolved);

@@ -40,7 +40,8 @@ export async function settleRotation(
       const output = join(folder, `${kind}.onnx`);
       writeModel((await write({ ...rest, down: kind })).model, output);
       const session = config.threads === 'auto' ? {} : { threads: config.threads };
-      return (await verify(path, output, records.slice(0, recordsTried), session)).output.kl;
+      const tried = records.slice(0, recordsTried);
+      return (await verify(path, output, tried, { ...session, attribution: false })).output.kl;
     };
     const plain = await divergence('none');
     return { ...rest, down: (await divergence('hadamard')) < plain ? 'hadamard' : 'none' };

@@ -14,11 +14,15 @@ export interface DiffLimit {
   covers: (metric: string) => boolean;
 }
 
-/** Limits for a comparison that names none: one pooled figure for accuracy, routing and perplexity each. */
+/**
+ * Limits for a comparison that names none: one pooled figure for accuracy, routing and perplexity each, and the
+ * accuracy of the single experts, which the others do not show while an expert is rarely used.
+ */
 const defaults: [string, string, number][] = [
   ['drop.task.mean', 'task.mean', 0.01],
   ['drop.topKAgreement', 'topKAgreement', 0.01],
   ['rise.perplexityRatio', 'perplexityRatio', 0.01],
+  ['drop.expert.sqnrDb', 'expert.sqnrDb', 6],
 ];
 
 /** The limits `diff` uses when none is given: those of the defaults that the report measures. */

@@ -48,7 +48,7 @@ function listSections(report: Report): Section[] {
   const { layers, calibration, recipe } = report;
   return [
     { id: 'summary', title: 'Summary', content: summarySection(report) },
-    { id: 'accuracy', title: 'Tasks', content: accuracySection(report) },
+    { id: 'accuracy', title: 'Accuracy', content: accuracySection(report) },
     ...(layers.length === 0 ? [] : layerSections(report)),
     ...(calibration
       ? [{ id: 'channels', title: 'Outlier channels', content: channelsSection(calibration) }]

@@ -1,3 +1,4 @@
+import { attributionRows } from './attribution-rows.ts';
 import type { ReportDiff } from './diff.ts';
 import {
   formatAmount,
@@ -27,9 +28,9 @@ export function markdownDiff(diff: ReportDiff): string {
   ]);
 }
 
-/** A report as a pull-request comment: verdict, culprits, tasks and size. */
+/** A report as a pull-request comment: verdict, culprits, causes, tasks and size. */
 export function markdownReport(report: Report): string {
-  const { gates, quantized, reference, data, size, output, tasks } = report;
+  const { gates, quantized, reference, data, size, output, tasks, attribution, notes = [] } = report;
   const bits =
     size.expertBitsPerWeight === null
       ? ''
@@ -41,6 +42,8 @@ export function markdownReport(report: Report): string {
       `output SQNR ${formatDecibels(output.sqnrDb)}, KL ${formatFigure(output.kl)}.`,
     gateTable(gates),
     outlierList(report),
+    attribution ? attributionTable(attribution) : '',
+    ...notes.map((note) => `> ${escapeCell(note)}`),
     taskTable(tasks),
   ]);
 }
@@ -70,6 +73,11 @@ function gateTable(gates: readonly Gate[]): string {
 function outlierList(report: Report): string {
   const outliers = findOutliers(report).slice(0, 5);
   return outliers.map(({ place, finding }) => `- **${escapeCell(place)}**: ${finding}`).join('\n');
+}
+
+function attributionTable(attribution: NonNullable<Report['attribution']>): string {
+  const { titles, rows } = attributionRows(attribution);
+  return table(titles, rows);
 }
 
 function taskTable(tasks: Report['tasks']): string {

@@ -21,7 +21,7 @@ const error: Kind = { better: 'lower', step: { relative: 0.1 } };
 const ratio: Kind = { better: 'lower', step: { relative: 0.01 } };
 const errorShare: Kind = { better: 'lower', step: { absolute: 0.01 } };
 
-const routerKinds: [keyof RouterMetrics, Kind][] = [
+const routerKinds: [Exclude<keyof RouterMetrics, 'topKKl'>, Kind][] = [
   ['topKAgreement', share],
   ['exactSet', share],
   ['top1Agreement', share],

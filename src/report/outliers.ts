@@ -1,5 +1,5 @@
 import { expertPlace } from './expert-place.ts';
-import { formatDecibels, formatShare } from './format.ts';
+import { formatAmount, formatCount, formatDecibels, formatShare } from './format.ts';
 import { median } from './median.ts';
 import type { LayerReport, Report } from './report.ts';
 
@@ -18,16 +18,27 @@ export interface Outlier {
 
 /** An expert or layer stands out from this many dB below the median of its siblings … */
 const decibelTolerance = 6;
-/** … and a router from this much less agreement than the median layer. */
+/** … a layer alone from here on: the error is half as large as what the experts compute. */
+const lostDecibels = 3;
+/** … a router from this much less agreement than the median layer … */
 const agreementTolerance = 0.05;
+/** … and one of its columns when its expert keeps this much less of its tokens than its siblings … */
+const keptTolerance = 0.2;
+/** … and loses at least so many: fewer prove nothing. */
+const leastLost = 5;
 
 /**
- * Layers and experts that stand out from their siblings, worst first: experts by SQNR within their layer, layers
- * by the median SQNR of their experts and by local router agreement (cumulative agreement falls with depth in
- * any model, so it accuses nobody).
+ * Layers and experts that stand out from their siblings, worst first: experts by SQNR and by the tokens the router
+ * leaves them within their layer, layers by the median SQNR of their experts and by router agreement. Routers are
+ * judged on the reference's own input: cumulative agreement falls with depth in any model, so it accuses nobody.
  */
 export function findOutliers({ layers }: Report): Outlier[] {
-  const found = [...routerOutliers(layers), ...layerOutliers(layers), ...layers.flatMap(expertOutliers)];
+  const found = [
+    ...routerOutliers(layers),
+    ...layers.flatMap(columnOutliers),
+    ...layerOutliers(layers),
+    ...layers.flatMap(expertOutliers),
+  ];
   return found.toSorted((a, b) => b.severity - a.severity);
 }
 
@@ -53,11 +64,34 @@ function layerOutliers(layers: LayerReport[]): Outlier[] {
   const medians = layers.map(({ experts }) => median(experts.flatMap(({ sqnrDb }) => sqnrDb ?? [])));
   const typical = median(medians.filter((value) => !Number.isNaN(value)));
   return layers.flatMap(({ id }, i) => {
-    const severity = (typical - medians[i]) / decibelTolerance;
+    const expected = Math.max(typical, lostDecibels + decibelTolerance);
+    const severity = (expected - medians[i]) / decibelTolerance;
     if (!(severity > 1)) return [];
-    const values = `${formatDecibels(medians[i])} at the median, ${formatDecibels(typical)} in other layers`;
+    const others = layers.length > 1 ? `, typical of a layer is ${formatDecibels(typical)}` : '';
+    const values = `${formatDecibels(medians[i])} at the median${others}`;
     return [
       { layer: id, place: id, finding: `every expert is far from the reference (${values})`, severity },
+    ];
+  });
+}
+
+function columnOutliers({ id: layer, experts }: LayerReport): Outlier[] {
+  const shares = experts.flatMap(({ kept, tokens }) => (kept && tokens > 0 ? [kept.local] : []));
+  const typical = median(shares);
+  return experts.flatMap(({ id: expert, tokens, kept }) => {
+    const local = kept?.local ?? Number.NaN;
+    const severity = (typical - local) / keptTolerance;
+    if (!(severity > 1 && (typical - local) * tokens >= leastLost)) return [];
+    const left = formatCount(Math.round(local * tokens));
+    const values = `it keeps ${left} of ${formatAmount(tokens, 'token')}, typical is a share of ${formatShare(typical)}`;
+    return [
+      {
+        layer,
+        expert,
+        place: expertPlace(layer, expert),
+        finding: `the router sends its tokens to others on the same input (${values})`,
+        severity,
+      },
     ];
   });
 }

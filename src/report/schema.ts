@@ -38,6 +38,9 @@ const routerMetrics = z
     exactSet: figure.describe('Share of tokens whose whole set of experts agrees'),
     top1Agreement: figure,
     weightL1: figure,
+    topKKl: figure
+      .exactOptional()
+      .describe('The same of the softmax over the experts that the reference chose, in nats'),
     marginFlipRate: figure.describe(
       'Share of tokens whose logit error exceeds half the margin to the next expert',
     ),
@@ -49,6 +52,10 @@ const expertReport = z.object({
   tokens: count,
   calibrationTokens: count.nullable(),
   sqnrDb: z.number().nullable().describe('null: the expert saw no token'),
+  kept: z
+    .object({ local: figure, cumulative: figure })
+    .exactOptional()
+    .describe('Share of its tokens in the reference that the quantized router sends to it too'),
 });
 
 const layerReport = z.object({
@@ -75,7 +82,11 @@ const gate = z.object({
   why: z.string().exactOptional().describe('What a reader must know about the value'),
 });
 
-const attributed = z.object({ kl: figure, perplexity: figure.exactOptional() });
+const attributed = z.object({
+  kl: figure,
+  perplexity: figure.exactOptional(),
+  sqnrDb: figure.exactOptional(),
+});
 
 /** EAC-MoE's question: what does each cause alone cost, against the reference? */
 const attribution = z.object({
@@ -166,6 +177,7 @@ export const reportSchema = z.object({
   }),
   gates: z.array(gate),
   attribution: attribution.exactOptional(),
+  notes: z.array(z.string()).exactOptional().describe('What could not be measured, and why'),
   calibration: calibration.exactOptional(),
   recipe: z
     .record(z.string(), z.unknown())

@@ -1,3 +1,4 @@
+import { attributionRows } from './attribution-rows.ts';
 import { countState, layerCoverage } from './coverage.ts';
 import { formatBytes, formatCount, formatDb, formatDecibels, formatFigure, formatShare } from './format.ts';
 import { gateText, verdictText } from './gate-text.ts';
@@ -15,6 +16,7 @@ export function summarize(report: Report, paint: Paint = plainPaint): string {
   const sections = [
     verdictLines(report, paint),
     factLines(report, paint),
+    section('Where the loss comes from', causeLines(report, paint), paint),
     section('Layers', layerLines(report, paint), paint),
     section('Tasks, exact match', taskLines(report, paint), paint),
     section('Size', sizeLines(report, paint), paint),
@@ -49,7 +51,7 @@ function verdictLines(report: Report, paint: Paint): string[] {
 }
 
 function factLines(
-  { reference, quantized, data, execution, output, attribution }: Report,
+  { reference, quantized, data, execution, output, notes = [] }: Report,
   paint: Paint,
 ): string[] {
   const { target, weights, activations, executed, provider } = execution;
@@ -61,7 +63,7 @@ function factLines(
     ['data', `${formatCount(data.records)} records, ${formatCount(data.tokens)} tokens`],
     ['execution', `${done}; weights ${weights}, activations ${activations}`],
     ['output', outputText(output)],
-    ...(attribution ? [['cause', attributionText(attribution)]] : []),
+    ...notes.map((note) => ['note', note]),
   ];
   return rows.flatMap(([name, text]) => {
     const [first, ...rest] = hangingText(name.padEnd(11), text, width);
@@ -75,9 +77,10 @@ function outputText({ sqnrDb, kl, top1Agreement, perplexity }: Report['output'])
   return `${figures}, perplexity ${formatFigure(perplexity.reference)} -> ${formatFigure(perplexity.quantized)}`;
 }
 
-function attributionText({ routing, experts, both }: NonNullable<Report['attribution']>): string {
-  const [r, e, b] = [routing, experts, both].map(({ kl }) => formatFigure(kl));
-  return `KL ${r} from changed routing alone, ${e} from quantized experts alone, ${b} from both`;
+function causeLines({ attribution }: Report, paint: Paint): string[] {
+  if (!attribution) return [];
+  const { titles, rows } = attributionRows(attribution);
+  return terminalTable([{ title: titles[0] }, ...titles.slice(1).map(right)], rows, paint, width);
 }
 
 function layerLines(report: Report, paint: Paint): string[] {

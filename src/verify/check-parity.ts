@@ -109,9 +109,6 @@ function cutLinears(model: Model, { layer, experts }: LayerProbes): Cut {
   const inputs = {
     tokens,
     hidden,
-    // The reference is that of rotated weights on rotated inputs.
-    'input/rotated': tokens,
-    'hidden/rotated': hidden,
     ...pairsOf(experts.length),
   };
   const parts: [Part, Value | undefined][] = [
@@ -133,23 +130,16 @@ function cutFused(model: Model, { layer, experts }: LayerProbes): Cut {
   const node = model.graph.nodes.find(({ name }) => name === `moeq/${layer.id}/fused`)!;
   const nodes = model.graph.nodes.length;
   const constants = new Set(model.graph.constants);
-  const all = fusedResults(
-    builder(model.graph, `parity/${layer.id}`),
-    node,
-    find('routing')!,
-    experts.length,
-  );
-  const routing = new Float32Array(probeRows * experts.length).fill(1);
+  const pairs = { tokens: new Value('pair_tokens'), experts: new Value('pair_experts') };
+  const all = fusedResults(builder(model.graph, `parity/${layer.id}`), node, pairs, experts.length);
+  const { pair_tokens, pair_experts } = pairsOf(experts.length);
   const cut = cutOut(
     model,
-    [['whole', all.results]],
+    [['whole', all]],
     [
       { value: find('tokens')!, name: 'tokens', tensor: floats(probeInput(layer.hidden)) },
-      {
-        value: find('routing')!,
-        name: 'routing',
-        tensor: { dtype: 'float32', dims: [probeRows, experts.length], data: routing },
-      },
+      { value: pairs.tokens, name: 'pair_tokens', tensor: pair_tokens },
+      { value: pairs.experts, name: 'pair_experts', tensor: pair_experts },
     ],
   );
   for (const extra of model.graph.nodes.splice(nodes)) extra.detach();

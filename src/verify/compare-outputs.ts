@@ -1,35 +1,53 @@
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 
-/** Comparison of two outputs [..., classes], one number per position (all leading dimensions, flattened). */
-export interface OutputComparison {
-  /** Squared error and squared reference, summed over the classes. */
+/** How an output compares with the reference's: one number per position (all leading dimensions, flattened). */
+export interface OutputDistance {
+  /** Squared error, summed over the classes. */
   error: Value;
-  power: Value;
-  /** Divergence of the softmax, reference to quantized, in nats. */
+  /** Divergence of the softmax, reference to this one, in nats. */
   kl: Value;
-  /** Arg-max, and negative log likelihood of the target, if there are targets. */
-  reference: { top: Value; nll: Value | null };
-  quantized: { top: Value; nll: Value | null };
+  /** Negative log likelihood of the target, if there are targets. */
+  nll: Value | null;
+  /** Arg-max. */
+  top: Value;
 }
 
-/** `targets` int64, one class per position. */
-export function compareOutputs(
+/** The reference's own output, one number per position. */
+export interface ReferenceOutput {
+  /** Squares, summed over the classes. */
+  power: Value;
+  nll: Value | null;
+  top: Value;
+}
+
+/** Compares outputs [..., classes] with `reference`; `targets` int64 names the right class of each position. */
+export function compareOutputs<Run extends string>(
   b: Builder,
   reference: Value,
-  quantized: Value,
+  others: Record<Run, Value>,
   targets: Value | null,
-): OutputComparison {
-  const r = positions(b, reference);
-  const q = positions(b, quantized);
-  const logR = b.op('LogSoftmax', [r], { axis: -1 });
-  const logQ = b.op('LogSoftmax', [q], { axis: -1 });
+): { reference: ReferenceOutput } & Record<Run, OutputDistance> {
+  const rows = positions(b, reference);
+  const log = b.op('LogSoftmax', [rows], { axis: -1 });
+  const read = (output: Value): OutputDistance => {
+    const otherRows = positions(b, output);
+    const otherLog = b.op('LogSoftmax', [otherRows], { axis: -1 });
+    return {
+      error: sumOfSquares(b, b.op('Sub', [rows, otherRows])),
+      kl: sum(b, b.op('Mul', [b.op('Exp', [log]), b.op('Sub', [log, otherLog])])),
+      nll: targets && likelihood(b, otherLog, targets),
+      top: argMax(b, otherRows),
+    };
+  };
+  const distances = Object.entries<Value>(others).map(([name, output]) => [name, read(output)]);
   return {
-    error: sumOfSquares(b, b.op('Sub', [r, q])),
-    power: sumOfSquares(b, r),
-    kl: sum(b, b.op('Mul', [b.op('Exp', [logR]), b.op('Sub', [logR, logQ])])),
-    reference: { top: argMax(b, r), nll: targets && likelihood(b, logR, targets) },
-    quantized: { top: argMax(b, q), nll: targets && likelihood(b, logQ, targets) },
+    reference: {
+      power: sumOfSquares(b, rows),
+      nll: targets && likelihood(b, log, targets),
+      top: argMax(b, rows),
+    },
+    ...(Object.fromEntries(distances) as Record<Run, OutputDistance>),
   };
 }
 
@@ -40,7 +58,7 @@ function positions(b: Builder, output: Value): Value {
 }
 
 function sumOfSquares(b: Builder, x: Value): Value {
-  return sum(b, b.op('Mul', [x, x]));
+  return b.op('ReduceSumSquare', [x, b.ints([-1])], { keepdims: 0 });
 }
 
 function sum(b: Builder, x: Value): Value {

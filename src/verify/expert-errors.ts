@@ -1,41 +1,32 @@
-import type { EmittedExpert } from '../emit/expose-experts.ts';
+import type { EmittedPairs } from '../emit/emit-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 
-/** Error of each expert's output over its tokens; every value is [experts]. */
+/** Error of experts' outputs, by pair of a token and an expert; every value is [S]. */
 export interface ExpertErrors {
-  /** Squared error and squared reference, summed over tokens and channels. */
+  /** Row number of the token, and position of the expert among those that are written, in int32. */
+  tokens: Value;
+  experts: Value;
+  /** Squared error and squared reference, summed over channels. */
   error: Value;
   power: Value;
 }
 
-/**
- * Compares the outputs of a layer's experts in the reference with `quantized` [n, hidden], which saw the same
- * tokens. `valid` [T] leaves padding out.
- */
+/** Compares what the experts of the reference make of their pairs with `quantized` [S, hidden], of the same pairs. */
 export function expertErrors(
   b: Builder,
-  reference: readonly EmittedExpert[],
-  quantized: readonly Value[],
-  valid: Value | null,
+  { dispatch, results }: EmittedPairs,
+  quantized: Value,
 ): ExpertErrors {
-  const pairs = reference.map(({ rows, output }, i) => {
-    const keep = valid && b.op('Gather', [valid, rows]);
-    const real = (value: Value): Value => (keep ? b.op('Compress', [value, keep], { axis: 0 }) : value);
-    const r = real(output);
-    return { error: energy(b, b.op('Sub', [r, real(quantized[i])])), power: energy(b, r) };
-  });
-  const stack = (name: 'error' | 'power'): Value =>
-    b.op(
-      'Concat',
-      pairs.map((pair) => pair[name]),
-      { axis: 0 },
-      { name },
-    );
-  return { error: stack('error'), power: stack('power') };
+  return {
+    tokens: b.op('Cast', [dispatch.tokens], { to: 6 }),
+    experts: b.op('Cast', [dispatch.experts], { to: 6 }),
+    error: energy(b, b.op('Sub', [results, quantized])),
+    power: energy(b, results),
+  };
 }
 
-/** Sum of squares, as a vector of one. */
+/** The sum of squares of each row. */
 function energy(b: Builder, x: Value): Value {
-  return b.op('Reshape', [b.op('ReduceSumSquare', [x], { keepdims: 0 }), b.ints([1])]);
+  return b.op('ReduceSumSquare', [x, b.ints([1])], { keepdims: 0 });
 }

@@ -1,29 +1,28 @@
-import type { EmittedExpert } from '../emit/expose-experts.ts';
-import { exposeExperts } from '../emit/expose-experts.ts';
+import type { EmittedPairs } from '../emit/emit-layer.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
+import type { ExpertResults } from '../emit/expert-results.ts';
+import { expertResults } from '../emit/expert-results.ts';
 import { floatExperts } from '../emit/float-experts.ts';
 import { Fault } from '../fault.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { LayerRecord, ModelRecord } from '../moe/model-record.ts';
-import { entryOf, expertOutput } from '../moe/model-record.ts';
-import { explicitRouting } from '../moe/spell-out-routing.ts';
+import { entryOf } from '../moe/model-record.ts';
 import { builder } from '../onnx/build.ts';
-import { graft } from '../onnx/graft.ts';
+import { graft, graftConstants } from '../onnx/graft.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
 import { codeOf } from '../tensor/dtype.ts';
-import type { OutputComparison } from './compare-outputs.ts';
+import type { OutputDistance, ReferenceOutput } from './compare-outputs.ts';
 import { compareOutputs } from './compare-outputs.ts';
 import { expertErrors } from './expert-errors.ts';
 import type { ExpertErrors } from './expert-errors.ts';
-
-/** Values of one router in the joined graph. */
-export interface RouterValues {
-  logits: Value;
-  indices: Value | null;
-  weights: Value;
-}
+import type { RouterPair } from './join-hybrids.ts';
+import { joinHybrids, mixingProblem } from './join-hybrids.ts';
+import type { RawRouter } from './raw-router.ts';
+import { routerOfLayer, routerOfRecord, valuesOf, withValues } from './raw-router.ts';
+import type { RouterValues } from './router-values.ts';
+import { routerValues } from './router-values.ts';
 
 /** What is compared of one layer. */
 export interface LayerComparison {
@@ -32,23 +31,41 @@ export interface LayerComparison {
   local: RouterValues;
   /** The quantized router, fed the quantized model's own. */
   cumulative: RouterValues;
-  /** The quantized experts on the reference's hidden states and routing. */
+  /** The quantized experts on the reference's hidden states and pairs. */
   experts: ExpertErrors;
+}
+
+/** The output of the reference, and how far the others are from it. */
+export interface JoinedOutput {
+  reference: ReferenceOutput;
+  quantized: OutputDistance;
+  /** Models of mixed parts (see `joinHybrids`); absent when they were not asked for or cannot be made. */
+  routing?: OutputDistance;
+  experts?: OutputDistance;
 }
 
 /** Two models in one graph. */
 export interface JoinedModels {
   model: Model;
   layers: LayerComparison[];
-  output: OutputComparison;
-  /** Added graph inputs: the next token of each position (int64), and which positions are no padding (bool). */
+  output: JoinedOutput;
+  /** An added graph input: the next token of each position (int64). */
   targets: Value | null;
-  valid: Value | null;
+  /** Why there are no models of mixed parts; empty if there are. */
+  unmixed: string;
 }
 
 interface Quantized {
   model: Model;
   record: ModelRecord;
+}
+
+/** One layer in both models. */
+interface LayerPair extends RouterPair {
+  emitted: EmittedPairs;
+  /** In the quantized model's own graph: where its layer begins, and what its experts compute. */
+  entry: Value;
+  experts: ExpertResults;
 }
 
 /**
@@ -60,53 +77,69 @@ interface Quantized {
 export function joinModels(
   reference: { model: Model; layers: readonly MoeLayer[] },
   quantized: Quantized,
-  options: { language: boolean; padded: boolean },
+  options: { language: boolean; attribution: boolean },
 ): JoinedModels {
   const { graph } = reference.model;
   const inputs = bindInputs(reference.model, quantized.model);
-  const valid = options.padded ? addInput(graph, 'moeq/valid', 'bool') : null;
   const targets = options.language ? addInput(graph, 'moeq/targets', 'int64') : null;
-  const emitted = reference.layers.map((layer) => emitLayer(reference.model, layer, floatExperts(layer)));
-  const records = reference.layers.map((layer) => recordOf(layer, quantized));
-  exposeExperts(quantized.model, records);
   const find = valueFinder(quantized.model);
+  const pairs = reference.layers.map((layer) => pairLayer(reference.model, layer, quantized, find));
   const output = mainOutput(reference.model);
   const quantizedOutput = find(output.name);
-  const [outputCopy, ...cumulative] = graftGroups(
+  const bindings = new Map([...inputs, ...graftConstants(graph, quantized.model.graph, 'quantized/')]);
+  const copies = graftGroups(
     graph,
-    [[quantizedOutput], ...records.map((record) => routerOf(record, find))],
-    inputs,
+    [[quantizedOutput], ...pairs.map((pair) => valuesOf(pair.quantized))],
+    bindings,
     'quantized/',
   );
-  const layers = reference.layers.map((layer, i) => ({
-    reference: referenceRouter(layer),
-    cumulative: routerValues(cumulative[i]),
-    ...compareLocally(graph, layer, records[i], { emitted: emitted[i], find, inputs, valid }),
-  }));
-  const compared = compareOutputs(builder(graph, 'compare'), output, outputCopy[0], targets);
+  const [[outputCopy], ...routerCopies] = copies;
+  const cumulative = pairs.map((pair, i) => withValues(pair.quantized, routerCopies[i]));
+  const unmixed = options.attribution ? mixingProblem(pairs) : 'verify.attribution is off';
+  const hybrids = unmixed
+    ? {}
+    : joinHybrids(graph, { reference: output, quantized: quantizedOutput }, pairs, cumulative, bindings);
+  const outputs = { quantized: outputCopy, ...hybrids };
+  const layers = pairs.map((pair, i) => compareLayer(graph, pair, cumulative[i], bindings));
+  const compared = compareOutputs(builder(graph, 'compare'), output, outputs, targets);
   graph.outputs = [...new Set(valuesIn([layers, compared]))];
   graph.removeDeadCode();
-  return { model: reference.model, layers, output: compared, targets, valid };
+  return { model: reference.model, layers, output: compared, targets, unmixed };
 }
 
-/** Quantized router and experts on the reference's hidden states; the experts also with the reference's routing. */
-function compareLocally(
-  graph: Graph,
-  layer: MoeLayer,
-  record: LayerRecord,
-  context: { emitted: EmittedExpert[]; find: Finder; inputs: Map<Value, Value>; valid: Value | null },
-): { local: RouterValues; experts: ExpertErrors } {
-  const { emitted, find, inputs, valid } = context;
-  const entry = new Map(inputs).set(find(record.entry), entryOf(layer));
-  const local = graft(graph, routerOf(record, find), entry, `local/${layer.id}/`);
-  const { logits: _logits, ...routing } = referenceRouter(layer);
-  const forced = new Map(entry).set(find(record.routing.weights), routing.weights);
-  if (routing.indices && record.routing.indices) forced.set(find(record.routing.indices), routing.indices);
-  const outputs = emitted.map(({ id }) => find(expertOutput(id)));
-  const quantized = graft(graph, outputs, forced, `forced/${layer.id}/`);
+/** Writes a layer of the reference out, and finds its parts in the quantized model. */
+function pairLayer(model: Model, layer: MoeLayer, quantized: Quantized, find: Finder): LayerPair {
+  const emitted = emitLayer(model, layer, floatExperts(layer))!;
+  const record = recordOf(layer, quantized);
+  const reference = routerOfLayer(layer);
   return {
-    local: routerValues(local),
-    experts: expertErrors(builder(graph, `compare/${layer.id}`), emitted, quantized, valid),
+    layer,
+    emitted,
+    reference,
+    entry: find(record.entry),
+    quantized: routerOfRecord(record, find, reference),
+    experts: expertResults(quantized.model, record, emitted.dispatch),
+  };
+}
+
+/** Adds the quantized router and experts on the reference's hidden states; the experts also on its pairs. */
+function compareLayer(
+  graph: Graph,
+  { layer, emitted, reference, entry, quantized, experts }: LayerPair,
+  cumulative: RawRouter,
+  bindings: ReadonlyMap<Value, Value>,
+): LayerComparison {
+  const b = builder(graph, `compare/${layer.id}`);
+  const entered = new Map(bindings).set(entry, entryOf(layer));
+  const local = graft(graph, valuesOf(quantized), entered, `local/${layer.id}/`);
+  const paired = new Map([...entered, ...experts.bindings]);
+  const [results] = graft(graph, [experts.results], paired, `forced/${layer.id}/`);
+  const read = (router: RawRouter): RouterValues => routerValues(b, router, layer.router.experts);
+  return {
+    reference: read(reference),
+    local: read(withValues(quantized, local)),
+    cumulative: read(cumulative),
+    experts: expertErrors(b, emitted, results),
   };
 }
 
@@ -119,23 +152,6 @@ function graftGroups(
 ): Value[][] {
   const copies = graft(graph, groups.flat(), bindings, prefix);
   return groups.map((group) => copies.splice(0, group.length));
-}
-
-function referenceRouter(layer: MoeLayer): RouterValues {
-  const routing = explicitRouting(layer);
-  return {
-    logits: layer.router.logits,
-    indices: routing.kind === 'topk' ? routing.indices : null,
-    weights: routing.weights,
-  };
-}
-
-function routerOf({ logits, routing }: LayerRecord, find: Finder): Value[] {
-  return [logits, routing.weights, ...(routing.indices ? [routing.indices] : [])].map(find);
-}
-
-function routerValues([logits, weights, indices = null]: (Value | null)[]): RouterValues {
-  return { logits: logits!, weights: weights!, indices };
 }
 
 type Finder = (name: string) => Value;

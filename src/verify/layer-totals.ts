@@ -1,14 +1,16 @@
 import type { Batch } from '../data/batches.ts';
+import { positionsOf } from '../data/positions.ts';
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { LayerRecord } from '../moe/model-record.ts';
 import type { LayerReport } from '../report/report.ts';
 import type { RunTensor } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
 import { decibel } from './decibel.ts';
-import type { LayerComparison, RouterValues } from './join-models.ts';
-import { positionsOf } from '../data/positions.ts';
-import type { RouterSums } from './router-metrics.ts';
-import { addToken, emptySums, meansOf } from './router-metrics.ts';
+import type { ExpertErrors } from './expert-errors.ts';
+import type { LayerComparison } from './join-models.ts';
+import type { Choice, RouterSums } from './router-metrics.ts';
+import { addToken, decisionOf, emptySums, meansOf, referenceDecisionOf } from './router-metrics.ts';
+import type { RouterValues } from './router-values.ts';
 import type { TokenRouting } from './token-routing.ts';
 
 /** What one layer has shown so far. */
@@ -16,8 +18,17 @@ export interface LayerTotals {
   layer: MoeLayer;
   local: RouterSums;
   cumulative: RouterSums;
-  /** Per expert that has weights. */
-  experts: { expert: Expert; tokens: number; error: number; power: number }[];
+  /** Experts that have weights, in the order of their pairs. */
+  experts: ExpertTotals[];
+}
+
+interface ExpertTotals {
+  expert: Expert;
+  /** Of the reference, and how many of them the quantized routers send to this expert too. */
+  tokens: number;
+  kept: { local: number; cumulative: number };
+  error: number;
+  power: number;
 }
 
 /** Top-k agreement of one record's tokens, summed. */
@@ -33,7 +44,13 @@ export function emptyTotals(layer: MoeLayer): LayerTotals {
     layer,
     local: emptySums(),
     cumulative: emptySums(),
-    experts: experts.map((expert) => ({ expert, tokens: 0, error: 0, power: 0 })),
+    experts: experts.map((expert) => ({
+      expert,
+      tokens: 0,
+      kept: { local: 0, cumulative: 0 },
+      error: 0,
+      power: 0,
+    })),
   };
 }
 
@@ -45,27 +62,57 @@ export function* addBatch(
   results: Record<string, RunTensor>,
 ): Generator<Agreement> {
   const { layer, experts, local, cumulative } = totals;
-  const reference = readRouting(comparison.reference, layer, results);
-  const quantizedLocal = readRouting(comparison.local, layer, results);
-  const quantizedCumulative = readRouting(comparison.cumulative, layer, results);
+  const [reference, quantizedLocal, quantizedCumulative] = [
+    comparison.reference,
+    comparison.local,
+    comparison.cumulative,
+  ].map((router) => readRouting(router, layer, results));
   const byColumn = new Map(experts.map((expert) => [expert.expert.index, expert]));
+  const real = new Uint8Array(reference.tokens);
   for (const { record, at } of positionsOf(batch, reference.tokens)) {
+    real[at] = 1;
+    const decision = referenceDecisionOf(reference, at);
+    const own = { local: decisionOf(quantizedLocal, at), cumulative: decisionOf(quantizedCumulative, at) };
     yield {
       record,
-      local: addToken(local, reference, quantizedLocal, at),
-      cumulative: addToken(cumulative, reference, quantizedCumulative, at),
+      local: addToken(local, decision, own.local),
+      cumulative: addToken(cumulative, decision, own.cumulative),
     };
-    for (const column of chosenBy(reference, at)) {
-      const expert = byColumn.get(column);
-      if (expert) expert.tokens += 1;
-    }
+    countTokens(byColumn, decision.chosen, { local: own.local.chosen, cumulative: own.cumulative.chosen });
   }
-  const error = toFloats(results[comparison.experts.error.name]);
-  const power = toFloats(results[comparison.experts.power.name]);
-  experts.forEach((expert, i) => {
-    expert.error += error[i];
-    expert.power += power[i];
-  });
+  addErrors(experts, comparison.experts, real, results);
+}
+
+function countTokens(
+  byColumn: ReadonlyMap<number, ExpertTotals>,
+  chosen: Choice,
+  quantized: { local: Choice; cumulative: Choice },
+): void {
+  for (const column of chosen.keys()) {
+    const expert = byColumn.get(column);
+    if (!expert) continue;
+    expert.tokens += 1;
+    expert.kept.local += Number(quantized.local.has(column));
+    expert.kept.cumulative += Number(quantized.cumulative.has(column));
+  }
+}
+
+/** Adds the errors of all pairs whose token is no padding. */
+function addErrors(
+  experts: readonly ExpertTotals[],
+  values: ExpertErrors,
+  real: Uint8Array,
+  results: Record<string, RunTensor>,
+): void {
+  const [tokens, pairExperts, error, power] = [values.tokens, values.experts, values.error, values.power].map(
+    ({ name }) => results[name].data as Int32Array | Float32Array,
+  );
+  for (let pair = 0; pair < tokens.length; pair++) {
+    if (real[tokens[pair]] === 0) continue;
+    const expert = experts[pairExperts[pair]];
+    expert.error += error[pair];
+    expert.power += power[pair];
+  }
 }
 
 /** Every expert's figures and the routers' means. */
@@ -79,39 +126,24 @@ export function layerReport(
     id: layer.id,
     router: { local: meansOf(local), cumulative: meansOf(cumulative) },
     sqnrDb: decibel(power, error),
-    experts: experts.map((each, i) => ({
-      id: each.expert.id,
-      tokens: each.tokens,
+    experts: experts.map(({ expert, tokens, kept, ...sums }, i) => ({
+      id: expert.id,
+      tokens,
       calibrationTokens: record.calibrationTokens?.[i] ?? null,
-      sqnrDb: each.tokens > 0 ? decibel(each.power, each.error) : null,
+      sqnrDb: tokens > 0 ? decibel(sums.power, sums.error) : null,
+      kept: { local: kept.local / tokens, cumulative: kept.cumulative / tokens },
     })),
   };
 }
 
 function readRouting(
   values: RouterValues,
-  { router }: MoeLayer,
+  { router: { experts } }: MoeLayer,
   results: Record<string, RunTensor>,
 ): TokenRouting {
   const logits = toFloats(results[values.logits.name]);
-  const tokens = logits.length / router.experts;
+  const tokens = logits.length / experts;
   const weights = toFloats(results[values.weights.name]);
-  const indices =
-    values.indices && Int32Array.from(results[values.indices.name].data as ArrayLike<number>, Number);
-  return {
-    tokens,
-    experts: router.experts,
-    k: indices ? indices.length / tokens : router.experts,
-    logits,
-    indices,
-    weights,
-  };
-}
-
-/** Router columns a token is sent to. */
-function chosenBy({ indices, weights, k }: TokenRouting, token: number): number[] {
-  const slots = Array.from({ length: k }, (_, j) => token * k + j);
-  return indices
-    ? slots.map((slot) => indices[slot])
-    : slots.filter((slot) => weights[slot] !== 0).map((slot) => slot - token * k);
+  const indices = values.indices && (results[values.indices.name].data as Int32Array);
+  return { tokens, experts, k: weights.length / tokens, logits, indices, weights };
 }

@@ -1,13 +1,13 @@
 import type { Batch } from '../data/batches.ts';
+import { positionsOf } from '../data/positions.ts';
 import type { DataRecord } from '../data/record.ts';
-import { tokenInput } from '../data/record.ts';
 import type { OutputMetrics, RecordOutcomes, Report } from '../report/report.ts';
 import type { RunTensor } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
-import type { OutputComparison } from './compare-outputs.ts';
 import { decibel } from './decibel.ts';
+import type { JoinedOutput } from './join-models.ts';
 import type { Agreement } from './layer-totals.ts';
-import { positionsOf } from '../data/positions.ts';
+import { nextToken } from './next-token.ts';
 
 /** Sums over one record's positions. */
 interface RecordSums {
@@ -48,10 +48,13 @@ export class OutcomeBook {
   }
 
   /** Adds the outputs of one batch. */
-  addOutputs(batch: Batch, output: OutputComparison, results: Record<string, RunTensor>): void {
-    const read = (value: { name: string } | null): Float32Array => toFloats(results[value!.name]);
-    const [error, power, kl] = [output.error, output.power, output.kl].map(read);
-    const top = { reference: read(output.reference.top), quantized: read(output.quantized.top) };
+  addOutputs(batch: Batch, output: JoinedOutput, results: Record<string, RunTensor>): void {
+    const { reference, quantized } = output;
+    const read = (value: { name: string } | null): Float32Array =>
+      value ? toFloats(results[value.name]) : new Float32Array();
+    const [power, error, kl] = [reference.power, quantized.error, quantized.kl].map(read);
+    const top = { reference: read(reference.top), quantized: read(quantized.top) };
+    const nll = { reference: read(reference.nll), quantized: read(quantized.nll) };
     for (const { record, step, at } of positionsOf(batch, error.length)) {
       const sums = this.sums[record];
       sums.tokens += 1;
@@ -59,11 +62,11 @@ export class OutcomeBook {
       sums.power += power[at];
       sums.kl += kl[at];
       sums.top1 += top.reference[at] === top.quantized[at] ? 1 : 0;
-      const next = this.isLanguage ? this.tokenAfter(record, step) : undefined;
+      const next = this.isLanguage ? nextToken(this.records[record], step) : undefined;
       if (next === undefined) continue;
       sums.predicted += 1;
       for (const side of ['reference', 'quantized'] as const) {
-        sums.nll[side] += read(output[side].nll)[at];
+        sums.nll[side] += nll[side][at];
         const { answerStart } = this.records[record];
         if (answerStart !== null && step + 1 >= answerStart && top[side][at] !== next)
           sums.exact[side] = false;
@@ -101,11 +104,6 @@ export class OutcomeBook {
       tasks: this.tasks(),
       records: this.outcomes(),
     };
-  }
-
-  private tokenAfter(record: number, step: number): number | undefined {
-    const id = this.records[record].inputs[tokenInput].data[step + 1];
-    return id === undefined ? undefined : Number(id);
   }
 
   /** Exact match of every task that has answers, in order of first appearance. */

@@ -2,13 +2,14 @@ import type { RouterMetrics } from '../report/report.ts';
 import type { TokenRouting } from './token-routing.ts';
 
 /** The sums behind {@link RouterMetrics}, so that batches and records can be added up. */
-export type RouterSums = { tokens: number } & RouterMetrics;
+export type RouterSums = { tokens: number } & Required<RouterMetrics>;
 
 export function emptySums(): RouterSums {
   return {
     tokens: 0,
     mse: 0,
     kl: 0,
+    topKKl: 0,
     topKAgreement: 0,
     exactSet: 0,
     top1Agreement: 0,
@@ -17,10 +18,26 @@ export function emptySums(): RouterSums {
   };
 }
 
+/** Experts a token is sent to, with their weights. */
+export type Choice = ReadonlyMap<number, number>;
+
+/** What a router decided for one token. */
+export interface Decision {
+  logits: Float32Array;
+  chosen: Choice;
+}
+
+/** A decision that others are compared with. */
+export interface ReferenceDecision extends Decision {
+  /** Distance between the last selected and the first rejected logit; infinite where none is rejected or selected. */
+  margin: number;
+}
+
 /**
- * Adds one token to the sums: how a quantized router decided against its reference. Returns its top-k agreement.
+ * Adds one token to the sums: how a quantized router decided against its reference. Returns the token's top-k
+ * agreement. With k experts chosen by the reference (all with a weight other than 0 where there is no top-k):
  * - `mse`: mean over experts of the squared logit difference.
- * - `kl`: of the full softmax, reference to quantized, in nats.
+ * - `kl`: of the full softmax, reference to quantized, in nats; `topKKl`: of the softmax over the k.
  * - `topKAgreement`: |selected by both| / k; `exactSet`: 1 when the sets agree; `top1Agreement`: the heaviest agrees.
  * - `weightL1`: sum over experts of the absolute difference of routing weights.
  * - `marginFlipRate`: 1 when the root-mean-square logit error exceeds half the reference's margin between the last
@@ -28,26 +45,23 @@ export function emptySums(): RouterSums {
  */
 export function addToken(
   sums: RouterSums,
-  reference: TokenRouting,
-  quantized: TokenRouting,
-  token: number,
+  { logits: r, chosen, margin }: ReferenceDecision,
+  { logits: q, chosen: other }: Decision,
 ): number {
-  const { experts, k } = reference;
-  const r = reference.logits.subarray(token * experts, (token + 1) * experts);
-  const q = quantized.logits.subarray(token * experts, (token + 1) * experts);
+  const k = chosen.size;
   const mse = meanSquare(r, q);
-  const chosenR = selection(reference, token);
-  const chosenQ = selection(quantized, token);
-  const shared = [...chosenR.keys()].filter((expert) => chosenQ.has(expert)).length;
+  const both = sharedBy(chosen, other);
+  const agreement = k === 0 ? Number(other.size === 0) : both / k;
   sums.tokens += 1;
   sums.mse += mse;
   sums.kl += softmaxDivergence(r, q);
-  sums.topKAgreement += shared / k;
-  sums.exactSet += shared === k ? 1 : 0;
-  sums.top1Agreement += heaviest(chosenR) === heaviest(chosenQ) ? 1 : 0;
-  sums.weightL1 += l1(chosenR, chosenQ);
-  sums.marginFlipRate += k < experts && Math.sqrt(mse) > margin(r, k) / 2 ? 1 : 0;
-  return shared / k;
+  sums.topKKl += softmaxDivergence(among(chosen, r), among(chosen, q));
+  sums.topKAgreement += agreement;
+  sums.exactSet += both === k && other.size === k ? 1 : 0;
+  sums.top1Agreement += heaviest(chosen) === heaviest(other) ? 1 : 0;
+  sums.weightL1 += l1(chosen, other);
+  sums.marginFlipRate += Math.sqrt(mse) > margin / 2 ? 1 : 0;
+  return agreement;
 }
 
 /** The means over all tokens; NaN without a token. */
@@ -55,20 +69,30 @@ export function meansOf(sums: RouterSums): RouterMetrics {
   const { tokens, ...metrics } = sums;
   return Object.fromEntries(
     Object.entries(metrics).map(([name, sum]) => [name, sum / tokens]),
-  ) as RouterMetrics;
+  ) as unknown as RouterMetrics;
 }
 
-/** Selected experts with their weights. */
-function selection({ indices, weights, k }: TokenRouting, token: number): Map<number, number> {
+export function decisionOf({ logits, indices, weights, experts, k }: TokenRouting, token: number): Decision {
   const chosen = new Map<number, number>();
-  for (let j = 0; j < k; j++) {
-    const expert = indices ? indices[token * k + j] : j;
-    chosen.set(expert, (chosen.get(expert) ?? 0) + weights[token * k + j]);
+  for (let slot = token * k; slot < (token + 1) * k; slot++) {
+    const expert = indices ? indices[slot] : slot - token * k;
+    if (indices || weights[slot] !== 0) chosen.set(expert, (chosen.get(expert) ?? 0) + weights[slot]);
   }
-  return chosen;
+  return { logits: logits.subarray(token * experts, (token + 1) * experts), chosen };
 }
 
-function heaviest(chosen: ReadonlyMap<number, number>): number {
+export function referenceDecisionOf(routing: TokenRouting, token: number): ReferenceDecision {
+  const decision = decisionOf(routing, token);
+  return { ...decision, margin: marginOf(decision.logits, decision.chosen.size) };
+}
+
+function sharedBy(a: Choice, b: Choice): number {
+  let both = 0;
+  for (const expert of a.keys()) if (b.has(expert)) both += 1;
+  return both;
+}
+
+function heaviest(chosen: Choice): number {
   let best = -1;
   let most = -Infinity;
   for (const [expert, weight] of chosen) {
@@ -77,11 +101,10 @@ function heaviest(chosen: ReadonlyMap<number, number>): number {
   return best;
 }
 
-function l1(a: ReadonlyMap<number, number>, b: ReadonlyMap<number, number>): number {
+function l1(a: Choice, b: Choice): number {
   let sum = 0;
-  for (const expert of new Set([...a.keys(), ...b.keys()])) {
-    sum += Math.abs((a.get(expert) ?? 0) - (b.get(expert) ?? 0));
-  }
+  for (const [expert, weight] of a) sum += Math.abs(weight - (b.get(expert) ?? 0));
+  for (const [expert, weight] of b) if (!a.has(expert)) sum += Math.abs(weight);
   return sum;
 }
 
@@ -89,6 +112,14 @@ function meanSquare(a: Float32Array, b: Float32Array): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += (a[i] - b[i]) ** 2;
   return sum / a.length;
+}
+
+/** The logits of some experts. */
+function among(chosen: Choice, logits: Float32Array): Float32Array {
+  const picked = new Float32Array(chosen.size);
+  let i = 0;
+  for (const expert of chosen.keys()) picked[i++] = logits[expert];
+  return picked;
 }
 
 function softmaxDivergence(p: Float32Array, q: Float32Array): number {
@@ -103,12 +134,16 @@ function softmaxDivergence(p: Float32Array, q: Float32Array): number {
 }
 
 function logSumExp(values: Float32Array): number {
-  const most = values.reduce((a, b) => Math.max(a, b), -Infinity);
-  return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
+  let most = -Infinity;
+  for (const value of values) most = Math.max(most, value);
+  let sum = 0;
+  for (const value of values) sum += Math.exp(value - most);
+  return most + Math.log(sum);
 }
 
 /** Distance between the k-th and the (k+1)-th largest logit. */
-function margin(logits: Float32Array, k: number): number {
+function marginOf(logits: Float32Array, k: number): number {
+  if (k === 0 || k === logits.length) return Infinity;
   const sorted = logits.toSorted();
   return sorted[sorted.length - k] - sorted[sorted.length - k - 1];
 }

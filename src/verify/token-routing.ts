@@ -2,12 +2,12 @@
 export interface TokenRouting {
   tokens: number;
   experts: number;
-  /** Selected experts per token; equal to `experts` where all take part. */
+  /** Weights per token; equal to `experts` where every expert has one. */
   k: number;
   /** [tokens, experts] */
   logits: Float32Array;
-  /** Selected experts, [tokens, k]; null where every expert takes part. */
+  /** Selected experts, [tokens, k]; null where every expert has a weight. */
   indices: Int32Array | null;
-  /** [tokens, k], or [tokens, experts] without indices. */
+  /** [tokens, k]; without indices 0 means that an expert takes no part. */
   weights: Float32Array;
 }

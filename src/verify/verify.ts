@@ -1,5 +1,5 @@
 import type { Batch } from '../data/batches.ts';
-import { makeBatches, validRows } from '../data/batches.ts';
+import { makeBatches } from '../data/batches.ts';
 import type { DataRecord } from '../data/record.ts';
 import { tokenInput } from '../data/record.ts';
 import { checkVocabulary } from '../data/vocabulary.ts';
@@ -10,6 +10,8 @@ import { openModel } from '../onnx/open-model.ts';
 import type { Report } from '../report/report.ts';
 import type { Feeds, SessionOptions } from '../runtime/session.ts';
 import { openSession } from '../runtime/session.ts';
+import type { CauseTotals } from './attribution.ts';
+import { addCauses, attributionOf, emptyCauses } from './attribution.ts';
 import { takeCensus } from './census.ts';
 import { declaredInputs } from '../data/declared-inputs.ts';
 import type { JoinedModels } from './join-models.ts';
@@ -21,6 +23,13 @@ import { hashRecords } from './hash-records.ts';
 import { openQuantized } from './open-quantized.ts';
 import { OutcomeBook } from './outcome-book.ts';
 
+export interface VerifyOptions extends SessionOptions {
+  /** Whether to tell the loss from routing and that from experts apart: two more runs of the model. Yes by default. */
+  attribution?: boolean;
+  /** Told after each batch how many records are done. */
+  onBatch?: (done: number) => void;
+}
+
 /**
  * Runs a model and its quantized form over records and reports how far they agree: routers, experts, outputs, tasks.
  * Gates are left empty: see `evaluateGates`.
@@ -30,33 +39,31 @@ export async function verify(
   referencePath: string,
   quantizedPath: string,
   records: readonly DataRecord[],
-  options: SessionOptions = {},
+  options: VerifyOptions = {},
 ): Promise<Report> {
   const { model: quantized, record } = openQuantized(quantizedPath);
-  const census = takeCensus(prepareModel(referencePath), quantized);
-  const reference = prepareModel(referencePath, opsetOf(quantized));
-  const facts = { reference: modelFacts(openModel(referencePath)), quantized: modelFacts(quantized) };
-  const isLanguage = records.every(({ inputs }) => tokenInput in inputs);
+  const opened = openModel(referencePath);
+  const facts = { reference: modelFacts(opened), quantized: modelFacts(quantized) };
+  const reference = prepareModel(opened, opsetOf(quantized));
+  const census = takeCensus(reference, quantized);
+  const inputs = declaredInputs(reference.model);
+  const language = records.every((each) => tokenInput in each.inputs);
   checkVocabulary(records, vocabularySize(reference.model));
-  const batches = [...makeBatches(records, declaredInputs(reference.model))];
-  const joined = joinModels(
-    reference,
-    { model: quantized, record },
-    { language: isLanguage, padded: batches.some(({ valid }) => valid) },
-  );
-  const book = new OutcomeBook(
-    records,
-    reference.layers.map(({ id }) => id),
-    isLanguage,
-  );
-  const totals = reference.layers.map(emptyTotals);
-  await runBatches(joined, batches, { book, totals, options });
-  const summary = book.summary();
+  const { attribution = true } = options;
+  const joined = joinModels(reference, { model: quantized, record }, { language, attribution });
+  const layerIds = reference.layers.map(({ id }) => id);
+  const tally: Tally = {
+    book: new OutcomeBook(records, layerIds, language),
+    layers: reference.layers.map(emptyTotals),
+    causes: emptyCauses(),
+  };
+  await runBatches(joined, records, makeBatches(records, inputs), tally, options);
+  const summary = tally.book.summary();
   return {
     ...facts,
     ...summary,
     data: { ...summary.data, sha256: hashRecords(records) },
-    layers: totals.map((layer, i) => layerReport(layer, record.layers[i])),
+    layers: tally.layers.map((layer, i) => layerReport(layer, record.layers[i])),
     census: census.rows,
     size: {
       referenceBytes: facts.reference.bytes,
@@ -65,36 +72,53 @@ export async function verify(
     },
     execution: record.execution,
     gates: [],
+    ...(joined.output.experts && { attribution: attributionOf(tally.causes, summary.output) }),
+    ...(joined.unmixed && {
+      notes: [`Changed routing and quantized experts are not told apart: ${joined.unmixed}.`],
+    }),
     recipe: record.recipe,
   };
 }
 
+/** What is added up over all batches. */
+interface Tally {
+  book: OutcomeBook;
+  layers: readonly LayerTotals[];
+  causes: CauseTotals;
+}
+
 async function runBatches(
   joined: JoinedModels,
-  batches: readonly Batch[],
-  { book, totals, options }: { book: OutcomeBook; totals: readonly LayerTotals[]; options: SessionOptions },
+  records: readonly DataRecord[],
+  batches: Iterable<Batch>,
+  { book, layers, causes }: Tally,
+  { onBatch, ...options }: VerifyOptions,
 ): Promise<void> {
   const session = await openSession(joined.model, options);
+  let done = 0;
   try {
     for (const batch of batches) {
       const results = await session.run(feedsOf(joined, batch));
       book.addOutputs(batch, joined.output, results);
-      totals.forEach((layer, i) => {
+      addCauses(causes, joined.output, batch, records, results);
+      layers.forEach((layer, i) => {
         for (const agreement of addBatch(layer, joined.layers[i], batch, results))
           book.addAgreement(i, agreement);
       });
+      onBatch?.((done += batch.records.length));
     }
   } finally {
     await session.release();
   }
 }
 
-function feedsOf({ targets, valid }: JoinedModels, batch: Batch): Feeds {
+function feedsOf({ targets }: JoinedModels, batch: Batch): Feeds {
+  if (!targets) return batch.feeds;
   const positions = batch.batch * batch.sequence;
-  const feeds: Feeds = { ...batch.feeds };
-  if (targets) feeds[targets.name] = { dtype: 'int64', dims: [positions], data: nextTokens(batch) };
-  if (valid) feeds[valid.name] = validRows(batch);
-  return feeds;
+  return {
+    ...batch.feeds,
+    [targets.name]: { dtype: 'int64', dims: [positions], data: nextTokens(batch) },
+  };
 }
 
 /** The token after each position; 0 at the end of a row, where no prediction counts. */

@@ -1,9 +1,12 @@
 import { describe, expect, test } from 'vitest';
+import { dispatchTokens } from '../../src/emit/dispatch-tokens.ts';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
-import { exposeExperts } from '../../src/emit/expose-experts.ts';
+import { expertResults } from '../../src/emit/expert-results.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
-import { expertOutput } from '../../src/moe/model-record.ts';
+import { layerRecord } from '../../src/moe/model-record.ts';
+import { explicitRouting } from '../../src/moe/spell-out-routing.ts';
+import { builder } from '../../src/onnx/build.ts';
 import { raiseOpset } from '../../src/onnx/raise-opset.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';
 import type { SessionOptions } from '../../src/runtime/session.ts';
@@ -32,26 +35,19 @@ async function errorsOf(trial: Trial): Promise<{ sum: number; experts: number }>
   raiseOpset(model, resolved.opset);
   emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf: ({ index }) => weights[index] }));
   model.graph.removeDeadCode();
-  const ids = layer.experts.map(({ id }) => id);
-  exposeExperts(model, [
-    {
-      id: 'L0',
-      entry: '',
-      logits: '',
-      routing: { indices: null, weights: '' },
-      experts: ids,
-      calibrationTokens: null,
-    },
-  ]);
-  const made = model.graph.nodes.flatMap(({ outputs }) => outputs);
-  for (const id of ids) model.graph.outputs.push(made.find((value) => value!.name === expertOutput(id))!);
+  const b = builder(model.graph, 'own');
+  const dispatch = dispatchTokens(b, explicitRouting(layer), layer.experts, spec.experts);
+  const { results, bindings } = expertResults(model, layerRecord(layer, null), dispatch);
+  for (const [from, to] of bindings) model.graph.replaceAllUses(from, to);
+  model.graph.outputs.push(results);
 
   const routes = randomRoutes(spec, trial.tokens ?? 6);
   const x = gaussian(routes.length, spec.hidden, 3);
   const run = await runOnce(model, feedsOf(spec, x, routes), { optimization: trial.optimization ?? 'all' });
   const errors = { sum: 0, experts: 0 };
   const sum = matrix(x.rows, x.cols);
-  layer.experts.forEach(({ id }, e) => {
+  let at = 0;
+  layer.experts.forEach((_, e) => {
     const { gate, up, down } = weights[e];
     const all = slowLinear(
       down,
@@ -65,8 +61,8 @@ async function errorsOf(trial: Trial): Promise<{ sum: number; experts: number }>
     });
     const expected = matrix(own.length, x.cols);
     own.forEach((t, i) => expected.data.set(all.data.subarray(t * x.cols, (t + 1) * x.cols), i * x.cols));
-    const { dims, data } = run[expertOutput(id)];
-    errors.experts = Math.max(errors.experts, rowError({ rows: dims[0], cols: dims[1], data }, expected));
+    const data = run[results.name].data.subarray(at, (at += own.length * x.cols));
+    errors.experts = Math.max(errors.experts, rowError({ rows: own.length, cols: x.cols, data }, expected));
   });
   const y: Matrix = { rows: x.rows, cols: x.cols, data: run['y'].data };
   errors.sum = rowError(y, sum);

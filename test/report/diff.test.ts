@@ -20,9 +20,9 @@ describe('what moved', () => {
     const same = { ...b, output: { ...b.output, sqnrDb: a.output.sqnrDb } };
     const diff = diffReports(a, same, defaultDiffLimits(a));
     expect(diff.moved).toEqual([]);
-    expect(diff.gates).toHaveLength(3);
+    expect(diff.gates).toHaveLength(4);
     expect(diff.gates.every(({ ok, value }) => ok && value === 0)).toBe(true);
-    expect(summarizeDiff(diff)).toMatch(/^All 3 gates hold\n[\s\S]*\nNothing moved\n$/);
+    expect(summarizeDiff(diff)).toMatch(/^All 4 gates hold\n[\s\S]*\nNothing moved\n$/);
   });
 
   test('is every figure that differs, worst first', () => {
@@ -77,6 +77,7 @@ describe('limits', () => {
       ['drop.task.mean', false],
       ['drop.topKAgreement', false],
       ['rise.perplexityRatio', false],
+      ['drop.expert.sqnrDb', false],
       ['drop.task', false],
       ['rise.output.kl', false],
     ]);
@@ -207,6 +208,6 @@ test('the terminal text fits 100 columns', () => {
   const text = summarizeDiff(
     diffReports(buildReport(large), buildReport({ ...large, seed: 2, error: 2 }), limits),
   );
-  expect(text).toMatch(/^\d of 3 gates failed\n {2}FAILED {2}drop/);
+  expect(text).toMatch(/^\d of 4 gates failed\n {2}FAILED {2}drop/);
   expect(text.split('\n').filter((line) => line.length > 100)).toEqual([]);
 });

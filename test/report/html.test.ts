@@ -17,7 +17,7 @@ test('the verdict and the culprit stand before everything else', () => {
 
 test.each([
   'Summary',
-  'Tasks',
+  'Accuracy',
   'Router agreement',
   'Expert accuracy',
   'Tokens per expert',

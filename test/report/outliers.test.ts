@@ -44,3 +44,25 @@ test('one layer alone or experts without tokens accuse nobody', () => {
   }));
   expect(findOutliers(report)).toEqual([]);
 });
+
+test('experts whose tokens go elsewhere on the same input are named, unless they have hardly any', () => {
+  const report = buildReport();
+  const [layer] = report.layers;
+  layer.experts = layer.experts.map((expert) => ({
+    ...expert,
+    tokens: 100,
+    kept: { local: 1, cumulative: 0.9 },
+  }));
+  layer.experts[3].kept = { local: 0.1, cumulative: 0.1 };
+  layer.experts[4] = { ...layer.experts[4], tokens: 3, kept: { local: 0, cumulative: 0 } };
+  expect(findOutliers(report)).toMatchObject([
+    { layer: 'L0', expert: '3', finding: expect.stringContaining('keeps 10 of 100 tokens') },
+  ]);
+});
+
+test('one layer alone is named when nothing is left of its experts', () => {
+  const report = buildReport({ layers: 1 });
+  const [layer] = report.layers;
+  layer.experts = layer.experts.map((expert) => ({ ...expert, sqnrDb: 0.5 }));
+  expect(findOutliers(report)).toMatchObject([{ layer: 'L0', place: 'L0' }]);
+});

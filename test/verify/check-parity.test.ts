@@ -4,6 +4,7 @@ import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
 import type { LayerProbes } from '../../src/emit/parity-probes.ts';
 import { probeWeights } from '../../src/emit/parity-probes.ts';
+import type { RotationBlocks } from '../../src/emit/rotated-form.ts';
 import { noRotation } from '../../src/emit/rotated-form.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
@@ -18,14 +19,19 @@ import { silu, syntheticLayer } from '../helpers/synthetic-layer.ts';
 import { quantizeByRtn } from '../emit/expert-twin.ts';
 
 /** A written layer, read back, with the probes taken on the way. */
-function written(target: Target, scheme: SchemeName, spec: Partial<LayerSpec> = {}): [Model, LayerProbes] {
+function written(
+  target: Target,
+  scheme: SchemeName,
+  spec: Partial<LayerSpec> = {},
+  rotation = noRotation,
+): [Model, LayerProbes] {
   const { model, layer } = syntheticLayer({ hidden: 64, intermediate: 32, ...spec });
   const resolved = resolveTarget(target, scheme, 'auto');
-  const { weightsOf, probes } = probeWeights(layer, resolved, noRotation, (expert) =>
+  const { weightsOf, probes } = probeWeights(layer, resolved, rotation, (expert) =>
     quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf),
   );
   raiseOpset(model, resolved.opset);
-  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf }));
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation }));
   model.graph.removeDeadCode();
   return [decodeModel(encodeModel(model), 'written.onnx'), probes];
 }
@@ -60,6 +66,22 @@ describe('a written layer has parity', () => {
     const [model, probes] = written('int', 'w4a4', spec);
     await expect(checkParity(model, [probes])).resolves.toBeUndefined();
   });
+});
+
+describe('a rotated layer has parity', () => {
+  const rotations: RotationBlocks[] = [
+    { input: null, hidden: 32 },
+    { input: 64, hidden: null },
+    { input: 32, hidden: 32 },
+  ];
+  const targets = pairs.filter(([target]) => target !== 'qmoe');
+  test.each(targets.flatMap((pair) => rotations.map((rotation) => [...pair, rotation] as const)))(
+    'as %s %s in blocks of %o',
+    async (target, scheme, rotation) => {
+      const [model, probes] = written(target, scheme, { intermediate: 96 }, rotation);
+      await expect(checkParity(model, [probes])).resolves.toBeUndefined();
+    },
+  );
 });
 
 describe('a damaged weight fails parity', () => {

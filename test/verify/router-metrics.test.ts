@@ -1,5 +1,11 @@
 import { expect, test } from 'vitest';
-import { addToken, emptySums, meansOf } from '../../src/verify/router-metrics.ts';
+import {
+  addToken,
+  decisionOf,
+  emptySums,
+  meansOf,
+  referenceDecisionOf,
+} from '../../src/verify/router-metrics.ts';
 import type { TokenRouting } from '../../src/verify/token-routing.ts';
 
 function softmax(values: readonly number[]): number[] {
@@ -28,7 +34,8 @@ function route(rows: number[][], k: number): TokenRouting {
 
 function metrics(reference: TokenRouting, quantized: TokenRouting): ReturnType<typeof meansOf> {
   const sums = emptySums();
-  for (let token = 0; token < reference.tokens; token++) addToken(sums, reference, quantized, token);
+  for (let token = 0; token < reference.tokens; token++)
+    addToken(sums, referenceDecisionOf(reference, token), decisionOf(quantized, token));
   return meansOf(sums);
 }
 
@@ -43,6 +50,7 @@ test('a router agrees with itself in everything', () => {
   expect(metrics(routing, routing)).toEqual({
     mse: 0,
     kl: 0,
+    topKKl: 0,
     topKAgreement: 1,
     exactSet: 1,
     top1Agreement: 1,

@@ -1,11 +1,12 @@
-import { formatCount, formatFigure, formatShare } from '../format.ts';
+import { attributionRows } from '../attribution-rows.ts';
+import { formatCount, formatShare } from '../format.ts';
 import type { Report } from '../report.ts';
 import { type Markup, markup, nothing } from './markup.ts';
 import { htmlTable, numeric } from './table.ts';
 
 /** Tasks before and after, and which cause costs how much. */
 export function accuracySection({ tasks, attribution }: Report): Markup {
-  return markup`${taskTable(tasks)}${attribution ? attributionTable(attribution) : nothing}`;
+  return markup`${attribution ? attributionTable(attribution) : nothing}${taskTable(tasks)}`;
 }
 
 function taskTable(tasks: Report['tasks']): Markup {
@@ -33,15 +34,10 @@ function scoreBar(reference: number, quantized: number): Markup {
   return markup`<svg width="100" height="12" aria-hidden="true"><rect class="track" width="100%" height="12"/><rect class="bar" width="${(100 * quantized).toFixed(1)}%" height="12"/><line class="tick" x1="${tick}" x2="${tick}" y1="0" y2="12"/></svg>`;
 }
 
-function attributionTable({ routing, experts, both }: NonNullable<Report['attribution']>): Markup {
-  const rows = [
-    ['changed routing alone', routing],
-    ['quantized experts alone', experts],
-    ['both, as measured', both],
-  ] as const;
-  return htmlTable(
-    'What costs how much, against the reference',
-    [{ title: 'cause' }, ...numeric('KL, nats', 'perplexity')],
-    rows.map(([name, { kl, perplexity }]) => [name, formatFigure(kl), formatFigure(perplexity ?? null)]),
-  );
+function attributionTable(attribution: NonNullable<Report['attribution']>): Markup {
+  const {
+    titles: [first, ...rest],
+    rows,
+  } = attributionRows(attribution);
+  return htmlTable('Where the loss comes from', [{ title: first }, ...numeric(...rest)], rows);
 }

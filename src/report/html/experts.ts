@@ -1,8 +1,9 @@
 import { type LayerCoverage, countState, layerCoverage } from '../coverage.ts';
 import { formatAmount, formatCount } from '../format.ts';
 import type { Report } from '../report.ts';
+import { expertTable } from './expert-table.ts';
 import { heatMap } from './heat-map.ts';
-import { type Markup, markup, nothing } from './markup.ts';
+import { type Markup, markup } from './markup.ts';
 import { figures, htmlTable, numeric } from './table.ts';
 
 const layersUnfolded = 12;
@@ -18,7 +19,10 @@ export function expertsSection(report: Report): Markup {
   const byLayer = coverageTable(report, coverages);
   return markup`<p>${text}${floorText(coverages)}</p>
 ${coverageMap(coverages, text)}${coverages.length > layersUnfolded ? figures('Tokens by layer', byLayer) : byLayer}
-${figures('Tokens of every expert', everyExpert(coverages))}`;
+${figures(
+  'Tokens of every expert',
+  expertTable('Tokens of every expert', coverages, ({ tokens }) => formatCount(tokens)),
+)}`;
 }
 
 function floorText(coverages: LayerCoverage[]): string {
@@ -76,14 +80,4 @@ function coverageTable({ calibration }: Report, coverages: LayerCoverage[]): Mar
     return [coverage.id, ...[...counts, ...(withBefore ? [starved, unseen] : [])].map(formatCount)];
   });
   return htmlTable('Tokens per expert by layer', columns, rows);
-}
-
-function everyExpert(coverages: LayerCoverage[]): Markup {
-  const most = Math.max(...coverages.map(({ experts }) => experts.length));
-  const columns = [{ title: 'layer' }, ...numeric(...Array.from({ length: most }, (_, i) => String(i)))];
-  const rows = coverages.map(({ id, experts }) => [
-    id,
-    ...Array.from({ length: most }, (_, i) => (experts[i] ? formatCount(experts[i].tokens) : nothing)),
-  ]);
-  return htmlTable('Tokens of every expert', columns, rows);
 }

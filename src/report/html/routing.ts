@@ -1,7 +1,8 @@
 import { formatFigure, formatShare } from '../format.ts';
 import type { LayerReport, Report } from '../report.ts';
+import { expertTable } from './expert-table.ts';
 import { lineChart } from './line-chart.ts';
-import { type Markup, markup } from './markup.ts';
+import { type Markup, markup, nothing } from './markup.ts';
 import { figures, htmlTable, numeric } from './table.ts';
 
 /** Router agreement by layer: local accuses the router itself, cumulative what reached it. */
@@ -23,7 +24,13 @@ export function routingSection({ layers }: Report): Markup {
     ],
   });
   return markup`<p>Share of the selected experts that both models select. ${description}</p>
-${chart}${figures('Figures by layer', markup`${metricTable('cumulative', layers)}${metricTable('local', layers)}`)}`;
+${chart}${figures('Figures by layer', markup`${metricTable('cumulative', layers)}${metricTable('local', layers)}${keptTable(layers)}`)}`;
+}
+
+function keptTable(layers: LayerReport[]): Markup {
+  if (layers.some(({ experts }) => experts.some(({ kept }) => !kept))) return nothing;
+  const caption = 'Share of its tokens that the router leaves to every expert, local';
+  return expertTable(caption, layers, ({ kept }) => formatShare(kept!.local));
 }
 
 function metricTable(kind: 'local' | 'cumulative', layers: LayerReport[]): Markup {

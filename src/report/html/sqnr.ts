@@ -2,9 +2,10 @@ import { formatDb, formatDecibels } from '../format.ts';
 import { median } from '../median.ts';
 import type { Report } from '../report.ts';
 import { identicalDb } from '../serialize-report.ts';
+import { expertTable } from './expert-table.ts';
 import { heatMap } from './heat-map.ts';
-import { type Markup, markup, nothing } from './markup.ts';
-import { figures, htmlTable, numeric } from './table.ts';
+import { type Markup, markup } from './markup.ts';
+import { figures } from './table.ts';
 
 /** Lower edges of the colours h1 to h6, in dB from the median expert: one unusually good expert alarms nobody. */
 const edges = [-9, -6, -4, -2, 0, 3];
@@ -27,7 +28,10 @@ export function sqnrSection({ layers }: Report): Markup {
     legend: [...legendOf(middle), { class: 'unseen', label: 'unseen' }],
   });
   return markup`<p>How far the output of each expert is from the reference on its own tokens; higher is better. ${text} Colours tell the distance from the median.</p>
-${map}${figures('SQNR of every expert', everyExpert(layers))}`;
+${map}${figures(
+    'SQNR of every expert',
+    expertTable('SQNR of every expert, dB', layers, ({ sqnrDb }) => formatDb(sqnrDb)),
+  )}`;
 }
 
 function stepOf(distance: number): number {
@@ -42,14 +46,4 @@ function legendOf(middle: number): { class: string; label: string }[] {
     class: `h${i}`,
     label: middle + edges[i - 1] >= identicalDb ? 'identical' : label,
   }));
-}
-
-function everyExpert(layers: Report['layers']): Markup {
-  const most = Math.max(...layers.map(({ experts }) => experts.length));
-  const columns = [{ title: 'layer' }, ...numeric(...Array.from({ length: most }, (_, i) => String(i)))];
-  const rows = layers.map(({ id, experts }) => [
-    id,
-    ...Array.from({ length: most }, (_, i) => (experts[i] ? formatDb(experts[i].sqnrDb) : nothing)),
-  ]);
-  return htmlTable('SQNR of every expert, dB', columns, rows);
 }

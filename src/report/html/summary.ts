@@ -9,7 +9,7 @@ const outliersShown = 8;
 
 /** The first screen: verdict, who is to blame, the limits, and the figures everybody asks for. */
 export function summarySection(report: Report): Markup {
-  return markup`${verdict(report)}${suspects(report)}${gateTable(report)}${keyFigures(report)}${execution(report)}`;
+  return markup`${verdict(report)}${suspects(report)}${gateTable(report)}${keyFigures(report)}${execution(report)}${noteList(report)}`;
 }
 
 function verdict({ gates }: Report): Markup {
@@ -71,6 +71,10 @@ function keyFigures({ size, output, layers, data }: Report): Markup {
     ([name, value, note]) => markup`<div><dt>${name}</dt><dd><b>${value}</b><br>${note}</dd></div>\n`,
   );
   return markup`<dl class="tiles">${items}</dl>\n`;
+}
+
+function noteList({ notes = [] }: Report): Markup {
+  return markup`${notes.map((note) => markup`<p>${note}</p>\n`)}`;
 }
 
 function execution({

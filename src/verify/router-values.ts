@@ -1,0 +1,37 @@
+import { denseWeights } from '../emit/dispatch-tokens.ts';
+import type { RoutingForm } from '../moe/spell-out-routing.ts';
+import type { Builder } from '../onnx/build.ts';
+import type { Value } from '../onnx/value.ts';
+import type { RawRouter } from './raw-router.ts';
+
+/** What one router decides, ready to be read: token-major, float32 and int32. */
+export interface RouterValues {
+  /** T·experts numbers. */
+  logits: Value;
+  /** T·k numbers; null where the weights stand for all experts. */
+  indices: Value | null;
+  /** T·k numbers, or T·experts without indices. */
+  weights: Value;
+}
+
+/** Brings the routing of a layer, whatever its form, into one. */
+export function routerValues(
+  b: Builder,
+  { logits, indices, weights, form }: RawRouter,
+  experts: number,
+): RouterValues {
+  return {
+    logits: b.op('Cast', [logits], { to: 1 }),
+    indices: indices && b.op('Cast', [indices], { to: 6 }),
+    weights: b.op('Cast', [tokenMajor(b, weights, form, experts)], { to: 1 }),
+  };
+}
+
+function tokenMajor(b: Builder, weights: Value, form: RoutingForm, experts: number): Value {
+  if (form === 'topk' || form === 'dense-last') return weights;
+  const routing =
+    form === 'combine'
+      ? ({ kind: 'combine', weights, appliesTo: 'output' } as const)
+      : ({ kind: 'dense', weights, expertAxis: 'first', appliesTo: 'output' } as const);
+  return b.op('Transpose', [denseWeights(b, routing, experts)], { perm: [1, 0] });
+}

@@ -1,0 +1,104 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { MoeLayer } from '../../src/moe/moe-layer.ts';
+import { prepareModel } from '../../src/moe/prepare-model.ts';
+import type { Model } from '../../src/onnx/model.ts';
+import { openModel } from '../../src/onnx/open-model.ts';
+import { writeModel } from '../../src/onnx/write-model.ts';
+import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
+import { defaultDiffLimits } from '../../src/report/diff-limits.ts';
+import { diffReports } from '../../src/report/diff.ts';
+import { evaluateGates } from '../../src/report/gates.ts';
+import { reportHtml } from '../../src/report/html.ts';
+import type { Gate, Report } from '../../src/report/report.ts';
+import { summarize } from '../../src/report/summarize.ts';
+import { verify } from '../../src/verify/verify.ts';
+import { clipHidden, scaleExpert, swapColumns } from '../helpers/break-model.ts';
+import { bundledModel, bundledRecords, configFrom, dataFree, evaluationData } from '../helpers/bundled.ts';
+
+const reference = bundledModel('loop.dyn');
+const records = bundledRecords(evaluationData).filter((_, i) => i % 12 === 0);
+/** Limits that the sound model keeps with room to spare. */
+const limits = {
+  min: { 'expert.sqnrDb': 5, 'layer.sqnrDb': 14, 'local.topKAgreement': 0.99 },
+  max: { perplexityRatio: 1.05 },
+};
+
+let folder: string;
+let good: Report;
+let layers: MoeLayer[];
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'moeq-broken-'));
+  ({ layers } = prepareModel(reference));
+  const { model } = await quantizeModel(reference, null, configFrom('scheme=w4a4', ...dataFree));
+  writeModel(model, join(folder, 'good.onnx'));
+  good = await measured(() => {});
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+/** The report of the sound model with something changed in it. */
+async function measured(change: (model: Model) => void): Promise<Report> {
+  const model = openModel(join(folder, 'good.onnx'));
+  change(model);
+  const path = join(folder, 'changed.onnx');
+  writeModel(model, path, { force: true });
+  const report = await verify(reference, path, records, { attribution: false });
+  return { ...report, gates: evaluateGates(report, limits) };
+}
+
+function failed(gates: readonly Gate[]): (string | undefined)[][] {
+  return gates.filter(({ ok }) => !ok).map(({ name, where }) => [name, where]);
+}
+
+function failedDiff(report: Report): (string | undefined)[][] {
+  return failed(diffReports(good, report, defaultDiffLimits(good)).gates);
+}
+
+/** What stands above everything else: the verdict and what to look at. */
+function firstScreens(report: Report): string[] {
+  const [terminal] = summarize(report).split('\n\n');
+  const html = reportHtml(report);
+  return [terminal, html.slice(html.indexOf('<p class="verdict'), html.indexOf('<dl class="tiles"'))];
+}
+
+test('the sound model passes', () => {
+  expect(failed(good.gates)).toEqual([]);
+  expect(failedDiff(good)).toEqual([]);
+});
+
+describe('is caught and named:', () => {
+  test('the scale of one expert off by 2', async () => {
+    const report = await measured((model) => scaleExpert(model, 'L1', 5, 2));
+    expect(failed(report.gates)).toContainEqual(['expert.sqnrDb', 'expert L1.E5']);
+    expect(failedDiff(report)).toEqual([['drop.expert.sqnrDb', 'expert L1.E5']]);
+    for (const screen of firstScreens(report)) {
+      expect(screen).toMatch(/expert L1\.E5(<\/strong>)?: far from the reference \(SQNR 0\.\d dB, typical/);
+    }
+  });
+
+  test('two columns of a router swapped', async () => {
+    const report = await measured((model) => swapColumns(model, layers[2], 3, 9));
+    expect(failed(report.gates)).toEqual([['local.topKAgreement', 'L2']]);
+    expect(failedDiff(report)).toContainEqual(['drop.topKAgreement', 'L2']);
+    for (const screen of firstScreens(report)) {
+      for (const expert of ['L2.E3', 'L2.E9'])
+        expect(screen).toMatch(
+          new RegExp(`expert ${expert}(</strong>)?: the router sends its tokens to others`),
+        );
+    }
+  });
+
+  test('the activations of one layer clipped', async () => {
+    const report = await measured((model) => clipHidden(model, 'L0', 0.3));
+    expect(failed(report.gates)).toContainEqual(['layer.sqnrDb', 'L0']);
+    expect(failedDiff(report)).toContainEqual(['rise.perplexityRatio', '']);
+    for (const screen of firstScreens(report)) {
+      expect(screen).toMatch(/L0(<\/strong>)?: every expert is far from the reference/);
+    }
+  });
+});
