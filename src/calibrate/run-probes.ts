@@ -27,6 +27,8 @@ export type AttachProbe = (model: Model, layer: MoeLayer, index: number, valid: 
 export interface RunOptions extends SessionOptions {
   /** Run the model one MoE layer at a time, with activations on disk between them: a layer has to fit in memory. */
   byLayer?: boolean;
+  /** Told how many of its steps are done, one for each batch of each layer. */
+  onStep?: (done: number, total: number) => void;
 }
 
 /**
@@ -37,13 +39,26 @@ export async function runProbes(
   open: () => PreparedModel,
   batches: readonly Batch[],
   attach: AttachProbe,
-  { byLayer = false, ...session }: RunOptions = {},
+  { byLayer = false, onStep, ...session }: RunOptions = {},
 ): Promise<void> {
+  let done = 0;
   const attachTo: AttachTo = ({ model, layers }, indices) => {
     const valid = batches.some((batch) => batch.valid) ? addValidInput(model) : null;
-    return { valid, probes: indices.map((index) => attach(model, layers[index], index, valid)) };
+    const probes = indices.map((index) => attach(model, layers[index], index, valid));
+    const total = layers.length * batches.length;
+    return { valid, probes: probes.map((probe) => counted(probe, () => onStep?.((done += 1), total))) };
   };
   await (byLayer ? runByLayer : runAtOnce)(open, batches, attachTo, session);
+}
+
+function counted(probe: LayerProbe, count: () => void): LayerProbe {
+  return {
+    outputs: probe.outputs,
+    take(results, batch) {
+      probe.take(results, batch);
+      count();
+    },
+  };
 }
 
 type AttachTo = (

@@ -59,10 +59,12 @@ export async function calibrateModel(
     config.calibration,
     running,
   );
-  progress({ stage: 'calibrate', detail: `${records.length} records` });
+  const detail = `${records.length} records`;
+  progress({ stage: 'calibrate', detail });
+  const onStep = (done: number, total: number): void => progress({ stage: 'calibrate', detail, done, total });
   const batches = [...makeBatches(records, declaredInputs(model))];
   const { affinity } = config.calibration;
-  const options = { gram: needsHessian(config), affinity, ...running };
+  const options = { gram: needsHessian(config), affinity, onStep, ...running };
   return { stats: await calibrate(() => prepareModel(path), batches, options), balance };
 }
 
