@@ -14,7 +14,7 @@ export function sourceForm(size: Size, style: 'loop' | 'batched'): Model {
   if (routing.kind !== 'topk') throw new Error('the synthetic router chooses the k largest');
   const b = builder(model.graph, style);
   const write = style === 'loop' ? loop : batched;
-  model.graph.replaceAllUses(output, write(b, layer, input, { k: size.k, ...routing }));
+  model.graph.replaceAllUses(output, write(b, layer, input, routing));
   model.graph.removeDeadCode();
   return model;
 }

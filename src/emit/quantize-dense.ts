@@ -19,6 +19,7 @@ import { nbitsForm } from './nbits-form.ts';
 import { qdqForm } from './qdq-form.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
 import { resolveTarget } from './resolve-target.ts';
+import { scaleConstant } from './scale-constant.ts';
 
 /** Schemes of what is no routed expert. */
 export type DenseScheme = 'w8a8' | 'w4a16' | 'w4a8';
@@ -128,6 +129,6 @@ function runLinear(b: Builder, form: LinearForm, weight: QuantizedTensor, x: Val
   const result = product(input);
   if (!form.integer) return result;
   const scaled = scaleRows(b, result, input.scales!, 'scaled');
-  const scales = b.constant('scales', 'float32', [weight.rows], weight.scales);
+  const scales = scaleConstant(b, 'scales', [weight.rows], weight.scales);
   return b.op('Mul', [scaled, scales], {}, { name: 'product' });
 }

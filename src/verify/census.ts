@@ -6,9 +6,11 @@ import type { Model } from '../onnx/model.ts';
 import type { CensusRow } from '../report/report.ts';
 import { countOf } from '../tensor/dtype.ts';
 
-/** Names under which this project writes weights: `moeq/L0.E3/up/weight`; scales of all experts: `moeq/L0/up/scales`. */
-const expertConstant =
-  /^moeq\/L\d+(?:\.E\d+)?\/(?:gate|up|gate_up|down)\/(?:weight|scales|zero_points|packed|correction)/;
+/**
+ * Names under which this project writes weights: `moeq/L0.E3/up/weight`; scales of all experts: `moeq/L0/up/scales`; and
+ * what unpacks them. Biases stay float.
+ */
+const expertConstant = /^moeq\/(?:trits\/|L\d+(?:\.E\d+)?\/(?:gate|up|gate_up|down)\/(?!bias))/;
 
 /** What stands in a quantized file, by role, and how many bits an expert weight takes. */
 export interface Census {
