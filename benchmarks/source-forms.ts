@@ -33,7 +33,9 @@ function loop(b: Builder, { experts }: MoeLayer, x: Value, { indices, weights }:
   const masks = b.op('Transpose', [mask], { perm: [0, 2, 1] });
   return experts.reduce(
     (sum, { gate, up, down }, e) => {
-      const own = b.op('Transpose', [b.op('NonZero', [b.op('Gather', [masks, b.ints(e)])])], { perm: [1, 0] });
+      const own = b.op('Transpose', [b.op('NonZero', [b.op('Gather', [masks, b.ints(e)])])], {
+        perm: [1, 0],
+      });
       const [slot, token] = [0, 1].map((column) =>
         b.op('Slice', [own, b.ints([column]), b.ints([column + 1]), b.ints([1])]),
       );
@@ -64,11 +66,19 @@ function batched(b: Builder, layer: MoeLayer, x: Value, { k, indices, weights }:
   const [gate, up] = b.ops(
     2,
     'Split',
-    [apply(experts.map((expert) => [expert.gate!, expert.up!]), rows)],
+    [
+      apply(
+        experts.map((expert) => [expert.gate!, expert.up!]),
+        rows,
+      ),
+    ],
     { axis: 1, num_outputs: 2 },
   );
   const middle = b.op('Unsqueeze', [silu(b, gate, up), b.ints([2])]);
-  const results = apply(experts.map(({ down }) => [down!]), middle);
+  const results = apply(
+    experts.map(({ down }) => [down!]),
+    middle,
+  );
   const weighted = b.op('Mul', [results, b.op('Reshape', [weights, b.ints([-1, 1])])]);
   const byToken = b.op('Reshape', [weighted, b.ints([-1, k, hidden])]);
   return b.op('ReduceSum', [byToken, b.ints([1])], { keepdims: 0 });

@@ -1,4 +1,5 @@
 import type { Linear, MoeLayer } from '../moe/moe-layer.ts';
+import type { RefusedLinear } from '../moe/model-record.ts';
 import { rolesOf } from '../moe/roles.ts';
 import type { Role } from '../moe/role.ts';
 import type { Builder } from '../onnx/build.ts';
@@ -28,7 +29,7 @@ export interface DenseResult {
   /** Constants that were quantized, by their name in the source; written as `moeq/dense/<name>/weight`. */
   quantized: { tensor: string; role: Role }[];
   /** Linears that were left as they are, and why. */
-  refused: { tensor: string; role: Role; reason: string }[];
+  refused: RefusedLinear[];
 }
 
 /**
@@ -129,6 +130,6 @@ function runLinear(b: Builder, form: LinearForm, weight: QuantizedTensor, x: Val
   const result = product(input);
   if (!form.integer) return result;
   const scaled = scaleRows(b, result, input.scales!, 'scaled');
-  const scales = scaleConstant(b, 'scales', [weight.rows], weight.scales);
+  const scales = scaleConstant(b, 'linear/scales', [weight.rows], weight.scales);
   return b.op('Mul', [scaled, scales], {}, { name: 'product' });
 }

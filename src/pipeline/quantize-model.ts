@@ -113,7 +113,7 @@ async function writeExperts(
   }
   model.graph.removeDeadCode();
   const dense = quantizeRest(model, layers, config, resolved);
-  annotate({ model, layers }, config, resolved, calibration);
+  annotate({ model, layers }, config, resolved, { calibration, dense });
   return { model, calibration, smoothing, probes, dense };
 }
 
@@ -145,7 +145,7 @@ function annotate(
   { model, layers }: PreparedModel,
   config: QuantizeConfig,
   resolved: ResolvedTarget,
-  calibration: Calibration | null,
+  { calibration, dense }: Pick<QuantizedModel, 'calibration' | 'dense'>,
 ): void {
   writeModelRecord(model, {
     version,
@@ -155,5 +155,6 @@ function annotate(
     layers: layers.map((layer, i) =>
       layerRecord(layer, calibration ? calibration.stats[i].experts.map(({ tokens }) => tokens) : null),
     ),
+    ...(dense && { refused: dense.refused }),
   });
 }

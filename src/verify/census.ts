@@ -1,3 +1,4 @@
+import { readModelRecord } from '../moe/model-record.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { Role } from '../moe/role.ts';
 import { roles } from '../moe/role.ts';
@@ -12,6 +13,9 @@ import { countOf } from '../tensor/dtype.ts';
  */
 const expertConstant = /^moeq\/(?:trits\/|L\d+(?:\.E\d+)?\/(?:gate|up|gate_up|down)\/(?!bias))/;
 
+/** Other linears: `moeq/dense/<name in the source>/linear/weight`, and their scales. */
+const denseConstant = /^moeq\/dense\/(.+)\/linear\/\w+$/;
+
 /** What stands in a quantized file, by role, and how many bits an expert weight takes. */
 export interface Census {
   rows: CensusRow[];
@@ -21,29 +25,32 @@ export interface Census {
 
 /**
  * Counts the bytes of a quantized model by role: in low precision (with scales and zero points) and kept as they
- * were. Constants keep their names from the reference, so their roles are read off it.
+ * were, and lists what could not be quantized. Constants keep their names from the reference, or carry them in theirs,
+ * so their roles are read off it.
  */
 export function takeCensus(reference: PreparedModel, quantized: Model): Census {
   const known = rolesOf(reference.model, reference.layers);
   const rows = new Map(
     roles.map((role): [Role, CensusRow] => [role, { role, quantizedBytes: 0, keptBytes: 0, refused: [] }]),
   );
-  let expertBytes = 0;
   for (const { name, tensor } of quantized.graph.constants) {
-    const { byteLength } = tensor!.source;
-    const isExpert = expertConstant.test(name);
-    if (isExpert) expertBytes += byteLength;
-    const row = rows.get(
-      isExpert ? 'expert' : (known.get(name.replace(/_smoothed(?:_\d+)?$/, '')) ?? 'other'),
-    )!;
-    if (isExpert) row.quantizedBytes += byteLength;
-    else row.keptBytes += byteLength;
+    const { role, isQuantized } = placeOf(name, known);
+    rows.get(role)![isQuantized ? 'quantizedBytes' : 'keptBytes'] += tensor!.source.byteLength;
   }
-  const weights = expertWeights(reference);
+  for (const { role, tensor, reason } of readModelRecord(quantized)?.refused ?? [])
+    rows.get(role)!.refused.push({ tensor, reason });
+  const expertBytes = rows.get('expert')!.quantizedBytes;
   return {
     rows: [...rows.values()],
-    expertBitsPerWeight: expertBytes > 0 ? (expertBytes * 8) / weights : null,
+    expertBitsPerWeight: expertBytes > 0 ? (expertBytes * 8) / expertWeights(reference) : null,
   };
+}
+
+function placeOf(name: string, known: ReadonlyMap<string, Role>): { role: Role; isQuantized: boolean } {
+  if (expertConstant.test(name)) return { role: 'expert', isQuantized: true };
+  const dense = denseConstant.exec(name);
+  const source = dense ? dense[1] : name.replace(/_smoothed(?:_\d+)?$/, '');
+  return { role: known.get(source) ?? 'other', isQuantized: dense !== null };
 }
 
 /** Number of routed expert weights, biases not counted. */

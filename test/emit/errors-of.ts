@@ -45,7 +45,9 @@ export async function errorsOf(trial: Trial): Promise<Errors> {
   const { model, layer, spec } = syntheticLayer(trial.spec);
   const resolved = resolveTarget(trial.target ?? 'int', trial.scheme ?? 'w4a4', trial.group ?? 'auto');
   const { scheme } = resolved;
-  const weights = new Map(layer.experts.map((expert) => [expert.id, quantizeByRtn(expert, scheme, resolved.groupSizeOf)]));
+  const weights = new Map(
+    layer.experts.map((expert) => [expert.id, quantizeByRtn(expert, scheme, resolved.groupSizeOf)]),
+  );
   raiseOpset(model, resolved.opset);
   const accuracyLevel = trial.accuracyLevel ?? 0;
   emitLayer(

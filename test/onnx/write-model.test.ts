@@ -45,16 +45,19 @@ describe('writeModel', () => {
     expect(readFileSync(path).includes('m.onnx.data')).toBe(externalData);
   });
 
-  test.each([false, true])('can be tried before it is published (external data: %s)', async (externalData) => {
-    const path = join(folder, 'm.onnx');
-    writeFileSync(path, 'the old model');
-    const staged = stageModel(model(), path, { externalData, force: true });
-    expect(await runModel(staged.path, feeds)).toEqual(expected);
-    expect(readFileSync(path, 'utf8')).toBe('the old model');
-    staged.publish();
-    expect(await runModel(path, feeds)).toEqual(expected);
-    expect(readdirSync(folder)).toEqual(externalData ? ['m.onnx', 'm.onnx.data'] : ['m.onnx']);
-  });
+  test.each([false, true])(
+    'can be tried before it is published (external data: %s)',
+    async (externalData) => {
+      const path = join(folder, 'm.onnx');
+      writeFileSync(path, 'the old model');
+      const staged = stageModel(model(), path, { externalData, force: true });
+      expect(await runModel(staged.path, feeds)).toEqual(expected);
+      expect(readFileSync(path, 'utf8')).toBe('the old model');
+      staged.publish();
+      expect(await runModel(path, feeds)).toEqual(expected);
+      expect(readdirSync(folder)).toEqual(externalData ? ['m.onnx', 'm.onnx.data'] : ['m.onnx']);
+    },
+  );
 
   test('leaves nothing of a model that is discarded', () => {
     stageModel(model(), join(folder, 'm.onnx'), { externalData: true }).discard();
