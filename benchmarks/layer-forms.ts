@@ -17,6 +17,7 @@ import type { SchemeName } from '../src/quantize/scheme.ts';
 import { quantizeTernary } from '../src/quantize/ternary.ts';
 import { readMatrix } from '../src/tensor/view.ts';
 import { syntheticLayer } from '../test/helpers/synthetic-layer.ts';
+import { sourceForm } from './source-forms.ts';
 
 export interface Size {
   hidden: number;
@@ -38,6 +39,8 @@ const ours: readonly [SchemeName, Target][] = [
 
 /** One layer (random weights, top-k of logits that are fed) in every form that is compared. */
 export function* layerForms(size: Size): Generator<[string, Model]> {
+  yield ['float, source loop', sourceForm(size, 'loop')];
+  yield ['float, source batched', sourceForm(size, 'batched')];
   yield ['float, experts apart', written(size, floatExperts)];
   yield ['float MoE', floatMoe(size)];
   yield ['QMoE, 4 bits', written(size, (layer) => emitterOf(layer, 'w4a16', 'qmoe'))];

@@ -12,7 +12,6 @@ import type { QuantizedExpert } from './quantized-expert.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
 import type { RotationBlocks } from './rotated-form.ts';
 import { noRotation, rotatedForm } from './rotated-form.ts';
-import { roundScales } from './round-scales.ts';
 
 export interface EmitterOptions {
   layer: MoeLayer;
@@ -32,8 +31,8 @@ export function emitterFor(
   { target, scheme: { activationBits } }: ResolvedTarget,
   { layer, weightsOf, rotation = noRotation, accuracyLevel = 4 }: EmitterOptions,
 ): ExpertEmitter {
-  const grouped = (form: LinearForm, weights = weightsOf): ExpertEmitter =>
-    groupedFfn(layer, weights, rotatedForm(form, rotation));
+  const grouped = (form: LinearForm): ExpertEmitter =>
+    groupedFfn(layer, weightsOf, rotatedForm(form, rotation));
   switch (target) {
     case 'int':
       return grouped(intForm(activationBits!));
@@ -42,9 +41,7 @@ export function emitterFor(
     case 'nbits':
       return grouped(nbitsForm({ activationBits, accuracyLevel, packed: false }));
     case 'packed':
-      return grouped(nbitsForm({ activationBits, accuracyLevel, packed: true }), (expert) =>
-        roundScales(weightsOf(expert)),
-      );
+      return grouped(nbitsForm({ activationBits, accuracyLevel, packed: true }));
     default:
       if (rotation.input !== null || rotation.hidden !== null) throw cannotRotate();
       return qmoeLayer(layer, weightsOf);

@@ -1,4 +1,5 @@
 import type { ModelRecord } from '../moe/model-record.ts';
+import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { storageOf } from './pack-codes.ts';
 import type { ResolvedTarget, Target } from './resolve-target.ts';
 
@@ -8,17 +9,21 @@ export function executionOf({ target, scheme }: ResolvedTarget): ModelRecord['ex
   const codes = ternary ? 'ternary codes' : `${bits}-bit codes`;
   return {
     target,
-    weights: weightsOf(target, storageOf({ bits }), codes),
+    weights: weightsOf(target, bits, codes),
     activations: activationsOf(target, scheme.activationBits),
     executed: target === 'int',
     provider: 'cpu',
   };
 }
 
-function weightsOf(target: Target, stored: string, codes: string): string {
+/** ONNX Runtime adds pairs of products of 8-bit codes in 16 bits there; narrower weights always fit. */
+const saturation = ' (x86 processors without VNNI may saturate)';
+
+function weightsOf(target: Target, bits: QuantizedTensor['bits'], codes: string): string {
+  const stored = storageOf({ bits });
   switch (target) {
     case 'int':
-      return `${stored}, ${codes}; multiplied as int8`;
+      return `${stored}, ${codes}; multiplied as int8${bits === 8 ? saturation : ''}`;
     case 'qdq':
       return `${stored}, ${codes}; multiplied as float32`;
     case 'packed':

@@ -1,7 +1,7 @@
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import { codeOf } from '../tensor/dtype.ts';
-import { perRow, tokenGrid } from './quantize-tokens.ts';
+import { perRow, tokenGrid, zeroPointsOf } from './quantize-tokens.ts';
 
 /**
  * The float32 values that dynamic per-token quantization of [n, channels] to `bits` bits stands for, by standard
@@ -9,8 +9,9 @@ import { perRow, tokenGrid } from './quantize-tokens.ts';
  */
 export function fakeQuantize(b: Builder, x: Value, bits: number | null): Value {
   if (bits === null) return x;
-  const { scales, zeroPoints } = tokenGrid(b, x, bits);
-  const vector = perRow(b, scales);
+  const grid = tokenGrid(b, x, bits);
+  const vector = perRow(b, grid.scales);
+  const zeroPoints = zeroPointsOf(b, grid);
   const stored = zeroPoints && b.op('Cast', [perRow(b, zeroPoints)], { to: codeOf('uint4') });
   const inputs = stored ? [x, vector, stored] : [x, vector];
   const attributes = stored ? { axis: 0 } : { axis: 0, output_dtype: codeOf('int8') };

@@ -7,6 +7,7 @@ import { emitActivation } from './activation.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import type { PairEmitter } from './expert-emitter.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
+import { scaleConstant } from './scale-constant.ts';
 import { splitByExpert } from './split-by-expert.ts';
 
 /** What the linears of a form multiply with weights: `operand · scales` stands for the input. */
@@ -105,12 +106,14 @@ function runLinears(
   result: string,
 ): Value {
   const [{ name, width }] = linears;
-  const table = (part: string, vectors: readonly (Float32Array | null)[]): Value => {
+  const table = (vectors: readonly (Float32Array | null)[]): Float32Array => {
     const values = new Float32Array(linears.length * width);
     vectors.forEach((vector, i) => vector && values.set(vector, i * width));
-    const constant = b.constant(`${name}/${part}`, 'float32', [linears.length, width], values);
-    return b.op('Gather', [constant, dispatch.experts], {}, { name: `${name}/pair_${part}` });
+    return values;
   };
+  const perPair = (constant: Value, part: string): Value =>
+    b.op('Gather', [constant, dispatch.experts], {}, { name: `${name}/pair_${part}` });
+  const shape = [linears.length, width];
   const products = linears.map(({ product }, i) => product({ ...input, operand: rows[i] }));
   const biases = linears.map(({ bias }) => bias);
   const hasBias = biases.some(Boolean);
@@ -118,10 +121,13 @@ function runLinears(
   let value = b.op('Concat', products, { axis: 0 }, { name: form.integer ? `${name}/sums` : last });
   if (form.integer) {
     const scaled = scaleRows(b, value, input.scales!, `${name}/per_token`);
-    const channelScales = linears.map(({ scales }) => scales);
-    value = b.op('Mul', [scaled, table('scales', channelScales)], {}, { name: last });
+    const channelScales = table(linears.map(({ scales }) => scales));
+    const scales = perPair(scaleConstant(b, `${name}/scales`, shape, channelScales), 'scales');
+    value = b.op('Mul', [scaled, scales], {}, { name: last });
   }
-  return hasBias ? b.op('Add', [value, table('bias', biases)], {}, { name: result }) : value;
+  if (!hasBias) return value;
+  const bias = perPair(b.constant(`${name}/bias`, 'float32', shape, table(biases)), 'bias');
+  return b.op('Add', [value, bias], {}, { name: result });
 }
 
 /** int32 sums [n, out] times scales [n, 1], in one pass. */

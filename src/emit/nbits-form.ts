@@ -5,7 +5,8 @@ import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { packCrumbs, packNibbles } from '../tensor/pack.ts';
 import { fakeQuantize } from './fake-quantize.ts';
 import type { LinearForm } from './grouped-ffn.ts';
-import { packedTrits } from './packed-trits.ts';
+import { tritPacker } from './packed-trits.ts';
+import { blockScaleConstant } from './scale-constant.ts';
 
 /**
  * How exactly MatMulNBits computes: 0 in float32; 4 with activations rounded to 8 bits per block, many times faster
@@ -22,20 +23,19 @@ export interface NBitsOptions {
 
 /** `com.microsoft.MatMulNBits`: 2, 4 or 8 bits in blocks along the input dimension. */
 export function nbitsForm({ activationBits, accuracyLevel, packed }: NBitsOptions): LinearForm {
+  const packTrits = tritPacker();
   return {
     prepare: (b, x) => ({ operand: fakeQuantize(b, x, activationBits), scales: null }),
     linear(b, name, weight) {
       const { cols: K, rows: N } = weight;
       const blocks = blocksOf(weight);
-      const inputs = packed
-        ? [packedTrits(b, name, blocks), halfScales(b, name, blocks)]
-        : [
-            b.constant(`${name}/weight`, 'uint8', blobShape(blocks), blob(blocks)),
-            b.constant(`${name}/scales`, 'float32', [N, blocks.perRow], blocks.scales),
-          ];
+      const codes = packed
+        ? packTrits(b, name, blocks)
+        : b.constant(`${name}/weight`, 'uint8', blobShape(blocks), blob(blocks));
+      const scales = blockScales(b, `${name}/scales`, weight.scales, blocks);
       const attributes = { K, N, bits: blocks.bits, block_size: blocks.size, accuracy_level: accuracyLevel };
       const options = { domain: 'com.microsoft', name };
-      return ({ operand }) => b.op('MatMulNBits', [operand, ...inputs], attributes, options);
+      return ({ operand }) => b.op('MatMulNBits', [operand, codes, scales], attributes, options);
     },
     integer: false,
   };
@@ -50,37 +50,54 @@ export interface Blocks {
   perRow: number;
   /** Unsigned codes [rows, perRow · size]; 2^(bits-1) stands for zero. */
   codes: Uint8Array;
-  /** [rows, perRow] */
-  scales: Float32Array;
+  /** Which group of its row each block belongs to, [perRow]. */
+  groupOfBlock: number[];
 }
 
-/** Block sizes MatMulNBits takes, the best first: its 2-bit kernel knows 32 to 128. */
+/** Block sizes MatMulNBits takes, the fastest first: its 2-bit kernel knows 32 to 128. */
 const blockSizes = [128, 64, 32, 16];
 
-function blocksOf({ rows, cols, bits, groupSize, codes, scales, zeroPoints }: QuantizedTensor): Blocks {
-  const isPerChannel = groupSize >= cols;
-  const size = isPerChannel ? 128 : blockSizes.find((candidate) => groupSize % candidate === 0);
+/** The first block size that groups are whole numbers of and that fills up rows by a 16th at most; else by the least. */
+function blockSizeOf(cols: number, groupSize: number): number | undefined {
+  const filled = (size: number): number => Math.ceil(cols / size) * size;
+  const fitting = blockSizes.filter((size) => groupSize >= cols || groupSize % size === 0);
+  const least = Math.min(...fitting.map(filled));
+  return fitting.find((size) => filled(size) <= Math.max(least, cols * (1 + 1 / 16)));
+}
+
+function blocksOf({ rows, cols, bits, groupSize, codes, zeroPoints }: QuantizedTensor): Blocks {
+  const size = blockSizeOf(cols, groupSize);
   if (size === undefined || zeroPoints) throw unsupported(groupSize, zeroPoints !== null);
   const stored = bits === 3 ? 4 : bits;
   const zero = 2 ** (stored - 1);
   const perRow = Math.ceil(cols / size);
-  const groups = scales.length / rows;
-  const blocks: Blocks = {
-    rows,
-    bits: stored,
-    size,
-    perRow,
-    codes: new Uint8Array(rows * perRow * size).fill(zero),
-    scales: new Float32Array(rows * perRow),
-  };
+  const unsigned = new Uint8Array(rows * perRow * size).fill(zero);
   for (let r = 0; r < rows; r++) {
-    const row = blocks.codes.subarray(r * perRow * size);
+    const row = unsigned.subarray(r * perRow * size);
     const signed = codes.subarray(r * cols, (r + 1) * cols);
     for (let c = 0; c < cols; c++) row[c] = signed[c] + zero;
-    for (let i = 0; i < perRow; i++)
-      blocks.scales[r * perRow + i] = scales[r * groups + Math.floor((i * size) / groupSize)];
   }
-  return blocks;
+  const groupOfBlock = Array.from({ length: perRow }, (_, i) => Math.floor((i * size) / groupSize));
+  return { rows, bits: stored, size, perRow, codes: unsigned, groupOfBlock };
+}
+
+/**
+ * One scale per block. The 2-bit kernel takes float16 numbers behind nodes that are folded at load; that of 4 bits (ONNX
+ * Runtime 1.30, accuracy level 4) computes wrongly where they are not, without graph optimization, so it gets constants.
+ */
+function blockScales(
+  b: Builder,
+  name: string,
+  scales: Float32Array,
+  { rows, bits, perRow, groupOfBlock }: Blocks,
+): Value {
+  const groups = scales.length / rows;
+  if (bits === 2) return blockScaleConstant(b, name, [rows, groups], { scales, groupOfBlock });
+  const expanded = Array.from(
+    { length: rows * perRow },
+    (_, i) => scales[Math.floor(i / perRow) * groups + groupOfBlock[i % perRow]],
+  );
+  return b.constant(name, 'float32', [rows, perRow], expanded);
 }
 
 function blob({ bits, codes }: Blocks): Uint8Array {
@@ -91,12 +108,6 @@ function blob({ bits, codes }: Blocks): Uint8Array {
 /** [rows, blocks, bytes of a block] */
 export function blobShape({ rows, perRow, size, bits }: Blocks): number[] {
   return [rows, perRow, (size * bits) / 8];
-}
-
-/** Scales that are float16 numbers already (see `roundScales`), at half the size. */
-function halfScales(b: Builder, name: string, { rows, perRow, scales }: Blocks): Value {
-  const stored = b.constant(`${name}/scales`, 'float16', [rows, perRow], [...scales]);
-  return b.op('Cast', [stored], { to: 1 }, { name: `${name}/float_scales` });
 }
 
 function unsupported(groupSize: number, hasZeroPoints: boolean): Fault {

@@ -8,7 +8,6 @@ import { applyActivation } from './apply-activation.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
 import type { RotationBlocks } from './rotated-form.ts';
-import { roundScales } from './round-scales.ts';
 
 /** What one expert must compute on the probe inputs, [probes, out] each. */
 export interface ExpertProbe {
@@ -58,7 +57,7 @@ function probeOf(
 ): ExpertProbe {
   const { hidden, intermediate, activation } = layer;
   const { target, scheme } = resolved;
-  const { gate, up, down } = target === 'packed' ? roundScales(weights) : weights;
+  const { gate, up, down } = weights;
   const x = rotated(probeInput(hidden), rotation.input);
   const h = rotated(probeInput(intermediate), rotation.hidden);
   const bits = scheme.activationBits;

@@ -4,6 +4,7 @@ import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { fakeQuantize } from './fake-quantize.ts';
 import type { LinearForm } from './grouped-ffn.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
+import { scaleConstant } from './scale-constant.ts';
 
 /**
  * Standard ONNX: DequantizeLinear of INT2, INT4 or INT8 weights into Gemm, activations through QuantizeLinear and
@@ -29,7 +30,7 @@ export function dequantized(b: Builder, name: string, weight: QuantizedTensor): 
   const shape = isPerChannel ? [rows] : [rows, scales.length / rows];
   const inputs = [
     b.constant(`${name}/weight`, dtype, [rows, cols], packCodes(codes, dtype)),
-    b.constant(`${name}/scales`, 'float32', shape, scales),
+    scaleConstant(b, `${name}/scales`, shape, scales),
   ];
   if (zeroPoints) inputs.push(b.constant(`${name}/zero_points`, dtype, shape, packCodes(zeroPoints, dtype)));
   const attributes = isPerChannel ? { axis: 0 } : { axis: 1, block_size: groupSize };

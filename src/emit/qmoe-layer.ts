@@ -10,6 +10,7 @@ import type { Dispatch } from './dispatch-tokens.ts';
 import { denseWeights } from './dispatch-tokens.ts';
 import type { FusedEmitter } from './expert-emitter.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
+import { blockScaleConstant, scaleConstant } from './scale-constant.ts';
 
 /**
  * One `com.microsoft.QMoE` for a layer. Routing stays outside of it: the operator gets one matrix [T, experts] that
@@ -127,16 +128,20 @@ function stack(
   linears: readonly QuantizedLinear[],
   block: number | null,
 ): (Value | null)[] {
-  const { rows, cols } = linears[0].weight;
+  const { rows, cols, groupSize } = linears[0].weight;
   const bits = linears[0].weight.bits === 3 ? 4 : linears[0].weight.bits;
   const count = linears.length;
-  const blocks = block === null ? [] : [cols / block];
   const bytes = Buffer.concat(linears.map(({ weight }) => packUnsigned(weight.codes, bits)));
-  const scales = Float32Array.from(linears.flatMap(({ weight }) => blockScales(weight, block)));
+  const scales = Float32Array.from(linears.flatMap(({ weight }) => [...weight.scales]));
   const biases = linears.flatMap(({ bias }) => [...(bias ?? new Float32Array(rows))]);
   return [
     b.constant(`${name}/weight`, 'uint8', [count, rows, (cols * bits) / 8], bytes),
-    b.constant(`${name}/scales`, 'float32', [count, rows, ...blocks], scales),
+    block === null
+      ? scaleConstant(b, `${name}/scales`, [count, rows], scales)
+      : blockScaleConstant(b, `${name}/scales`, [count, rows, Math.ceil(cols / groupSize)], {
+          scales,
+          groupOfBlock: Array.from({ length: cols / block }, (_, i) => Math.floor((i * block) / groupSize)),
+        }),
     linears.some(({ bias }) => bias)
       ? b.constant(`${name}/bias`, 'float32', [count, rows], Float32Array.from(biases))
       : null,
@@ -157,16 +162,6 @@ function blockSizeOf(layer: MoeLayer, weights: readonly QuantizedTensor[]): numb
   );
   if (size !== undefined) return size;
   throw refused(layer, 'no block size of 16 to 256 divides both hidden and intermediate size in two or more');
-}
-
-/** One scale per block; the scale of a larger group is repeated. */
-function blockScales({ rows, cols, groupSize, scales }: QuantizedTensor, block: number | null): number[] {
-  if (block === null) return [...scales];
-  const groups = scales.length / rows;
-  return Array.from({ length: (rows * cols) / block }, (_, i) => {
-    const [row, at] = [Math.floor((i * block) / cols), (i * block) % cols];
-    return scales[row * groups + Math.floor(at / groupSize)];
-  });
 }
 
 function packUnsigned(codes: Int8Array, bits: 2 | 4 | 8): Uint8Array {

@@ -1,4 +1,5 @@
 import type { Linear, MoeLayer } from '../moe/moe-layer.ts';
+import type { RefusedLinear } from '../moe/model-record.ts';
 import { rolesOf } from '../moe/roles.ts';
 import type { Role } from '../moe/role.ts';
 import type { Model } from '../onnx/model.ts';
@@ -22,7 +23,7 @@ export interface DenseResult {
   /** Constants that were quantized, by their name in the source; written as `moeq/dense/<name>/weight`. */
   quantized: { tensor: string; role: Role }[];
   /** Linears that were left as they are, and why. */
-  refused: { tensor: string; role: Role; reason: string }[];
+  refused: RefusedLinear[];
 }
 
 /**

@@ -5,13 +5,13 @@ import { rangeFraction } from '../quantize/activation.ts';
 /** The grid each token is quantized to, [n, 1]; see `quantizeActivations` in the quantize room. */
 export interface TokenGrid {
   scales: Value;
-  /** Code of zero in float32; null for the symmetric grid of 8 bits, where it is 128. */
-  zeroPoints: Value | null;
+  /** Smallest value of each token, which gets code 0; null for the symmetric grid of 8 bits. */
+  smallest: Value | null;
 }
 
 /** Dynamic per-token grids of [n, channels] for codes of `bits` bits, in the arithmetic of the quantize room. */
 export function tokenGrid(b: Builder, x: Value, bits: number): TokenGrid {
-  return bits < 8 ? wholeRange(b, x, bits) : { scales: symmetricScales(b, x, bits), zeroPoints: null };
+  return bits < 8 ? wholeRange(b, x, bits) : { scales: symmetricScales(b, x, bits), smallest: null };
 }
 
 function wholeRange(b: Builder, x: Value, bits: number): TokenGrid {
@@ -20,13 +20,13 @@ function wholeRange(b: Builder, x: Value, bits: number): TokenGrid {
   const smallest = b.op('Min', [reduce(b, 'ReduceMin', x), zero], {}, { name: 'smallest' });
   const range = b.op('Sub', [largest, smallest], {}, { name: 'range' });
   const scales = positive(b, b.op('Mul', [range, scalar(b, 'fraction', rangeFraction(bits))]));
-  const zeroPoints = b.op(
-    'Round',
-    [b.op('Neg', [b.op('Div', [smallest, scales])])],
-    {},
-    { name: 'zero_codes' },
-  );
-  return { scales, zeroPoints };
+  return { scales, smallest };
+}
+
+/** The code of zero in a grid, [n, 1], in float32; null for the symmetric grid, where all codes are signed. */
+export function zeroPointsOf(b: Builder, { scales, smallest }: TokenGrid): Value | null {
+  if (!smallest) return null;
+  return b.op('Round', [b.op('Neg', [b.op('Div', [smallest, scales])])], {}, { name: 'zero_codes' });
 }
 
 function symmetricScales(b: Builder, x: Value, bits: number): Value {

@@ -11,6 +11,7 @@ import { intForm } from './int-form.ts';
 import { nbitsForm } from './nbits-form.ts';
 import { qdqForm } from './qdq-form.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
+import { scaleConstant } from './scale-constant.ts';
 
 /**
  * Writes a plain linear (see `linearView`) anew with a quantized weight, in the form of a target; its readers then read
@@ -48,6 +49,6 @@ function runLinear(b: Builder, form: LinearForm, weight: QuantizedTensor, x: Val
   const result = product(input);
   if (!form.integer) return result;
   const scaled = scaleRows(b, result, input.scales!, 'scaled');
-  const scales = b.constant('linear/scales', 'float32', [weight.rows], weight.scales);
+  const scales = scaleConstant(b, 'linear/scales', [weight.rows], weight.scales);
   return b.op('Mul', [scaled, scales], {}, { name: 'product' });
 }

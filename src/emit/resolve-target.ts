@@ -96,10 +96,10 @@ function groupSizes(target: Target, group: number | 'auto' | 'channel'): (cols: 
   return (cols) => Math.min(group, cols);
 }
 
-/** 128, or the largest block below it that divides the row; 128 with a shorter last block where none does. */
+/** A row up to 128; else 128, or the largest block below it that divides the row, or 128 with a shorter last block. */
 function blockThatFits(cols: number): number {
-  if (cols <= 16) return cols;
-  return [128, 64, 32, 16].find((size) => cols % size === 0) ?? Math.min(128, cols);
+  if (cols <= 128) return cols;
+  return [128, 64, 32, 16].find((size) => cols % size === 0) ?? 128;
 }
 
 function groupFault(target: Target, group: number, why: string, remedy: string): Fault {

@@ -1,6 +1,7 @@
 import { Fault } from '../fault.ts';
 import type { Model } from '../onnx/model.ts';
 import type { MoeLayer } from './moe-layer.ts';
+import type { Role } from './role.ts';
 import type { RoutingForm } from './spell-out-routing.ts';
 import { explicitRouting, routingForm } from './spell-out-routing.ts';
 
@@ -11,6 +12,16 @@ export interface ModelRecord {
   recipe: Record<string, unknown>;
   execution: { target: string; weights: string; activations: string; executed: boolean; provider: string };
   layers: LayerRecord[];
+  /** Linears beside the routed experts that were to be quantized but could not; absent when none were to be. */
+  refused?: RefusedLinear[];
+}
+
+/** A linear that was left as it is, and why. */
+export interface RefusedLinear {
+  /** Name of its weight in the source. */
+  tensor: string;
+  role: Role;
+  reason: string;
 }
 
 /** Where to find a layer's parts in the quantized graph, as value names. */

@@ -23,8 +23,6 @@ import type { Value } from './value.ts';
 export interface SaveOptions {
   /** File for tensors of at least 1 KiB; null keeps every tensor inside the model file. */
   externalData?: string | null;
-  /** The name of that file inside the model: where it will be, relative to the model. Its own name by default. */
-  location?: string;
 }
 
 const externalThreshold = 1024;
@@ -36,11 +34,11 @@ const alignment = 4096;
  * step by step: `writeModel` makes them appear at once. The same model gives the same bytes.
  */
 export function saveModel(model: Model, path: string, options: SaveOptions = {}): void {
-  const { externalData = null, location = basename(externalData ?? '') } = options;
+  const { externalData = null } = options;
   const placed =
     externalData === null
       ? null
-      : writeFile(externalData, (file) => writeExternal(model.graph, file, location));
+      : writeFile(externalData, (file) => writeExternal(model.graph, file, basename(externalData)));
   writeFile(path, (file) => {
     for (const part of messageParts(model, placed)) writePart(file, part);
   });

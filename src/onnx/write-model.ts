@@ -1,4 +1,4 @@
-import { existsSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { Fault, isFault } from '../fault.ts';
@@ -17,40 +17,67 @@ const externalAbove = 1e9;
 /** Protobuf readers, ONNX Runtime's among them, refuse larger messages. */
 const largestFile = 2 ** 31 - 1;
 
+/** A written model that has not taken its place yet. */
+export interface StagedModel {
+  /** The model file, complete, beside its weights in a folder of its own. */
+  path: string;
+  /** Moves the files to where they belong and returns their paths there, the model first; Fault OUTPUT_FAILED. */
+  publish(): string[];
+  /** Removes what was not published. */
+  discard(): void;
+}
+
 /**
- * Writes a model so that its files appear complete or not at all: they are written under temporary names in the same
- * folder, and renamed when they are on the disk, the weights before the model that names them. Peak memory is one
- * chunk of 16 MiB plus the graph.
+ * Writes a model so that its files appear complete or not at all.
  * @returns the paths that were written, the model first
  * @throws Fault OUTPUT_EXISTS, OUTPUT_TOO_LARGE, OUTPUT_FAILED
  */
-export function writeModel(
+export function writeModel(model: Model, path: string, options: WriteOptions = {}): string[] {
+  return stageModel(model, path, options).publish();
+}
+
+/**
+ * Writes a model into a temporary folder beside `path`, where it can be tried before it is published under that name:
+ * files that are there stay until then. Peak memory is one chunk of 16 MiB plus the graph.
+ * @throws Fault OUTPUT_EXISTS, OUTPUT_TOO_LARGE, OUTPUT_FAILED; nothing is left then
+ */
+export function stageModel(
   model: Model,
   path: string,
   { externalData, force = false }: WriteOptions = {},
-): string[] {
+): StagedModel {
   const size = weightBytesOf(model);
   const isExternal = externalData ?? size > externalAbove;
   if (!isExternal && size > largestFile) throw tooLarge(path, size);
   const paths = isExternal ? [path, `${path}.data`] : [path];
   if (!force) for (const each of paths) refuseExisting(each);
-  const temporary = paths.map(temporaryName);
-  try {
-    saveModel(model, temporary[0], {
-      externalData: temporary[1] ?? null,
-      location: `${basename(path)}.data`,
-    });
-    for (let index = paths.length - 1; index >= 0; index--) renameSync(temporary[index], paths[index]);
-  } catch (cause) {
-    throw isFault(cause) ? cause : failed(path, cause);
-  } finally {
-    for (const each of temporary) rmSync(each, { force: true });
-  }
-  return paths;
-}
-
-function temporaryName(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
+  const folder = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
+  const staged = paths.map((each) => join(folder, basename(each)));
+  const discard = (): void => rmSync(folder, { recursive: true, force: true });
+  const guard = (work: () => void): void => {
+    try {
+      work();
+    } catch (cause) {
+      discard();
+      throw isFault(cause) ? cause : failed(path, cause);
+    }
+  };
+  guard(() => {
+    mkdirSync(folder);
+    saveModel(model, staged[0], { externalData: staged[1] ?? null });
+  });
+  return {
+    path: staged[0],
+    discard,
+    publish() {
+      // The weights before the model that names them.
+      guard(() => {
+        for (let index = paths.length - 1; index >= 0; index--) renameSync(staged[index], paths[index]);
+      });
+      discard();
+      return paths;
+    },
+  };
 }
 
 function refuseExisting(path: string): void {

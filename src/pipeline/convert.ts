@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
@@ -7,7 +7,8 @@ import { openTokenizer } from '../data/tokenizer.ts';
 import { Fault } from '../fault.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { openModel } from '../onnx/open-model.ts';
-import { writeModel } from '../onnx/write-model.ts';
+import type { StagedModel } from '../onnx/write-model.ts';
+import { stageModel } from '../onnx/write-model.ts';
 import { evaluateGates } from '../report/gates.ts';
 import { reportHtml } from '../report/html.ts';
 import type { CensusRow, Report } from '../report/report.ts';
@@ -49,8 +50,8 @@ export interface ConversionResult {
 
 /**
  * Converts a model file and, when a report or gates are asked for, verifies the result.
- * The output appears under its name only when it is complete.
- * @throws Fault OUTPUT_EXISTS, PARITY (and then nothing is left), and those of reading, quantizing, writing and verifying
+ * The output appears under its name only when it is complete and computes what it should.
+ * @throws Fault OUTPUT_EXISTS, PARITY (and then an output that was there is as it was), and those of reading, quantizing, writing and verifying
  */
 export async function convert(
   conversion: Conversion,
@@ -66,8 +67,8 @@ export async function convert(
   const data = records && { records, pool: pool === null ? [] : openRecords(pool, path, config) };
   const quantized = await quantizeModel(path, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
-  const written = writeModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
-  await keepOnlyWithParity(written, quantized, progress);
+  const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
+  await publishWithParity(staged, quantized, progress);
   const measured = await verifyIfAsked(conversion, output, records, progress);
   const calibration = reportCalibration(quantized);
   const report = measured && { ...measured, ...(calibration && { calibration }) };
@@ -99,18 +100,18 @@ function countedOnly(
   return { census: rows, size: { expertBitsPerWeight } };
 }
 
-/** Checks the files that were written, and takes them away if they do not compute what they should. */
-async function keepOnlyWithParity(
-  written: readonly string[],
+/** Lets the files that were written take their place if they compute what they should. */
+async function publishWithParity(
+  staged: StagedModel,
   { probes }: QuantizedModel,
   progress: Progress,
 ): Promise<void> {
-  progress({ stage: 'parity', detail: written[0] });
+  progress({ stage: 'parity', detail: staged.path });
   try {
-    await checkParity(openModel(written[0]), probes);
-  } catch (cause) {
-    for (const path of written) rmSync(path, { force: true });
-    throw cause;
+    await checkParity(openModel(staged.path), probes);
+    staged.publish();
+  } finally {
+    staged.discard();
   }
 }
 

@@ -14,7 +14,7 @@ export interface ConversionPlan {
   layers: { id: string; form: string; experts: number; weights: number; estimatedBytes: number }[];
 }
 
-/** Reads the model's graph and says what would be written; estimates count codes and one scale per output channel. */
+/** Reads the model's graph and says what would be written; estimates count codes and one float16 scale per output channel. */
 export function planConversion(conversion: Conversion): ConversionPlan {
   const { model: path, config } = conversion;
   const { weight } = schemeOf(config.scheme);
@@ -36,7 +36,7 @@ export function planConversion(conversion: Conversion): ConversionPlan {
         form,
         experts: experts.length,
         weights,
-        estimatedBytes: Math.ceil((weights * storedBits) / 8) + channels * 4,
+        estimatedBytes: Math.ceil((weights * storedBits) / 8) + channels * 2,
       };
     }),
   };

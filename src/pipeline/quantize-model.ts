@@ -81,7 +81,7 @@ export async function quantizeModel(
   const records = (data?.records ?? []).slice(0, config.calibration.records ?? undefined);
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);
-  annotate({ model: written.model, layers }, { ...config, rotation }, resolved, calibration);
+  annotate({ model: written.model, layers }, { ...config, rotation }, resolved, written);
   return { ...written, routers };
 }
 
@@ -128,7 +128,7 @@ async function writeExperts(
   }
   model.graph.removeDeadCode();
   const dense = quantizeRest(model, layers, config, resolved);
-  annotate({ model, layers }, config, resolved, calibration);
+  annotate({ model, layers }, config, resolved, { calibration, dense });
   return { model, calibration, smoothing, probes, dense };
 }
 
@@ -160,7 +160,7 @@ function annotate(
   { model, layers }: PreparedModel,
   config: QuantizeConfig,
   resolved: ResolvedTarget,
-  calibration: Calibration | null,
+  { calibration, dense }: Pick<QuantizedModel, 'calibration' | 'dense'>,
 ): void {
   writeModelRecord(model, {
     version,
@@ -170,5 +170,6 @@ function annotate(
     layers: layers.map((layer, i) =>
       layerRecord(layer, calibration ? calibration.stats[i].experts.map(({ tokens }) => tokens) : null),
     ),
+    ...(dense && { refused: dense.refused }),
   });
 }

@@ -5,6 +5,7 @@ import { rowsOf, submatrix } from '../tensor/submatrix.ts';
 import { groupCountOf, maxCodeOf, roundToGrid } from './grid.ts';
 import { dampedHessian, type Hessian } from './hessian.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
+import { safeScale } from './scale-fit.ts';
 
 export interface RefineOptions {
   /** Passes over all columns; stops earlier when nothing changes. */
@@ -131,8 +132,9 @@ async function improveScales(state: State, from: number, to: number, group: numb
       slope += groupCodes.data[at] * gradient.data[at];
       norm += groupCodes.data[at] * curvature.data[at];
     }
-    const scale = Math.fround(scales[r] + slope / norm);
-    if (norm > 0 && scale > 0) scales[r] = scale;
+    // The nearest scale that can be stored is never farther from the best one than the scale before was.
+    const best = scales[r] + slope / norm;
+    if (norm > 0 && best > 0) scales[r] = safeScale(best);
   }
   for (let j = from; j < to; j++) updateError(state, j, group);
 }

@@ -1,4 +1,5 @@
 import { groupCountOf, requireFinite } from './grid.ts';
+import { floatToHalf, halfToFloat } from '../tensor/half.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 
 /**
@@ -45,10 +46,17 @@ export function absMaxScales(weight: Matrix, groupSize: number, maxCode: number)
   return new Float32Array(largest.buffer).map((magnitude) => safeScale(magnitude / maxCode));
 }
 
-/** A scale as float32 keeps it: 1 where there is nothing to represent, never a denormal or an infinity. */
+/** Numbers that float16 keeps to 11 bits. */
+const halfRange = { smallest: 2 ** -14, largest: 65504 };
+
+/**
+ * A scale as it is stored, so that codes are chosen for the very scale they will be multiplied by: a float16 number
+ * where float16 has the range, else float32; 1 where there is nothing to represent, never a denormal or an infinity.
+ */
 export function safeScale(scale: number): number {
-  const smallest = 2 ** -126;
-  return scale > 0 ? Math.fround(Math.min(Math.max(scale, smallest), 3.4e38)) : 1;
+  if (!(scale > 0)) return 1;
+  if (scale >= halfRange.smallest && scale <= halfRange.largest) return halfToFloat(floatToHalf(scale));
+  return Math.fround(Math.min(Math.max(scale, 2 ** -126), 3.4e38));
 }
 
 /** One scale per row and group, [rows, ceil(cols / groupSize)]; `importance` has one entry per column. */

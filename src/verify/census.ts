@@ -1,4 +1,5 @@
 import { sourceName } from '../emit/source-name.ts';
+import { readModelRecord } from '../moe/model-record.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { Role } from '../moe/role.ts';
 import { roles } from '../moe/role.ts';
@@ -7,9 +8,14 @@ import type { Model } from '../onnx/model.ts';
 import type { CensusRow } from '../report/report.ts';
 import { countOf } from '../tensor/dtype.ts';
 
-/** Names under which this project writes weights: `moeq/L0.E3/up/weight`; scales of all experts: `moeq/L0/up/scales`. */
-const expertConstant =
-  /^moeq\/L\d+(?:\.E\d+)?\/(?:gate|up|gate_up|down)\/(?:weight|scales|zero_points|packed|correction)/;
+/**
+ * Names under which this project writes weights: `moeq/L0.E3/up/weight`; scales of all experts: `moeq/L0/up/scales`; and
+ * what unpacks them. Biases stay float.
+ */
+const expertConstant = /^moeq\/(?:trits\/|L\d+(?:\.E\d+)?\/(?:gate|up|gate_up|down)\/(?!bias))/;
+
+/** Other linears: `moeq/dense/<name in the source>/linear/weight`, and their scales. */
+const denseConstant = /^moeq\/dense\/(.+)\/linear\/\w+$/;
 
 /** Names of a router in 8 bits. */
 const routerConstant = /^moeq\/L\d+\/router\/linear\/(?:weight|scales)$/;
@@ -23,27 +29,33 @@ export interface Census {
 
 /**
  * Counts the bytes of a quantized model by role: in low precision (with scales and zero points) and kept as they
- * were. Constants keep their names from the reference, so their roles are read off it.
+ * were, and lists what could not be quantized. Constants keep their names from the reference, or carry them in theirs,
+ * so their roles are read off it.
  */
 export function takeCensus(reference: PreparedModel, quantized: Model): Census {
   const known = rolesOf(reference.model, reference.layers);
   const rows = new Map(
     roles.map((role): [Role, CensusRow] => [role, { role, quantizedBytes: 0, keptBytes: 0, refused: [] }]),
   );
-  let expertBytes = 0;
   for (const { name, tensor } of quantized.graph.constants) {
-    const { byteLength } = tensor!.source;
-    const isExpert = expertConstant.test(name);
-    const isRouter = routerConstant.test(name);
-    if (isExpert) expertBytes += byteLength;
-    const role = isExpert ? 'expert' : isRouter ? 'router' : (known.get(sourceName(name)) ?? 'other');
-    rows.get(role)![isExpert || isRouter ? 'quantizedBytes' : 'keptBytes'] += byteLength;
+    const { role, isQuantized } = placeOf(name, known);
+    rows.get(role)![isQuantized ? 'quantizedBytes' : 'keptBytes'] += tensor!.source.byteLength;
   }
-  const weights = expertWeights(reference);
+  for (const { role, tensor, reason } of readModelRecord(quantized)?.refused ?? [])
+    rows.get(role)!.refused.push({ tensor, reason });
+  const expertBytes = rows.get('expert')!.quantizedBytes;
   return {
     rows: [...rows.values()],
-    expertBitsPerWeight: expertBytes > 0 ? (expertBytes * 8) / weights : null,
+    expertBitsPerWeight: expertBytes > 0 ? (expertBytes * 8) / expertWeights(reference) : null,
   };
+}
+
+function placeOf(name: string, known: ReadonlyMap<string, Role>): { role: Role; isQuantized: boolean } {
+  if (expertConstant.test(name)) return { role: 'expert', isQuantized: true };
+  if (routerConstant.test(name)) return { role: 'router', isQuantized: true };
+  const dense = denseConstant.exec(name);
+  const source = dense ? dense[1] : sourceName(name);
+  return { role: known.get(source) ?? 'other', isQuantized: dense !== null };
 }
 
 /** Number of routed expert weights, biases not counted. */

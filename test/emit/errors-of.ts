@@ -2,9 +2,8 @@ import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
 import type { AccuracyLevel } from '../../src/emit/nbits-form.ts';
 import type { QuantizedExpert } from '../../src/emit/quantized-expert.ts';
-import type { ResolvedTarget, Target } from '../../src/emit/resolve-target.ts';
+import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
-import { roundScales } from '../../src/emit/round-scales.ts';
 import type { Expert } from '../../src/moe/moe-layer.ts';
 import { raiseOpset } from '../../src/onnx/raise-opset.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';
@@ -46,7 +45,9 @@ export async function errorsOf(trial: Trial): Promise<Errors> {
   const { model, layer, spec } = syntheticLayer(trial.spec);
   const resolved = resolveTarget(trial.target ?? 'int', trial.scheme ?? 'w4a4', trial.group ?? 'auto');
   const { scheme } = resolved;
-  const weights = new Map(layer.experts.map((expert) => [expert.id, quantized(expert, resolved)]));
+  const weights = new Map(
+    layer.experts.map((expert) => [expert.id, quantizeByRtn(expert, scheme, resolved.groupSizeOf)]),
+  );
   raiseOpset(model, resolved.opset);
   const accuracyLevel = trial.accuracyLevel ?? 0;
   emitLayer(
@@ -125,12 +126,6 @@ function gather(x: Matrix, tokens: number[], routes: readonly TokenRoute[], weig
     for (let c = 0; c < x.cols; c++) result.data[i * x.cols + c] = x.data[token * x.cols + c] * weight;
   });
   return result;
-}
-
-/** What a target writes of an expert rounded to nearest. */
-function quantized(expert: Expert, { target, scheme, groupSizeOf }: ResolvedTarget): QuantizedExpert {
-  const result = quantizeByRtn(expert, scheme, groupSizeOf);
-  return target === 'packed' ? roundScales(result) : result;
 }
 
 /** For `toSatisfy`: no linear is off by `tolerance`, relative to the largest value of its row, nor anything else by 1e-5. */

@@ -50,8 +50,8 @@ test('auto executes integers where activations are quantized, else blocks of pac
 
 test.each([
   ['int', 'auto', [1024, 100], [1024, 100]],
-  ['nbits', 'auto', [1024, 192, 96, 100, 8], [128, 64, 32, 100, 8]],
-  ['qdq', 'auto', [1024, 48], [128, 16]],
+  ['nbits', 'auto', [1024, 192, 96, 100, 8], [128, 64, 96, 100, 8]],
+  ['qdq', 'auto', [1024, 48], [128, 48]],
   ['qdq', 24, [48, 16], [24, 16]],
   ['nbits', 'channel', [1024], [1024]],
   ['qmoe', 64, [256], [64]],

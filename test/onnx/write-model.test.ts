@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Model } from '../../src/onnx/model.ts';
 import { openModel } from '../../src/onnx/open-model.ts';
-import { writeModel } from '../../src/onnx/write-model.ts';
+import { stageModel, writeModel } from '../../src/onnx/write-model.ts';
 import type { ByteSource } from '../../src/tensor/source.ts';
 import { makeModel } from '../helpers/make-model.ts';
 import { float32, runModel } from '../helpers/run-model.ts';
@@ -43,6 +43,25 @@ describe('writeModel', () => {
     expect(readdirSync(folder).map((name) => join(folder, name))).toEqual(written);
     expect(await runModel(path, feeds)).toEqual(expected);
     expect(readFileSync(path).includes('m.onnx.data')).toBe(externalData);
+  });
+
+  test.each([false, true])(
+    'can be tried before it is published (external data: %s)',
+    async (externalData) => {
+      const path = join(folder, 'm.onnx');
+      writeFileSync(path, 'the old model');
+      const staged = stageModel(model(), path, { externalData, force: true });
+      expect(await runModel(staged.path, feeds)).toEqual(expected);
+      expect(readFileSync(path, 'utf8')).toBe('the old model');
+      staged.publish();
+      expect(await runModel(path, feeds)).toEqual(expected);
+      expect(readdirSync(folder)).toEqual(externalData ? ['m.onnx', 'm.onnx.data'] : ['m.onnx']);
+    },
+  );
+
+  test('leaves nothing of a model that is discarded', () => {
+    stageModel(model(), join(folder, 'm.onnx'), { externalData: true }).discard();
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   test('gives the same bytes each time', () => {

@@ -57,7 +57,8 @@ test('with calibration the forms agree to float rounding', async () => {
     for (const { name, tensor } of scales) {
       const actual = readFloats(byName.get(name)!.tensor!.source);
       readFloats(tensor!.source).forEach((scale, i) =>
-        expect(Math.abs(actual[i] / scale - 1)).toBeLessThan(1e-5),
+        // Where the best scale lies between two float16 numbers it may fall to either.
+        expect(Math.abs(actual[i] / scale - 1)).toBeLessThan(2 ** -10),
       );
     }
   }

@@ -49,8 +49,8 @@ describe('w4a4 of the bundled model', () => {
     expect(result.report!.gates).toMatchObject([{ name: 'topKAgreement', ok: true }]);
   });
 
-  test('expert weights take at most 4.6 bits, scales included, and the census adds up', () => {
-    expect(result.expertBitsPerWeight).toBeLessThanOrEqual(4.6);
+  test('expert weights take at most 4.3 bits, scales included, and the census adds up', () => {
+    expect(result.expertBitsPerWeight).toBeLessThanOrEqual(4.3);
     const expert = result.census.find(({ role }) => role === 'expert')!;
     expect(expert.keptBytes).toBe(0);
     const total = result.census.reduce(

@@ -55,8 +55,8 @@ describe('routers in 8 bits', () => {
       expect(names.map(({ name }) => name)).toContain(`moeq/${id}/router/linear`);
     const { rows } = takeCensus(prepareModel(path), result.model);
     const router = rows.find(({ role }) => role === 'router')!;
-    // Codes of 16 experts by 128 channels and a float32 scale for each expert, in three layers.
-    expect(router).toMatchObject({ quantizedBytes: 3 * (16 * 128 + 16 * 4), keptBytes: 0 });
+    // Codes of 16 experts by 128 channels and a float16 scale for each expert, in three layers.
+    expect(router).toMatchObject({ quantizedBytes: 3 * (16 * 128 + 16 * 2), keptBytes: 0 });
   });
 
   test('have parity, and lose it with a damaged weight', async () => {

@@ -1,5 +1,6 @@
 import type { Hessian } from '../../src/quantize/hessian.ts';
 import type { Matrix } from '../../src/tensor/matrix.ts';
+import { floatToHalf, halfToFloat } from '../../src/tensor/half.ts';
 
 /** What the reference settles a column with: the scale of row r in group g, on the weights as updated so far. */
 export interface ReferenceOptions {
@@ -38,7 +39,7 @@ export function gptqReference(weight: Matrix, hessian: Hessian, options: Referen
         const largest = Math.max(
           ...row.filter((_, q) => Math.floor(order[q] / groupSize) === group).map(Math.abs),
         );
-        scale = largest > 0 ? Math.fround(largest / maxCode) : 1;
+        scale = largest > 0 ? halfToFloat(floatToHalf(largest / maxCode)) : 1;
         scales[r * groups + group] = scale;
       }
       const code = Math.max(-maxCode, Math.min(maxCode, Math.round(row[p] / scale)));

@@ -29,5 +29,9 @@ test.each([
   [0, 1],
   [NaN, 1],
   [1e-300, 2 ** -126],
-  [0.1, Math.fround(0.1)],
+  [0.1, 0.0999755859375],
+  [65504, 65504],
+  [70000.1, Math.fround(70000.1)],
+  [2 ** -14, 2 ** -14],
+  [1e-5, Math.fround(1e-5)],
 ])('safeScale of %d is %d', (scale, safe) => expect(safeScale(scale)).toBe(safe));
