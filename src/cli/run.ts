@@ -4,7 +4,7 @@ import { parseSet } from '../config/set.ts';
 import { Fault } from '../fault.ts';
 import { describeOutcomes, describePlan } from '../jobs/describe-batch.ts';
 import type { JobOutcome } from '../jobs/job-outcome.ts';
-import type { JobProgress } from '../jobs/job-worker.ts';
+import type { JobProgress } from '../jobs/crew.ts';
 import { planBatch } from '../jobs/plan-batch.ts';
 import { runBatch } from '../jobs/run-batch.ts';
 import { writeSummary } from '../jobs/write-summary.ts';
