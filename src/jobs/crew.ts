@@ -1,5 +1,5 @@
 import type { ProgressEvent } from '../pipeline/progress.ts';
-import type { JobPlan } from './plan.ts';
+import type { BatchPlan, JobPlan } from './plan.ts';
 import type { MadeJob } from './publish-job.ts';
 
 /** Those who do the work of a batch: the threads of a process, or workers behind a queue. */
@@ -16,7 +16,12 @@ export interface CrewOptions {
   /** Stops the work after the items under way: the jobs they belong to fail with INTERRUPTED. */
   signal: AbortSignal;
   progress: (event: JobProgress) => void;
+  /** Called with what people should know besides. */
+  notice: (text: string) => void;
 }
+
+/** Gathers those who are to do a batch. */
+export type GatherCrew = (plan: BatchPlan, options: CrewOptions) => Crew | Promise<Crew>;
 
 /** What is being done for a job. */
 export interface JobProgress extends ProgressEvent {

@@ -3,11 +3,11 @@ import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { parentPort } from 'node:worker_threads';
 import type { FaultRecord } from '../fault.ts';
-import { Fault } from '../fault.ts';
 import { convert, writeReport } from '../pipeline/convert.ts';
 import type { ConversionResult } from '../pipeline/convert.ts';
 import type { ProgressEvent } from '../pipeline/progress.ts';
 import { errorRecord } from './error-record.ts';
+import { interrupted } from './interrupted.ts';
 import { fileHash } from './file-identity.ts';
 import type { JobOutcome, OutputFile } from './job-outcome.ts';
 import { describeJob, judge, unfinished } from './job-outcome.ts';
@@ -116,13 +116,4 @@ function outcomeOf(
 function modelBytes(files: readonly OutputFile[]): number {
   const parts = files.filter(({ path }) => path.endsWith('.onnx') || path.endsWith('.onnx.data'));
   return parts.reduce((sum, { bytes }) => sum + bytes, 0);
-}
-
-function interrupted(name: string): Fault {
-  return new Fault({
-    code: 'INTERRUPTED',
-    what: 'the run was stopped before this job was finished',
-    where: name,
-    remedy: 'run again with --resume: what is finished is kept',
-  });
 }

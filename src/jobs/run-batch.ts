@@ -1,7 +1,7 @@
 import { existsSync, globSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Fault } from '../fault.ts';
-import type { Crew, CrewOptions } from './crew.ts';
+import type { Crew, CrewOptions, GatherCrew } from './crew.ts';
 import { errorRecord } from './error-record.ts';
 import { lockFolder } from './folder-lock.ts';
 import type { JobOutcome } from './job-outcome.ts';
@@ -10,7 +10,6 @@ import { finishedOutcome, readRecord } from './job-record.ts';
 import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
 import { isPlanned } from './plan-batch.ts';
 import { publishJob } from './publish-job.ts';
-import { threadCrew } from './thread-crew.ts';
 import { artefactsIn, stagingIn } from './work-folder.ts';
 
 export interface RunOptions extends CrewOptions {
@@ -18,8 +17,6 @@ export interface RunOptions extends CrewOptions {
   resume: boolean;
   /** Called once per job, as they end. */
   ended: (outcome: JobOutcome) => void;
-  /** Gathers those who do the work; threads of this process unless told otherwise. */
-  crew?: (plan: BatchPlan, options: CrewOptions) => Crew | Promise<Crew>;
 }
 
 /**
@@ -27,12 +24,16 @@ export interface RunOptions extends CrewOptions {
  * outcomes are in the order of the plan.
  * @throws Fault WORK_LOCKED while another run works on the same output
  */
-export async function runBatch(plan: BatchPlan, options: RunOptions): Promise<JobOutcome[]> {
+export async function runBatch(
+  plan: BatchPlan,
+  gather: GatherCrew,
+  options: RunOptions,
+): Promise<JobOutcome[]> {
   const { work } = plan;
   const unlock = lockFolder(work);
   try {
     clean(work, options.resume);
-    const crew = await (options.crew ?? threadCrew)(plan, options);
+    const crew = await gather(plan, options);
     try {
       const outcomes = await runJobs(plan, crew, options);
       if (outcomes.every(({ status }) => status === 'done' || status === 'gates'))
@@ -40,6 +41,7 @@ export async function runBatch(plan: BatchPlan, options: RunOptions): Promise<Jo
       return outcomes;
     } finally {
       await crew.close();
+      rmSync(stagingIn(work), { recursive: true, force: true });
     }
   } finally {
     unlock();
