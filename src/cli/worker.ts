@@ -27,7 +27,7 @@ export const workerCommand: CommandModule<object, Arguments> = {
         default: 30,
         describe: 'seconds after which a worker that says nothing counts as gone',
       },
-    }) as never,
+    }),
   async handler({ queue, jobs, silence }) {
     requireAtLeast('jobs', jobs, 1);
     requireAtLeast('silence', silence, 1);

@@ -7,6 +7,7 @@ import { prepareModel } from '../moe/prepare-model.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
 import { orderLayer } from '../pipeline/order-layer.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
+import type { ArtefactStore } from './artefact-store.ts';
 import { errorRecord } from './error-record.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
 import { openWork } from './work-folder.ts';
@@ -25,7 +26,7 @@ export default async function runItem(task: ItemTask): Promise<FaultRecord | nul
   try {
     const { store, plan } = openWork(task.work, task.plan);
     const item = plan.items.find(({ id }) => id === task.item)!;
-    if (!store.has(item.key)) store.write(item.key, await resultOf(item, plan, task, store.read));
+    if (!store.has(item.key)) store.write(item.key, await resultOf(item, plan, task, store));
     return null;
   } catch (error) {
     return errorRecord(error, task.item, task.work);
@@ -36,14 +37,14 @@ async function resultOf(
   { expert }: WorkItem,
   plan: JobPlan,
   task: ItemTask,
-  read: (key: string) => unknown,
+  store: ArtefactStore,
 ): Promise<unknown> {
   const { model, config } = plan.job;
   if (!expert) {
     const data = openCalibrationData(model, config);
     return calibrateModel(model, data, { ...config, threads: task.threads }, () => {});
   }
-  const { layer, recipe, experts } = orderOf(expert, plan, task, read);
+  const { layer, recipe, experts } = orderOf(expert, plan, task, store);
   return quantizeOrder(
     layer,
     experts.find(({ id }) => id === expert.id)!,
@@ -59,13 +60,13 @@ function orderOf(
   { layer: id, down }: NonNullable<WorkItem['expert']>,
   { items, job: { model, config } }: JobPlan,
   task: ItemTask,
-  read: (key: string) => unknown,
+  store: ArtefactStore,
 ): LayerOrder {
   const of = [task.plan, id, down].join();
   if (ordered?.of === of) return ordered.order;
   if (opened?.plan !== task.plan) {
     const calibrate = items.find(({ kind }) => kind === 'calibrate');
-    const calibration = calibrate ? (read(calibrate.key) as Calibration) : null;
+    const calibration = calibrate ? (store.read(calibrate.key) as Calibration) : null;
     opened = { plan: task.plan, prepared: prepareModel(model), calibration };
   }
   const { prepared, calibration } = opened;

@@ -14,6 +14,7 @@ import { root } from '../helpers/run-cli.ts';
 const model = join(root, 'test/fixtures/models/tasks-olmoe/loop.dyn.onnx');
 const records = join(root, 'calib-data/tasks-calib.jsonl');
 const reason = await whyNoQueue();
+const hash = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');
 
 describe.skipIf(reason !== null)(`a queue${reason === null ? '' : ` (skipped: ${reason})`}`, () => {
   let redis: Awaited<ReturnType<typeof startRedis>>;
@@ -82,7 +83,6 @@ recipes:
     const paths = entries
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name));
-    const hash = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');
     const result = Object.fromEntries(paths.toSorted().map((path) => [path, hash(path)]));
     rmSync(output, { recursive: true });
     return result;
@@ -114,15 +114,15 @@ recipes:
   });
 
   test('a run that is stopped takes back what nobody has begun, and --resume goes on', async () => {
-    const run = start('run', batch, '--queue', redis.url, '--json');
+    const args = ['run', batch, '--queue', redis.url, '--set', 'exclude=[{recipe: smooth}]'];
+    const run = start(...args);
     await run.says('no worker is connected');
     run.child.kill('SIGINT');
     expect(await run.ended).toBe(2);
-    expect(run.log().match(/INTERRUPTED/g)).toHaveLength(2);
+    expect(run.log()).toContain('INTERRUPTED');
     const server = worker();
-    const resumed = start('run', batch, '--queue', redis.url, '--resume');
-    expect(await resumed.ended).toBe(0);
-    expect(server.log().match(/calibrate/g)).toHaveLength(1);
+    expect(await start(...args, '--resume').ended).toBe(0);
+    expect(server.log().match(/rtn: quantize:L0.E0\b/g)).toHaveLength(1);
     take();
   });
 
