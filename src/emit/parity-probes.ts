@@ -1,7 +1,7 @@
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import { dequantizeActivations, quantizeActivations } from '../quantize/activation.ts';
-import { dequantize } from '../quantize/dequantize.ts';
 import { rotateRows } from '../quantize/hadamard.ts';
+import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
 import { applyActivation } from './apply-activation.ts';
@@ -105,16 +105,43 @@ function referenceLinear(
   x: Matrix,
   activationBits: number | null,
 ): Matrix {
-  const { data: input } =
+  const input =
     activationBits === null ? x : dequantizeActivations(quantizeActivations(x, { bits: activationBits }));
-  const { rows, cols, data: w } = dequantize(weight);
-  const result = matrix(x.rows, rows);
-  for (let t = 0; t < x.rows; t++) {
-    for (let r = 0; r < rows; r++) {
-      let sum = bias?.[r] ?? 0;
-      for (let c = 0; c < cols; c++) sum += input[t * cols + c] * w[r * cols + c];
-      result.data[t * rows + r] = sum;
+  const { rows } = weight;
+  const product = timesCodes(input, weight);
+  return matrix(
+    x.rows,
+    rows,
+    product.map((sum, i) => sum + (bias?.[i % rows] ?? 0)),
+  );
+}
+
+/** x·Wᵀ for the four probes, [probeRows, rows], with sums in float64: codes are read once, and no weight is made. */
+function timesCodes({ cols, data }: Matrix, weight: QuantizedTensor): Float32Array {
+  const { rows, codes, groupSize, scales, zeroPoints } = weight;
+  const [x0, x1, x2, x3] = Array.from({ length: probeRows }, (_, t) =>
+    data.subarray(t * cols, (t + 1) * cols),
+  );
+  const product = new Float32Array(probeRows * rows);
+  let group = 0;
+  for (let r = 0; r < rows; r++) {
+    let [sum0, sum1, sum2, sum3] = [0, 0, 0, 0];
+    for (let from = 0; from < cols; from += groupSize, group++) {
+      const [to, zero, scale] = [Math.min(from + groupSize, cols), zeroPoints?.[group] ?? 0, scales[group]];
+      let [part0, part1, part2, part3] = [0, 0, 0, 0];
+      for (let c = from; c < to; c++) {
+        const code = codes[r * cols + c] - zero;
+        part0 += x0[c] * code;
+        part1 += x1[c] * code;
+        part2 += x2[c] * code;
+        part3 += x3[c] * code;
+      }
+      sum0 += part0 * scale;
+      sum1 += part1 * scale;
+      sum2 += part2 * scale;
+      sum3 += part3 * scale;
     }
+    [product[r], product[rows + r], product[2 * rows + r], product[3 * rows + r]] = [sum0, sum1, sum2, sum3];
   }
-  return result;
+  return product;
 }
