@@ -1,4 +1,6 @@
+import { availableParallelism } from 'node:os';
 import type { CommandModule } from 'yargs';
+import { threadedWorkshop } from '../jobs/threaded-workshop.ts';
 import { convert } from '../pipeline/convert.ts';
 import { planConversion } from '../pipeline/plan-conversion.ts';
 import { schemeNames } from '../quantize/scheme.ts';
@@ -47,7 +49,11 @@ export const quantizeCommand: CommandModule<object, Arguments> = {
       printJson(planConversion(conversion));
       return;
     }
-    const result = await convert(conversion, showProgress);
+    const workshop = threadedWorkshop(
+      model,
+      config.threads === 'auto' ? availableParallelism() : config.threads,
+    );
+    const result = await convert(conversion, showProgress, workshop).finally(() => workshop.close());
     if (json) printJson(result);
     else print(result.report ? summarize(result.report, paint) : describeConversion(result, paint));
     if (result.report?.gates.some(({ ok }) => !ok)) process.exitCode = 1;

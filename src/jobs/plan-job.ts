@@ -42,7 +42,7 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
     needs: [...calibrate, ...quantize, ...rotation],
     inputs: [job.model],
     outputs: [`${name}.onnx`],
-    parts: { target: config.target, output: config.output },
+    parts: { target: config.target, output: config.output, records: ingredients.tuning },
     bytes: before - expertBytes(prepared),
     ...estimateEmit(after, Math.max(...layers)),
   });
@@ -69,7 +69,7 @@ interface Ingredients {
   model: string;
   recipe: unknown;
   calibration: string | null;
-  /** Of the records that `rotation.down: auto` is settled on. */
+  /** Of the records that choices are settled on while the model is written. */
   tuning: string | null;
   verification: string | null;
 }

@@ -13,6 +13,7 @@ import type { Workshop } from '../pipeline/workshop.ts';
 import type { ArtefactStore } from './artefact-store.ts';
 import { damaged, openStore } from './artefact-store.ts';
 import type { ItemTask } from './item-worker.ts';
+import { inLanes } from './in-lanes.ts';
 import { memoryBudget } from './memory-budget.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
 import { quantizeItemId } from './plan.ts';
@@ -93,24 +94,6 @@ function readExpert(store: ArtefactStore, { id, key }: WorkItem): QuantizedExper
   const expert = store.read(key);
   if (expert === undefined) throw damaged(id);
   return expert as QuantizedExpert;
-}
-
-/** Runs tasks `width` at a time. After a failure none is begun; it is thrown when those under way have ended. */
-async function inLanes<T>(
-  tasks: readonly T[],
-  width: number,
-  run: (task: T) => Promise<void>,
-): Promise<void> {
-  const queue = tasks.values();
-  const failures: unknown[] = [];
-  const lane = async (): Promise<void> => {
-    for (const task of queue) {
-      if (failures.length > 0) return;
-      await run(task).catch((error: unknown) => failures.push(error));
-    }
-  };
-  await Promise.all(Array.from({ length: width }, lane));
-  if (failures.length > 0) throw failures[0];
 }
 
 const settledFrom = 4096;
