@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { CommandModule } from 'yargs';
 import { threadedWorkshop } from '../jobs/threaded-workshop.ts';
+import type { ConversionResult } from '../pipeline/convert.ts';
 import { convert } from '../pipeline/convert.ts';
 import { planConversion } from '../pipeline/plan-conversion.ts';
 import { schemeNames } from '../quantize/scheme.ts';
@@ -53,7 +54,12 @@ export const quantizeCommand: CommandModule<object, Arguments> = {
       model,
       config.threads === 'auto' ? availableParallelism() : config.threads,
     );
-    const result = await convert(conversion, showProgress, workshop).finally(() => workshop.close());
+    let result: ConversionResult;
+    try {
+      result = await convert(conversion, showProgress, workshop);
+    } finally {
+      await workshop.close();
+    }
     if (json) printJson(result);
     else print(result.report ? summarize(result.report, paint) : describeConversion(result, paint));
     if (result.report?.gates.some(({ ok }) => !ok)) process.exitCode = 1;

@@ -30,7 +30,7 @@ export default async function quantizeTask(task: ExpertTask): Promise<QuantizedE
     return move({
       [transferableSymbol]: codes,
       [valueSymbol]: expert,
-    } as never) as unknown as QuantizedExpert;
+    }) as unknown as QuantizedExpert;
   } catch (error) {
     return errorRecord(error, `${model}, ${order.id}`, model);
   }

@@ -6,6 +6,7 @@ import type { MadeJob } from './publish-job.ts';
 import type { QueueClient } from './queue-client.ts';
 import { readMade, readProgress } from './queue-message.ts';
 import { openSender } from './queue-sender.ts';
+import type { ProgressEvent } from '../pipeline/progress.ts';
 import { version } from '../version.ts';
 import { artefactsIn, storePlan } from './work-folder.ts';
 
@@ -29,7 +30,7 @@ export async function queueCrew(
       { version, work, plan, item },
       {
         priority: jobs.indexOf(job) + 1,
-        progress: (data) => progress({ job: job.name, ...readProgress(data) }),
+        progress: (data) => progress({ job: job.name, ...(readProgress(data) as ProgressEvent) }),
       },
     );
   }

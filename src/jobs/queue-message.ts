@@ -21,7 +21,7 @@ export type QueueMessage = z.infer<typeof messageSchema>;
 const madeSchema = z.strictObject({ staging: z.uuid() });
 
 const progressSchema = z.strictObject({
-  stage: z.enum(['calibrate', 'try', 'quantize', 'write', 'parity', 'verify']),
+  stage: z.string().max(100),
   detail: z.string().max(10_000),
 });
 
