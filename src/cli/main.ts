@@ -12,6 +12,7 @@ const commands: Record<string, () => Promise<CommandModule<object, never>>> = {
   verify: async () => (await import('./verify.ts')).verifyCommand as CommandModule<object, never>,
   diff: async () => (await import('./diff.ts')).diffCommand as CommandModule<object, never>,
   run: async () => (await import('./run.ts')).runCommand as CommandModule<object, never>,
+  worker: async () => (await import('./worker.ts')).workerCommand as CommandModule<object, never>,
   schema: async () => (await import('./schema.ts')).schemaCommand as CommandModule<object, never>,
 };
 

@@ -1,4 +1,7 @@
+import { availableParallelism } from 'node:os';
 import type { CommandModule } from 'yargs';
+import { threadedWorkshop } from '../jobs/threaded-workshop.ts';
+import type { ConversionResult } from '../pipeline/convert.ts';
 import { convert } from '../pipeline/convert.ts';
 import { planConversion } from '../pipeline/plan-conversion.ts';
 import { schemeNames } from '../quantize/scheme.ts';
@@ -47,7 +50,16 @@ export const quantizeCommand: CommandModule<object, Arguments> = {
       printJson(planConversion(conversion));
       return;
     }
-    const result = await convert(conversion, progressDisplay());
+    const workshop = threadedWorkshop(
+      model,
+      config.threads === 'auto' ? availableParallelism() : config.threads,
+    );
+    let result: ConversionResult;
+    try {
+      result = await convert(conversion, progressDisplay(), workshop);
+    } finally {
+      await workshop.close();
+    }
     if (json) printJson(result);
     else print(result.report ? summarize(result.report, paint) : describeConversion(result, paint));
     if (result.report?.gates.some(({ ok }) => !ok)) process.exitCode = 1;

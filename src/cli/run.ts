@@ -4,12 +4,15 @@ import { parseSet } from '../config/set.ts';
 import { Fault } from '../fault.ts';
 import { describeOutcomes, describePlan } from '../jobs/describe-batch.ts';
 import type { JobOutcome } from '../jobs/job-outcome.ts';
-import type { JobProgress } from '../jobs/job-worker.ts';
+import type { GatherCrew, JobProgress } from '../jobs/crew.ts';
 import { planBatch } from '../jobs/plan-batch.ts';
 import { runBatch } from '../jobs/run-batch.ts';
+import { threadCrew } from '../jobs/thread-crew.ts';
 import { writeSummary } from '../jobs/write-summary.ts';
 import { paint } from './paint.ts';
+import { showNotice } from './show-notice.ts';
 import { plainLines } from './show-progress.ts';
+import { stopSignal } from './stop-signal.ts';
 import { print, printJson } from './write-output.ts';
 
 interface Arguments {
@@ -19,6 +22,7 @@ interface Arguments {
   dryRun: boolean;
   set: string[];
   json: boolean;
+  queue?: string | undefined;
 }
 
 export const runCommand: CommandModule<object, Arguments> = {
@@ -31,11 +35,12 @@ export const runCommand: CommandModule<object, Arguments> = {
         jobs: { type: 'number', describe: 'jobs that run at a time' },
         resume: { type: 'boolean', default: false, describe: 'keep what an earlier run finished' },
         'dry-run': { type: 'boolean', default: false, describe: 'say what would be done, and do nothing' },
+        queue: { type: 'string', describe: 'have workers do it, found through a server: redis://HOST:PORT' },
         set: { type: 'string', array: true, default: [], describe: 'override a batch key: key=value' },
         json: { type: 'boolean', default: false, describe: 'print one JSON document on standard output' },
       })
       .nargs('set', 1) as never,
-  async handler({ batch, jobs, resume, dryRun, set, json }) {
+  async handler({ batch, jobs, resume, dryRun, queue, set, json }) {
     const flags = jobs === undefined ? [] : [{ flag: `--jobs ${jobs}`, path: ['jobs'], value: jobs }];
     const plan = await planBatch(loadBatch(batch, [...set.map((text) => parseSet(text)), ...flags]));
     if (dryRun) {
@@ -43,8 +48,10 @@ export const runCommand: CommandModule<object, Arguments> = {
       else print(describePlan(plan, paint));
       return;
     }
+    const crew = queue === undefined ? threadCrew : await crewBehind(queue);
     const signal = stopSignal();
-    const outcomes = await runBatch(plan, { resume, signal, progress: lineByLine(), ended: showEnd });
+    const show = { progress: lineByLine(), ended: showEnd, notice: showNotice };
+    const outcomes = await runBatch(plan, crew, { resume, signal, ...show });
     if (json) printJson({ output: plan.output, jobs: outcomes });
     else print(describeOutcomes(outcomes, paint));
     process.exitCode = exitCodeOf(outcomes);
@@ -52,28 +59,20 @@ export const runCommand: CommandModule<object, Arguments> = {
   },
 };
 
+/** What a queue needs is loaded by those who use one. */
+async function crewBehind(queue: string): Promise<GatherCrew> {
+  const { openQueueClient } = await import('../jobs/queue-client.ts');
+  const { queueCrew } = await import('../jobs/queue-crew.ts');
+  const client = await openQueueClient(queue);
+  return (plan, options) => queueCrew(client, plan, options);
+}
+
 /** 2 when a job could not be done, 1 when all were done and a gate failed. */
 function exitCodeOf(outcomes: readonly JobOutcome[]): number {
   const has = (...wanted: JobOutcome['status'][]): boolean =>
     outcomes.some(({ status }) => wanted.includes(status));
   if (has('failed', 'skipped')) return 2;
   return has('gates') ? 1 : 0;
-}
-
-/**
- * The first Ctrl-C lets the work under way end and keeps it; the second ends the process at once, which costs no more
- * than that work. A thread inside ONNX Runtime must not be terminated, so nothing gentler is left.
- */
-function stopSignal(): AbortSignal {
-  const controller = new AbortController();
-  const onSignal = (): void => {
-    if (controller.signal.aborted) process.kill(process.pid, 'SIGKILL');
-    process.stderr.write('stopping after the work under way; again to stop at once\n');
-    controller.abort();
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  return controller.signal;
 }
 
 /** Jobs run side by side, so each piece of work is one line, on terminals too. */

@@ -1,7 +1,7 @@
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import { dequantizeActivations, quantizeActivations } from '../quantize/activation.ts';
-import { dequantize } from '../quantize/dequantize.ts';
 import { rotateRows } from '../quantize/hadamard.ts';
+import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
 import { applyActivation } from './apply-activation.ts';
@@ -111,16 +111,43 @@ function referenceLinear(
   x: Matrix,
   activationBits: number | null,
 ): Matrix {
-  const { data: input } =
+  const input =
     activationBits === null ? x : dequantizeActivations(quantizeActivations(x, { bits: activationBits }));
-  const { rows, cols, data: w } = dequantize(weight);
-  const result = matrix(x.rows, rows);
-  for (let t = 0; t < x.rows; t++) {
-    for (let r = 0; r < rows; r++) {
-      let sum = bias?.[r] ?? 0;
-      for (let c = 0; c < cols; c++) sum += input[t * cols + c] * w[r * cols + c];
-      result.data[t * rows + r] = sum;
+  const { rows } = weight;
+  const product = timesCodes(input, weight);
+  return matrix(
+    x.rows,
+    rows,
+    product.map((sum, i) => sum + (bias?.[i % rows] ?? 0)),
+  );
+}
+
+/** x·Wᵀ for the probes, [probeRows, rows], with sums in float64. Codes are read once for all, and no weight is made. */
+function timesCodes({ cols, data }: Matrix, weight: QuantizedTensor): Float32Array {
+  const { rows, codes, groupSize, scales, zeroPoints } = weight;
+  // The last probe is zeros, and so is its product.
+  const [x0, x1, x2] = [0, 1, 2].map((t) => Float64Array.from(data.subarray(t * cols, (t + 1) * cols)));
+  const product = new Float32Array(probeRows * rows);
+  let group = 0;
+  for (let r = 0; r < rows; r++) {
+    let [sum0, sum1, sum2] = [0, 0, 0];
+    const row = codes.subarray(r * cols, (r + 1) * cols);
+    for (let from = 0; from < cols; from += groupSize, group++) {
+      const [to, zero, scale] = [Math.min(from + groupSize, cols), zeroPoints?.[group] ?? 0, scales[group]];
+      let [part0, part1, part2] = [0, 0, 0];
+      for (let c = from; c < to; c++) {
+        const code = row[c] - zero;
+        part0 += x0[c] * code;
+        part1 += x1[c] * code;
+        part2 += x2[c] * code;
+      }
+      sum0 += part0 * scale;
+      sum1 += part1 * scale;
+      sum2 += part2 * scale;
     }
+    product[r] = sum0;
+    product[rows + r] = sum1;
+    product[2 * rows + r] = sum2;
   }
-  return result;
+  return product;
 }

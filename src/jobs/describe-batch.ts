@@ -108,9 +108,9 @@ function statusText({ status }: JobOutcome): string {
   return status === 'skipped' ? 'not begun' : status;
 }
 
-function stepsOf({ items, layers, experts }: JobPlan): string {
+function stepsOf({ items, experts }: JobPlan): string {
   const kinds = new Set(items.map(({ kind }) => kind));
-  const quantize = `quantize ${formatCount(experts)} experts in ${layers} layers`;
+  const quantize = `quantize ${formatCount(experts)} experts`;
   return [...kinds].map((kind) => (kind === 'quantize' ? quantize : kind)).join(', ');
 }
 

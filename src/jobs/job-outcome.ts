@@ -2,6 +2,7 @@ import type { FaultRecord } from '../fault.ts';
 import { evaluateGates } from '../report/gates.ts';
 import type { Limits } from '../report/limits.ts';
 import type { Gate, Report } from '../report/report.ts';
+import type { JobPlan, UnplannedJob } from './plan.ts';
 
 /** A finished file of the output folder. */
 export interface OutputFile {
@@ -29,6 +30,14 @@ export interface JobOutcome {
   /** The worst layer's, and the whole model's; null where nothing was measured. */
   figures: { topKAgreement: number; perplexityRatio: number } | null;
   fault: FaultRecord | null;
+}
+
+/** What an outcome says of a job, however it ends. */
+export function describeJob({
+  name,
+  job: { model, recipe },
+}: JobPlan | UnplannedJob): Pick<JobOutcome, 'name' | 'model' | 'recipe'> {
+  return { name, model, recipe };
 }
 
 /** The outcome of a job that ended early. */

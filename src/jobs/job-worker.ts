@@ -1,80 +1,69 @@
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { parentPort } from 'node:worker_threads';
-import { Fault } from '../fault.ts';
+import type { FaultRecord } from '../fault.ts';
 import { convert, writeReport } from '../pipeline/convert.ts';
 import type { ConversionResult } from '../pipeline/convert.ts';
 import type { ProgressEvent } from '../pipeline/progress.ts';
-import { contentKey } from './content-key.ts';
 import { errorRecord } from './error-record.ts';
+import { interrupted } from './interrupted.ts';
 import { fileHash } from './file-identity.ts';
 import type { JobOutcome, OutputFile } from './job-outcome.ts';
-import { judge, unfinished } from './job-outcome.ts';
-import { writeRecord } from './job-record.ts';
+import { describeJob, judge, unfinished } from './job-outcome.ts';
 import type { JobPlan } from './plan.ts';
+import type { MadeJob } from './publish-job.ts';
+import { filesIn, writeOutcome } from './publish-job.ts';
 import { openWorkshop } from './stored-workshop.ts';
+import { openWork, stagingIn } from './work-folder.ts';
 
 /** One job for a thread. */
 export interface JobTask {
-  plan: JobPlan;
   work: string;
+  /** Key of the stored plan. */
+  plan: string;
+  /** Names the task in what the thread tells of it. */
+  task: string;
   threads: number;
   memory: number;
-  /** Set to 1 to stop at the next item. */
-  stop: Int32Array;
+  /** Set to 1 to stop at the next item; null for a task that is not to be stopped. */
+  stop: Int32Array | null;
 }
 
-/** What a job's thread tells while it is at work. */
-export interface JobProgress extends ProgressEvent {
-  job: string;
+/** What a thread tells while it is at work. */
+export interface TaskProgress extends ProgressEvent {
+  task: string;
 }
 
-/**
- * Entry of a thread that does one job: converts into a folder of its own and moves the finished files to the output.
- * Never throws: what went wrong is in the outcome.
- */
-export default async function runJob(task: JobTask): Promise<JobOutcome> {
-  const { plan, work } = task;
-  const staging = join(work, 'staging', contentKey(plan.name).slice(0, 16));
-  const started = performance.now();
+/** Entry of a thread that does one job: what items have left in the store is taken from there, and the rest is done. */
+export default async function makeJob(task: JobTask): Promise<MadeJob | FaultRecord> {
+  const made = { staging: randomUUID() };
+  const staging = join(stagingIn(task.work), made.staging);
   try {
-    rmSync(staging, { recursive: true, force: true });
-    mkdirSync(staging, { recursive: true });
-    const result = await convertInto(staging, task);
-    const files = await describeFiles(join(staging, 'files'), dirname(plan.name));
-    const outcome = outcomeOf(plan, result, files, (performance.now() - started) / 1000);
-    writeRecord(work, plan.name, { key: plan.key, outcome });
-    publish(join(staging, 'files'), plan, files);
-    rmSync(staging, { recursive: true, force: true });
-    return outcome;
+    const { plan } = openWork(task.work, task.plan);
+    mkdirSync(filesIn(staging), { recursive: true });
+    const result = await convertInto(staging, plan, task);
+    const files = await describeFiles(filesIn(staging), dirname(plan.name));
+    writeOutcome(staging, outcomeOf(plan, result, files));
+    return made;
   } catch (error) {
     rmSync(staging, { recursive: true, force: true });
-    const seconds = (performance.now() - started) / 1000;
-    return { ...unfinished(jobOf(plan), 'failed', errorRecord(error, plan.job.model, plan.folder)), seconds };
+    return errorRecord(error, task.task, task.work);
   }
 }
 
-async function convertInto(
-  staging: string,
-  { plan, work, threads, memory, stop }: JobTask,
-): Promise<ConversionResult> {
+async function convertInto(staging: string, plan: JobPlan, task: JobTask): Promise<ConversionResult> {
   const { job, name, hasReport } = plan;
-  const output = join(staging, 'files', `${basename(name)}.onnx`);
-  const reportFolder = hasReport ? join(staging, 'files', `${basename(name)}.report`) : null;
-  mkdirSync(dirname(output));
-  const workshop = openWorkshop({
-    plan,
-    artefacts: join(work, 'artefacts'),
-    spool: join(staging, 'spool'),
-    threads,
-    memory,
-    checkpoint: () => {
-      if (Atomics.load(stop, 0) !== 0) throw interrupted(name);
-    },
-  });
-  const progress = (event: ProgressEvent): void => parentPort?.postMessage({ job: name, ...event }, []);
+  const output = join(filesIn(staging), `${basename(name)}.onnx`);
+  const reportFolder = hasReport ? join(filesIn(staging), `${basename(name)}.report`) : null;
+  const checkpoint = (): void => {
+    if (task.stop && Atomics.load(task.stop, 0) !== 0) throw interrupted(name);
+  };
+  const workshop = openWorkshop({ plan, task, spool: join(staging, 'spool'), checkpoint });
+  const progress = (event: ProgressEvent): void =>
+    parentPort?.postMessage({ task: task.task, ...event } satisfies TaskProgress, []);
   try {
-    const config = { ...job.config, threads };
+    const config = { ...job.config, threads: task.threads };
     const result = await convert(
       { model: job.model, output, config, reportFolder, force: true },
       progress,
@@ -83,6 +72,7 @@ async function convertInto(
     return reportFolder ? withFinalPath(result, reportFolder, join(plan.folder, `${name}.onnx`)) : result;
   } finally {
     await workshop.close();
+    rmSync(join(staging, 'spool'), { force: true });
   }
 }
 
@@ -108,27 +98,14 @@ async function describeFiles(folder: string, prefix: string): Promise<OutputFile
   );
 }
 
-/** Moves finished files to their places; the model last, since it is what others look for. */
-function publish(from: string, { name, folder }: JobPlan, files: readonly OutputFile[]): void {
-  const model = `${name}.onnx`;
-  const inOrder = files.toSorted((a, b) => Number(a.path === model) - Number(b.path === model));
-  for (const { path } of inOrder) {
-    const to = join(folder, path);
-    mkdirSync(dirname(to), { recursive: true });
-    renameSync(join(from, relative(dirname(name), path)), to);
-  }
-}
-
 function outcomeOf(
   plan: JobPlan,
   { expertBitsPerWeight, report }: ConversionResult,
   files: OutputFile[],
-  seconds: number,
 ): JobOutcome {
   return {
-    ...unfinished(jobOf(plan), 'failed', null),
+    ...unfinished(describeJob(plan), 'failed', null),
     ...judge(report, plan.job.config.gates),
-    seconds,
     files,
     size: { before: plan.size.before, after: modelBytes(files) },
     expertBitsPerWeight,
@@ -139,17 +116,4 @@ function outcomeOf(
 function modelBytes(files: readonly OutputFile[]): number {
   const parts = files.filter(({ path }) => path.endsWith('.onnx') || path.endsWith('.onnx.data'));
   return parts.reduce((sum, { bytes }) => sum + bytes, 0);
-}
-
-function jobOf({ name, job: { model, recipe } }: JobPlan): { name: string; model: string; recipe: string } {
-  return { name, model, recipe };
-}
-
-function interrupted(name: string): Fault {
-  return new Fault({
-    code: 'INTERRUPTED',
-    what: 'the run was stopped before this job was finished',
-    where: name,
-    remedy: 'run again with --resume: what is finished is kept',
-  });
 }

@@ -7,11 +7,14 @@ import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { needsRecords } from '../pipeline/calibrate-model.ts';
+import type { SettledRotation } from '../pipeline/settle-rotation.ts';
+import { recordsTried, rotationsTried } from '../pipeline/settle-rotation.ts';
 import { version } from '../version.ts';
 import { contentKey } from './content-key.ts';
 import { estimateEmit, estimateQuantize, estimateRun, linearsOf, weightsOf } from './estimate.ts';
 import { dataIdentity, modelIdentity } from './file-identity.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
+import { quantizeItemId } from './plan.ts';
 
 /**
  * The work of one conversion, from the model's graph and headers; no weight is read, and nothing is written.
@@ -26,22 +29,25 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const after = before - expertBytes(prepared) + sum(layers);
   const ingredients = await ingredientsOf(job, prepared);
   const calibrate = needsRecords(config) ? [calibrateItem(job, before, ingredients)] : [];
-  const quantize = prepared.layers.flatMap((layer) =>
-    layer.experts
-      .filter(({ kind }) => kind === 'ffn')
-      .map((expert) => quantizeItem(expert, config, calibrate, ingredients)),
+  const rotations = rotationsTried(config, config.data !== null);
+  const experts = prepared.layers.flatMap((layer) =>
+    layer.experts.filter(({ kind }) => kind === 'ffn').map((expert) => ({ layer: layer.id, expert })),
   );
+  const quantize = rotations.flatMap((down) =>
+    experts.map(({ layer, expert }) => quantizeItem({ layer, expert, down }, config, calibrate, ingredients)),
+  );
+  const rotation = rotations.length > 1 ? [rotationItem(job, before + after, quantize, ingredients)] : [];
   const emit = item({
     id: 'emit',
-    needs: [...calibrate, ...quantize],
+    needs: [...calibrate, ...quantize, ...rotation],
     inputs: [job.model],
     outputs: [`${name}.onnx`],
-    parts: { target: config.target, output: config.output },
+    parts: { target: config.target, output: config.output, records: ingredients.tuning },
     bytes: before - expertBytes(prepared),
     ...estimateEmit(after, Math.max(...layers)),
   });
   const verify = verifyItems(job, emit, before + after, ingredients);
-  const items = [...calibrate, ...quantize, emit, ...verify];
+  const items = [...calibrate, ...quantize, ...rotation, emit, ...verify];
   return {
     name,
     job,
@@ -49,7 +55,7 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
     folder: output,
     hasReport: verify.length > 0,
     layers: prepared.layers.length,
-    experts: quantize.length,
+    experts: experts.length,
     size: { before, after },
     memory: Math.max(...items.map(({ memory }) => memory)),
     seconds: sum(items.map(({ seconds }) => seconds)),
@@ -63,6 +69,8 @@ interface Ingredients {
   model: string;
   recipe: unknown;
   calibration: string | null;
+  /** Of the records that choices are settled on while the model is written. */
+  tuning: string | null;
   verification: string | null;
 }
 
@@ -78,26 +86,28 @@ async function ingredientsOf({ config }: BatchJob, { model }: PreparedModel): Pr
     model: await modelIdentity(model),
     recipe,
     calibration: needsRecords(config) ? contentKey([records, topUp, calibration]) : null,
+    tuning: records,
     verification: contentKey([measured ?? records, verify.records]),
   };
 }
 
-interface ItemFacts extends Omit<WorkItem, 'key' | 'needs' | 'kind'> {
+interface ItemFacts extends Omit<WorkItem, 'key' | 'needs' | 'kind' | 'expert'> {
+  expert?: WorkItem['expert'];
   needs: WorkItem[];
   /** What the result depends on besides the items it needs. */
   parts: unknown;
 }
 
-function item({ id, needs, parts, ...facts }: ItemFacts): WorkItem {
+function item({ id, expert = null, needs, parts, ...facts }: ItemFacts): WorkItem {
   const kind = id.split(':')[0] as WorkItem['kind'];
   const key = contentKey([id, parts, needs.map((need) => need.key)]);
-  return { id, kind, needs: needs.map((need) => need.id), ...facts, key };
+  return { id, kind, expert, needs: needs.map((need) => need.id), ...facts, key };
 }
 
 function calibrateItem(
   { model, config: { data, calibration } }: BatchJob,
   bytes: number,
-  { verification: _later, ...parts }: Ingredients,
+  { tuning: _later, verification: _last, ...parts }: Ingredients,
 ): WorkItem {
   return item({
     id: 'calibrate',
@@ -114,20 +124,40 @@ function calibrateItem(
 const unknownRecords = 500;
 
 function quantizeItem(
-  expert: Expert,
+  { layer, expert, down }: { layer: string; expert: Expert; down: SettledRotation['down'] },
   config: QuantizeConfig,
   needs: WorkItem[],
-  { verification: _later, ...parts }: Ingredients,
+  { tuning: _later, verification: _last, ...parts }: Ingredients,
 ): WorkItem {
   const linears = linearsOf(expert);
   return item({
-    id: `quantize:${expert.id}`,
+    id: quantizeItemId(expert.id, down),
+    expert: { layer, id: expert.id, down },
     needs,
     inputs: linears.map(({ name }) => name),
     outputs: [],
     parts,
     bytes: storedBytes(expert),
     ...estimateQuantize(expert, config),
+  });
+}
+
+function rotationItem(
+  { model, config: { data } }: BatchJob,
+  bytes: number,
+  needs: WorkItem[],
+  { tuning, recipe }: Ingredients,
+): WorkItem {
+  const tried = estimateRun(bytes, recordsTried);
+  return item({
+    id: 'rotation',
+    needs,
+    inputs: [model, data!],
+    outputs: [],
+    parts: [tuning, recipe],
+    bytes: 2 * bytes,
+    memory: tried.memory,
+    seconds: 2 * tried.seconds,
   });
 }
 

@@ -6,9 +6,11 @@ import type { FaultRecord } from '../fault.ts';
  * resuming compares.
  */
 export interface WorkItem {
-  /** Unique within its job: `calibrate`, `quantize:L0.E3`, `emit`, `verify`. */
+  /** Unique within its job: `calibrate`, `quantize:L0.E3`, `rotation`, `emit`, `verify`. */
   id: string;
-  kind: 'calibrate' | 'quantize' | 'emit' | 'verify';
+  kind: 'calibrate' | 'quantize' | 'rotation' | 'emit' | 'verify';
+  /** What is quantized, and with which rotation before `down`; null for other kinds. */
+  expert: { layer: string; id: string; down: 'none' | 'hadamard' } | null;
   /** Ids of the items whose results it reads. */
   needs: string[];
   /** Files and constants it reads besides. */
@@ -23,6 +25,11 @@ export interface WorkItem {
   memory: number;
   /** Processor time, estimated. */
   seconds: number;
+}
+
+/** Id of the item that quantizes an expert. Where a rotation is to be tried, there is one item with it and one without. */
+export function quantizeItemId(expert: string, down: 'none' | 'hadamard'): string {
+  return down === 'none' ? `quantize:${expert}` : `quantize:${expert}:${down}`;
 }
 
 /** A conversion of a batch with its work. */

@@ -1,46 +1,49 @@
 import { existsSync, globSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Piscina } from 'piscina';
 import { Fault } from '../fault.ts';
+import type { Crew, CrewOptions, GatherCrew } from './crew.ts';
 import { errorRecord } from './error-record.ts';
 import { lockFolder } from './folder-lock.ts';
 import type { JobOutcome } from './job-outcome.ts';
-import { unfinished } from './job-outcome.ts';
+import { describeJob, unfinished } from './job-outcome.ts';
 import { finishedOutcome, readRecord } from './job-record.ts';
-import type { JobProgress, JobTask } from './job-worker.ts';
-import { memoryBudget } from './memory-budget.ts';
 import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
 import { isPlanned } from './plan-batch.ts';
-import { workerPool } from './worker-pool.ts';
+import { publishJob } from './publish-job.ts';
+import { artefactsIn, stagingIn } from './work-folder.ts';
 
-export interface RunOptions {
+export interface RunOptions extends CrewOptions {
   /** Keeps what an earlier run finished; otherwise everything is done anew. */
   resume: boolean;
-  /** Stops the run after the items under way. */
-  signal: AbortSignal;
-  progress: (event: JobProgress) => void;
   /** Called once per job, as they end. */
   ended: (outcome: JobOutcome) => void;
 }
 
 /**
- * Does the jobs of a plan, several at a time, each in a thread of its own. A job that fails does not stop the others
- * unless the batch says so. The outcomes are in the order of the plan.
+ * Does the jobs of a plan, several at a time. A job that fails does not stop the others unless the batch says so. The
+ * outcomes are in the order of the plan.
  * @throws Fault WORK_LOCKED while another run works on the same output
  */
-export async function runBatch(plan: BatchPlan, options: RunOptions): Promise<JobOutcome[]> {
-  const { work, concurrency } = plan;
+export async function runBatch(
+  plan: BatchPlan,
+  gather: GatherCrew,
+  options: RunOptions,
+): Promise<JobOutcome[]> {
+  const { work } = plan;
   const unlock = lockFolder(work);
-  const pool = workerPool('job-worker', concurrency);
-  pool.on('message', (event: JobProgress) => options.progress(event));
   try {
     clean(work, options.resume);
-    const outcomes = await runJobs(plan, pool, options);
-    if (outcomes.every(({ status }) => status === 'done' || status === 'gates'))
-      rmSync(join(work, 'artefacts'), { recursive: true, force: true });
-    return outcomes;
+    const crew = await gather(plan, options);
+    try {
+      const outcomes = await runJobs(plan, crew, options);
+      if (outcomes.every(({ status }) => status === 'done' || status === 'gates'))
+        rmSync(artefactsIn(work), { recursive: true, force: true });
+      return outcomes;
+    } finally {
+      await crew.close();
+      rmSync(stagingIn(work), { recursive: true, force: true });
+    }
   } finally {
-    await pool.destroy();
     unlock();
   }
 }
@@ -48,58 +51,50 @@ export async function runBatch(plan: BatchPlan, options: RunOptions): Promise<Jo
 /** Removes what a killed run left half-done, and its results too unless they are to be kept. */
 function clean(work: string, resume: boolean): void {
   mkdirSync(work, { recursive: true });
-  rmSync(join(work, 'staging'), { recursive: true, force: true });
-  if (!resume) rmSync(join(work, 'artefacts'), { recursive: true, force: true });
+  rmSync(stagingIn(work), { recursive: true, force: true });
+  if (!resume) rmSync(artefactsIn(work), { recursive: true, force: true });
   for (const path of globSync('**/*.tmp', { cwd: work })) rmSync(join(work, path), { force: true });
 }
 
-async function runJobs(plan: BatchPlan, pool: Piscina, options: RunOptions): Promise<JobOutcome[]> {
-  const { concurrency, jobs, stopOnFailure, memory } = plan;
-  const budget = memoryBudget(memory);
-  const stop = new Int32Array(new SharedArrayBuffer(4));
-  options.signal.addEventListener('abort', () => Atomics.store(stop, 0, 1));
+async function runJobs(plan: BatchPlan, crew: Crew, options: RunOptions): Promise<JobOutcome[]> {
+  const { jobs, stopOnFailure } = plan;
   const outcomes = new Map<string, JobOutcome>();
   const queue = jobs.values();
   let failed = false;
   const lane = async (): Promise<void> => {
     for (const job of queue) {
       const skips = options.signal.aborted || (failed && stopOnFailure);
-      const outcome = skips ? skipped(job) : await runOne(job, { plan, pool, stop, budget, options });
+      const outcome = skips
+        ? unfinished(describeJob(job), 'skipped', null)
+        : await runOne(job, plan, crew, options);
       failed ||= outcome.status === 'failed';
       outcomes.set(job.name, outcome);
       options.ended(outcome);
     }
   };
-  await Promise.all(Array.from({ length: concurrency }, lane));
+  await Promise.all(Array.from({ length: crew.width }, lane));
   return jobs.map(({ name }) => outcomes.get(name)!);
 }
 
-interface Run {
-  plan: BatchPlan;
-  pool: Piscina;
-  stop: Int32Array;
-  budget: ReturnType<typeof memoryBudget>;
-  options: RunOptions;
-}
-
-async function runOne(job: JobPlan | UnplannedJob, run: Run): Promise<JobOutcome> {
-  if (!isPlanned(job)) return unfinished(describe(job), 'failed', job.fault);
-  const { plan, pool, stop, budget, options } = run;
-  const { work, threads, memory, concurrency } = plan;
+async function runOne(
+  job: JobPlan | UnplannedJob,
+  { work }: BatchPlan,
+  crew: Crew,
+  { resume }: RunOptions,
+): Promise<JobOutcome> {
+  if (!isPlanned(job)) return unfinished(describeJob(job), 'failed', job.fault);
+  const started = performance.now();
+  const timed = (outcome: JobOutcome): JobOutcome => ({
+    ...outcome,
+    seconds: (performance.now() - started) / 1000,
+  });
   try {
-    const finished = options.resume ? await finishedOutcome(work, job) : null;
+    const finished = resume ? await finishedOutcome(work, job) : null;
     if (finished) return finished;
     refuseForeignFiles(job, work);
-    const release = await budget.reserve(job.memory);
-    try {
-      const share = { threads: Math.floor(threads / concurrency), memory: Math.floor(memory / concurrency) };
-      const task: JobTask = { plan: job, work, stop, ...share };
-      return (await pool.run(task)) as JobOutcome;
-    } finally {
-      release();
-    }
+    return timed(publishJob(work, job, await crew.make(job)));
   } catch (error) {
-    return unfinished(describe(job), 'failed', errorRecord(error, job.job.model, job.folder));
+    return timed(unfinished(describeJob(job), 'failed', errorRecord(error, job.job.model, job.folder)));
   }
 }
 
@@ -113,12 +108,4 @@ function refuseForeignFiles({ name, folder }: JobPlan, work: string): void {
     where: path,
     remedy: 'move it away, or give another output folder',
   });
-}
-
-function skipped(job: JobPlan | UnplannedJob): JobOutcome {
-  return unfinished(describe(job), 'skipped', null);
-}
-
-function describe({ name, job }: JobPlan | UnplannedJob): { name: string; model: string; recipe: string } {
-  return { name, model: job.model, recipe: job.recipe };
 }

@@ -1,5 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Piscina } from 'piscina';
+import type { QuantizedExpert } from '../emit/quantized-expert.ts';
 import type { FaultRecord } from '../fault.ts';
 import { Fault } from '../fault.ts';
 import { makeTensor } from '../onnx/tensor.ts';
@@ -7,23 +8,24 @@ import type { Value } from '../onnx/value.ts';
 import { fileSource } from '../tensor/source.ts';
 import type { ExpertOrder } from '../pipeline/quantize-expert.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
-import type { LayerOrder, Workshop } from '../pipeline/workshop.ts';
-import { openStore } from './artefact-store.ts';
-import { readExpertArtefact, writeExpert } from './expert-artefact.ts';
+import type { LayerOrder } from '../pipeline/order-layer.ts';
+import type { Workshop } from '../pipeline/workshop.ts';
+import type { ArtefactStore } from './artefact-store.ts';
+import { damaged, openStore } from './artefact-store.ts';
+import type { ItemTask } from './item-worker.ts';
+import { inLanes } from './in-lanes.ts';
 import { memoryBudget } from './memory-budget.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
-import type { QuantizeTask } from './quantize-worker.ts';
+import { quantizeItemId } from './plan.ts';
+import { artefactsIn } from './work-folder.ts';
 import { workerPool } from './worker-pool.ts';
 
 export interface StoredWorkshopOptions {
   plan: JobPlan;
-  /** Folder of the artefact store. */
-  artefacts: string;
+  /** Where the plan is stored, and what the job may take. */
+  task: { work: string; plan: string; threads: number; memory: number };
   /** File that takes the weights of layers that are written. */
   spool: string;
-  threads: number;
-  /** Bytes that experts at a time may need together. */
-  memory: number;
   /** Throws when the run is to stop; asked between items. */
   checkpoint: () => void;
 }
@@ -37,22 +39,26 @@ export interface StoredWorkshop extends Workshop {
 const parallelFrom = 0.25;
 
 export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
-  const { plan, artefacts, spool, threads, memory, checkpoint } = options;
-  const store = openStore(artefacts);
+  const { plan, task, spool, checkpoint } = options;
+  const store = openStore(artefactsIn(task.work));
   const items = new Map(plan.items.map((item) => [item.id, item]));
-  const budget = memoryBudget(memory);
+  const budget = memoryBudget(task.memory);
   const seconds = plan.items.reduce((sum, item) => sum + (item.kind === 'quantize' ? item.seconds : 0), 0);
-  const isParallel = threads > 1 && seconds > parallelFrom;
+  const isParallel = task.threads > 1 && seconds > parallelFrom;
   let pool: Piscina | null = null;
 
-  async function quantize(order: ExpertOrder, { key, memory }: WorkItem, whole: LayerOrder): Promise<void> {
-    const { model, layer, recipe } = whole;
-    const release = await budget.reserve(memory);
+  async function quantize(order: ExpertOrder, item: WorkItem, { layer, recipe }: LayerOrder): Promise<void> {
+    const release = await budget.reserve(item.memory);
     try {
       checkpoint();
-      if (!pool) return writeExpert(store, key, await quantizeOrder(layer, order, recipe));
-      const task: QuantizeTask = { model, layer: layer.id, order, recipe, artefacts, key };
-      const fault = (await pool.run(task)) as FaultRecord | null;
+      if (!pool) return store.write(item.key, await quantizeOrder(layer, order, recipe));
+      const { work, plan } = task;
+      const fault = (await pool.run({
+        work,
+        plan,
+        item: item.id,
+        threads: 1,
+      } satisfies ItemTask)) as FaultRecord | null;
       if (fault) throw Fault.fromRecord(fault);
     } finally {
       release();
@@ -64,41 +70,30 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
       checkpoint();
       const item = items.get(step);
       if (!item) return compute();
+      if (!store.has(item.key)) store.write(item.key, await compute());
       const known = store.read(item.key);
-      if (known !== undefined) return known as T;
-      const result = await compute();
-      store.write(item.key, result);
-      return result;
+      // Damaged: what was stored is gone.
+      if (known === undefined) return this.remember(step, compute);
+      return known as T;
     },
-    async quantizeExperts(whole) {
-      const missing = whole.experts
-        .map((order) => ({ order, item: items.get(`quantize:${order.id}`)! }))
-        .filter(({ item }) => !store.has(item.key));
-      if (missing.length > 0 && isParallel) pool ??= workerPool('quantize-worker', threads);
-      await inLanes(missing, pool ? threads : 1, ({ order, item }) => quantize(order, item, whole));
-      return ({ id }) => readExpertArtefact(store, items.get(`quantize:${id}`)!.key, id);
+    async quantizeExperts(order) {
+      const { experts, recipe } = order;
+      const itemOf = (id: string): WorkItem => items.get(quantizeItemId(id, recipe.config.rotation.down))!;
+      const missing = experts.filter(({ id }) => !store.has(itemOf(id).key));
+      if (missing.length > 0 && isParallel) pool ??= workerPool('item-worker', task.threads);
+      await inLanes(missing, pool ? task.threads : 1, (expert) => quantize(expert, itemOf(expert.id), order));
+      return ({ id }) => readExpert(store, itemOf(id));
     },
     settle: settler(spool),
     close: async () => pool?.destroy(),
   };
 }
 
-/** Runs tasks `width` at a time. After a failure none is begun; it is thrown when those under way have ended. */
-async function inLanes<T>(
-  tasks: readonly T[],
-  width: number,
-  run: (task: T) => Promise<void>,
-): Promise<void> {
-  const queue = tasks.values();
-  const failures: unknown[] = [];
-  const lane = async (): Promise<void> => {
-    for (const task of queue) {
-      if (failures.length > 0) return;
-      await run(task).catch((error: unknown) => failures.push(error));
-    }
-  };
-  await Promise.all(Array.from({ length: width }, lane));
-  if (failures.length > 0) throw failures[0];
+/** @throws Fault ARTEFACT_DAMAGED */
+function readExpert(store: ArtefactStore, { id, key }: WorkItem): QuantizedExpert {
+  const expert = store.read(key);
+  if (expert === undefined) throw damaged(id);
+  return expert as QuantizedExpert;
 }
 
 const settledFrom = 4096;

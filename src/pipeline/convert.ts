@@ -16,6 +16,7 @@ import { serializeReport } from '../report/serialize-report.ts';
 import { checkParity } from '../verify/check-parity.ts';
 import { takeCensus } from '../verify/census.ts';
 import { verify } from '../verify/verify.ts';
+import type { CalibrationData } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
 import { recordProgress } from './progress.ts';
 import type { QuantizedModel } from './quantize-model.ts';
@@ -62,14 +63,12 @@ export async function convert(
   const output = outputOf(conversion);
   refuseOverwriting(output, path, conversion.force);
   mkdirSync(dirname(output), { recursive: true });
-  const records = config.data === null ? null : openRecords(config.data, path, config);
-  const pool = config.calibration.balance.pool;
-  const data = records && { records, pool: pool === null ? [] : openRecords(pool, path, config) };
+  const data = openCalibrationData(path, config);
   const quantized = await quantizeModel(path, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
   await publishWithParity(staged, quantized, progress);
-  const measured = await verifyIfAsked(conversion, output, records, progress);
+  const measured = await verifyIfAsked(conversion, output, data?.records ?? null, progress);
   const calibration = reportCalibration(quantized);
   const report = measured && { ...measured, ...(calibration && { calibration }) };
   if (report && reportFolder) writeReport(report, reportFolder);
@@ -138,6 +137,17 @@ async function verifyIfAsked(
     onBatch: recordProgress(progress, 'verify', chosen.length),
   });
   return { ...report, gates: evaluateGates(report, gates) };
+}
+
+/** The records a config names to calibrate on; null where it names none. */
+export function openCalibrationData(model: string, config: QuantizeConfig): CalibrationData | null {
+  const { data, calibration } = config;
+  const { pool } = calibration.balance;
+  if (data === null) return null;
+  return {
+    records: openRecords(data, model, config),
+    pool: pool === null ? [] : openRecords(pool, model, config),
+  };
 }
 
 function openRecords(data: string, model: string, { tokenizer }: QuantizeConfig): DataRecord[] {

@@ -1,4 +1,3 @@
-import type { LayerStats } from '../calibrate/layer-stats.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
 import { emitterFor } from '../emit/emitter-for.ts';
@@ -19,15 +18,13 @@ import { version } from '../version.ts';
 import type { Calibration, CalibrationData } from './calibrate-model.ts';
 import { calibrateModel } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
-import type { ExpertOrder } from './quantize-expert.ts';
+import { orderLayer } from './order-layer.ts';
 import { refuseUnsupported } from './refuse-unsupported.ts';
-import { rotationOf } from './rotation.ts';
 import type { SettledConfig } from './settle-rotation.ts';
 import type { RouterOutcome } from './settle-routers.ts';
 import { settleRouters } from './settle-routers.ts';
 import { settleRotation } from './settle-rotation.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
-import { noSmoothing, smoothLayer } from './smooth-layer.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
 
@@ -109,16 +106,10 @@ async function writeExperts(
     const detail = `${layer.id} (${layer.experts.length} experts)`;
     const tell = (done: number): void => progress({ stage: 'quantize', detail, done, total: layers.length });
     tell(i);
-    const stats = calibration?.stats[i] ?? null;
-    smoothing.push(stats ? smoothLayer(layer, stats, config.smoothing) : noSmoothing);
-    const experts = expertOrders(layer, stats, smoothing[i]);
-    const rotation = rotationOf(layer, config.rotation);
-    const weightsOf = await workshop.quantizeExperts({
-      model: path,
-      layer,
-      experts,
-      recipe: { config, rotation },
-    });
+    const order = orderLayer(layer, calibration?.stats[i] ?? null, config);
+    const { rotation } = order.recipe;
+    smoothing.push(order.smoothing);
+    const weightsOf = await workshop.quantizeExperts(order);
     if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
     const probed = probeWeights(layer, resolved, rotation, weightsOf);
     emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf: probed.weightsOf, rotation }));
@@ -143,16 +134,6 @@ function quantizeRest(
   const result = quantizeDense(model, layers, scheme, target === 'qdq');
   model.graph.removeDeadCode();
   return result;
-}
-
-function expertOrders(layer: MoeLayer, stats: LayerStats | null, smoothing: LayerSmoothing): ExpertOrder[] {
-  return layer.experts
-    .filter(({ kind }) => kind === 'ffn')
-    .map(({ id }) => ({
-      id,
-      stats: stats?.experts.find((expert) => expert.id === id && expert.tokens > 0) ?? null,
-      smoothing: { input: smoothing.input, hidden: smoothing.hidden.get(id) ?? null },
-    }));
 }
 
 /** Writes into the model what made it and where its layers are. Value names are final from here on. */

@@ -14,8 +14,17 @@ export type SettledRotation = Rotation & { down: Exclude<Rotation['down'], 'auto
 /** A config that leaves nothing open. */
 export type SettledConfig = QuantizeConfig & { rotation: SettledRotation };
 
+/** The rotations of the input of `down` that a conversion writes: more than one if it is to choose by the records it has. */
+export function rotationsTried(config: QuantizeConfig, hasRecords: boolean): SettledRotation['down'][] {
+  const { down } = config.rotation;
+  if (down !== 'auto') return [down];
+  const { target, scheme } = resolveTarget(config.target, config.scheme, config.group);
+  const isWorthTrying = (scheme.activationBits ?? 16) < 8 && target !== 'qmoe';
+  return hasRecords && isWorthTrying ? ['none', 'hadamard'] : ['none'];
+}
+
 /** So many records tell two recipes apart. */
-const recordsTried = 128;
+export const recordsTried = 128;
 
 /**
  * Settles `rotation.down: auto`: the model is written with and without a rotation of the input of `down`, and what comes
@@ -29,18 +38,16 @@ export async function settleRotation(
   config: QuantizeConfig,
   write: (rotation: SettledRotation) => Promise<{ model: Model }>,
 ): Promise<SettledRotation> {
-  const { down, ...rest } = config.rotation;
-  if (down !== 'auto') return { ...rest, down };
-  const { target, scheme } = resolveTarget(config.target, config.scheme, config.group);
-  const isWorthTrying = (scheme.activationBits ?? 16) < 8 && target !== 'qmoe';
-  if (!records || !isWorthTrying) return { ...rest, down: 'none' };
+  const rest = config.rotation;
+  const [first, ...others] = rotationsTried(config, records !== null);
+  if (others.length === 0) return { ...rest, down: first };
   const folder = mkdtempSync(join(tmpdir(), 'moeq-rotation-'));
   try {
     const divergence = async (kind: SettledRotation['down']): Promise<number> => {
       const output = join(folder, `${kind}.onnx`);
       writeModel((await write({ ...rest, down: kind })).model, output);
       const session = config.threads === 'auto' ? {} : { threads: config.threads };
-      const tried = records.slice(0, recordsTried);
+      const tried = records!.slice(0, recordsTried);
       return (await verify(path, output, tried, { ...session, attribution: false })).output.kl;
     };
     const plain = await divergence('none');

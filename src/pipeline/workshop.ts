@@ -1,17 +1,8 @@
 import type { QuantizedExpert } from '../emit/quantized-expert.ts';
-import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
+import type { Expert } from '../moe/moe-layer.ts';
 import type { Value } from '../onnx/value.ts';
-import type { ExpertOrder, Recipe } from './quantize-expert.ts';
+import type { LayerOrder } from './order-layer.ts';
 import { quantizeOrder } from './quantize-expert.ts';
-
-/** What a layer's experts are to be made from. */
-export interface LayerOrder {
-  /** The model file. */
-  model: string;
-  layer: MoeLayer;
-  experts: ExpertOrder[];
-  recipe: Recipe;
-}
 
 /** Gives an expert's quantized weights when they are to be written. */
 export type WeightsOf = (expert: Expert) => QuantizedExpert;

@@ -65,7 +65,7 @@ describe('moeq run', () => {
     expect(plan.jobs[0]).toMatchObject({ name: 'loop.dyn.rtn', layers: 3, experts: 48 });
     expect(plan.jobs[0].items.map(({ kind }) => kind).slice(-2)).toEqual(['emit', 'verify']);
     expect(existsSync(join(folder, 'out'))).toBe(false);
-    expect(runCli('run', batch, '--dry-run').stdout).toContain('quantize 48 experts in 3 layers');
+    expect(runCli('run', batch, '--dry-run').stdout).toContain('quantize 48 experts, rotation, emit, verify');
   });
 
   test('a gate that fails is exit code 1, a job that cannot be done 2', () => {
@@ -95,8 +95,8 @@ gates: { min: { topKAgreement: 1 }, max: { output.kl: 0 } }
     expect(stderr).toContain('INTERRUPTED');
     expect(existsSync(join(folder, 'out', 'loop.dyn.rtn.onnx'))).toBe(false);
     const artefacts = (): number => globSync('out/.moeq/artefacts/*/*', { cwd: folder }).length;
-    // An expert is four files: codes of gate, up and down, and the rest.
-    expect(artefacts()).toBeGreaterThanOrEqual(16 * 4);
+    // The plan, and the experts of the first layer.
+    expect(artefacts()).toBeGreaterThanOrEqual(1 + 16);
     expect(runCli('run', batch, '--resume').code).toBe(0);
     expect(existsSync(join(folder, 'out', 'loop.dyn.rtn.onnx'))).toBe(true);
     expect(artefacts()).toBe(0);

@@ -1,9 +1,19 @@
-import { appendFileSync, globSync, mkdtempSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  globSync,
+  mkdtempSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { openStore, writeWhole } from '../../src/jobs/artefact-store.ts';
+import { openStore } from '../../src/jobs/artefact-store.ts';
 import { contentKey } from '../../src/jobs/content-key.ts';
+import { writeWhole } from '../../src/jobs/write-whole.ts';
+import { faultOf } from '../helpers/fault-of.ts';
 
 const key = contentKey('a result');
 const newFolder = () => mkdtempSync(join(tmpdir(), 'moeq-store-'));
@@ -52,6 +62,39 @@ describe('openStore', () => {
     const [path] = globSync('*/*', { cwd: folder });
     damage(join(folder, path));
     expect(store.read(key)).toBeUndefined();
+    expect(store.has(key)).toBe(false);
+  });
+});
+
+describe('large arrays', () => {
+  const large = Float32Array.from({ length: 20_000 }, (_, i) => Math.sin(i));
+  const expert = {
+    bias: null,
+    parts: [{ codes: Int8Array.from(large, (x) => 7 * x), scale: 1 }, { gram: large }],
+  };
+
+  test('are kept apart and come back as they were, also from a value that was read', () => {
+    const folder = newFolder();
+    const store = openStore(folder);
+    store.write(key, expert);
+    // 20 kB of codes stay where they are.
+    expect(globSync('*/*', { cwd: folder })).toHaveLength(2);
+    expect(store.read(key)).toEqual(expert);
+    const copy = contentKey('a copy');
+    store.write(copy, store.read(key));
+    expect(store.read(copy)).toEqual(expert);
+    store.write(copy, large);
+    expect(store.read(copy)).toEqual(large);
+  });
+
+  test('that are damaged are told when they are read, and the value counts as missing from then on', () => {
+    const folder = newFolder();
+    const store = openStore(folder);
+    store.write(key, expert);
+    const read = store.read(key) as { parts: [unknown, { gram: Float32Array }] };
+    const [path] = globSync('*/*.0', { cwd: folder }).map((name) => join(folder, name));
+    truncateSync(path, statSync(path).size - 4);
+    expect(faultOf(() => read.parts[1].gram).code).toBe('ARTEFACT_DAMAGED');
     expect(store.has(key)).toBe(false);
   });
 });

@@ -28,9 +28,23 @@ describe('planJob', () => {
     const experts = layers.flatMap((layer) => layer.experts.map(({ id }) => `quantize:${id}`));
     expect(experts).toHaveLength(48);
     expect((await plan(dataFree)).items.map(({ id }) => id)).toEqual([...experts, 'emit']);
-    const { items, hasReport } = await plan({ data: records });
+    const { items, hasReport } = await plan({ data: records, rotation: { down: 'none' } });
     expect(items.map(({ id }) => id)).toEqual(['calibrate', ...experts, 'emit', 'verify']);
     expect(hasReport).toBe(true);
+  });
+
+  test('a rotation that is to be tried is one more item per expert, and the choice an item of its own', async () => {
+    const { items, experts } = await plan({ data: records });
+    const byId = new Map(items.map((item) => [item.id, item]));
+    expect(experts).toBe(48);
+    expect(items).toHaveLength(1 + 2 * 48 + 3);
+    expect(byId.get('quantize:L0.E1:hadamard')!.expert).toEqual({
+      layer: 'L0',
+      id: 'L0.E1',
+      down: 'hadamard',
+    });
+    expect(byId.get('rotation')!.needs).toHaveLength(2 * 48);
+    expect(byId.get('emit')!.needs).toContain('rotation');
   });
 
   test('the estimate of the result counts codes and scales; what cannot be written is refused', async () => {

@@ -9,6 +9,7 @@ import type { JobOutcome } from '../../src/jobs/job-outcome.ts';
 import { planBatch } from '../../src/jobs/plan-batch.ts';
 import { runBatch } from '../../src/jobs/run-batch.ts';
 import { convert } from '../../src/pipeline/convert.ts';
+import { threadCrew } from '../../src/jobs/thread-crew.ts';
 import { writeSummary } from '../../src/jobs/write-summary.ts';
 
 const models = join(import.meta.dirname, '../fixtures/models/tasks-olmoe');
@@ -47,11 +48,12 @@ async function run(
     ),
   );
   const stages: string[] = [];
-  const outcomes = await runBatch(plan, {
+  const outcomes = await runBatch(plan, threadCrew, {
     resume,
     signal,
     progress: ({ job, stage }) => stages.push(`${job} ${stage}`),
     ended: () => {},
+    notice: () => {},
   });
   return { outcomes, stages, hashes: hashesIn(plan.output), output: plan.output };
 }

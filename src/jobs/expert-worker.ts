@@ -1,0 +1,37 @@
+import { move, transferableSymbol, valueSymbol } from 'piscina';
+import type { QuantizedExpert } from '../emit/quantized-expert.ts';
+import type { FaultRecord } from '../fault.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
+import { prepareModel } from '../moe/prepare-model.ts';
+import type { ExpertOrder, Recipe } from '../pipeline/quantize-expert.ts';
+import { quantizeOrder } from '../pipeline/quantize-expert.ts';
+import { errorRecord } from './error-record.ts';
+
+/** One expert for a thread: where its weights are and what to do with them. */
+export interface ExpertTask {
+  model: string;
+  layer: string;
+  order: ExpertOrder;
+  recipe: Recipe;
+}
+
+/** Of the one model that the threads of a pool work on. */
+let prepared: PreparedModel | null = null;
+
+/** Entry of a thread: reads an expert from the model file and hands back its codes, which are moved, not copied. */
+export default async function quantizeTask(task: ExpertTask): Promise<QuantizedExpert | FaultRecord> {
+  const { model, layer: id, order, recipe } = task;
+  try {
+    prepared ??= prepareModel(model);
+    const layer = prepared.layers.find((each) => each.id === id)!;
+    const expert = await quantizeOrder(layer, order, recipe);
+    const linears = [expert.gate, expert.up, expert.down].filter((linear) => linear !== null);
+    const codes = linears.map(({ weight }) => weight.codes.buffer);
+    return move({
+      [transferableSymbol]: codes,
+      [valueSymbol]: expert,
+    }) as unknown as QuantizedExpert;
+  } catch (error) {
+    return errorRecord(error, `${model}, ${order.id}`, model);
+  }
+}

@@ -1,0 +1,28 @@
+import type { LayerStats } from '../calibrate/layer-stats.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
+import type { ExpertOrder, Recipe } from './quantize-expert.ts';
+import { rotationOf } from './rotation.ts';
+import type { SettledConfig } from './settle-rotation.ts';
+import type { LayerSmoothing } from './smooth-layer.ts';
+import { noSmoothing, smoothLayer } from './smooth-layer.ts';
+
+/** What a layer's experts are to be made from. */
+export interface LayerOrder {
+  layer: MoeLayer;
+  smoothing: LayerSmoothing;
+  experts: ExpertOrder[];
+  recipe: Recipe & { config: SettledConfig };
+}
+
+/** Settles how the experts of a layer are quantized, from its statistics; null where nothing was calibrated. */
+export function orderLayer(layer: MoeLayer, stats: LayerStats | null, config: SettledConfig): LayerOrder {
+  const smoothing = stats ? smoothLayer(layer, stats, config.smoothing) : noSmoothing;
+  const experts = layer.experts
+    .filter(({ kind }) => kind === 'ffn')
+    .map(({ id }) => ({
+      id,
+      stats: stats?.experts.find((expert) => expert.id === id && expert.tokens > 0) ?? null,
+      smoothing: { input: smoothing.input, hidden: smoothing.hidden.get(id) ?? null },
+    }));
+  return { layer, smoothing, experts, recipe: { config, rotation: rotationOf(layer, config.rotation) } };
+}
