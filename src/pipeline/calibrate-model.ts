@@ -11,7 +11,6 @@ import { Fault } from '../fault.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
 import { weightBytesOf } from '../onnx/model.ts';
-import { openModel } from '../onnx/open-model.ts';
 import { chooseRecords } from './choose-records.ts';
 import type { Progress } from './progress.ts';
 import { needsHessian } from './rounding.ts';
@@ -46,7 +45,7 @@ export async function calibrateModel(
 ): Promise<Calibration | null> {
   if (!needsRecords(config)) return null;
   if (!data) throw dataRequired();
-  const model = openModel(path);
+  const { model } = prepareModel(path);
   checkVocabulary([...data.records, ...data.pool], vocabularySize(model));
   const running = {
     ...(config.threads === 'auto' ? {} : { threads: config.threads }),
