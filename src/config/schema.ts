@@ -121,10 +121,10 @@ const router = z.strictObject({
       '8 quantizes the router as EAQuant does, weights and activations, clipped by logit error and divergence of the choice; null keeps it in float.',
     ),
   realign: z
-    .boolean()
-    .default(false)
+    .union([z.literal('auto'), z.boolean()])
+    .default('auto')
     .describe(
-      'Correct the router so that it chooses the same experts from the quantized hidden states, in each layer where that helps on calibration records held out.',
+      'Correct the router so that it chooses the same experts from the quantized hidden states, in each layer where that helps on calibration records held out; auto does so for activations below 8 bits, given 64 records.',
     ),
 });
 

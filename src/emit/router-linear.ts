@@ -21,14 +21,20 @@ export interface RouterLinear {
  * The linear of a layer's router, with whatever was folded into its weight so far.
  * @throws Fault ROUTER_UNSUPPORTED naming the layer and why its router is no plain linear
  */
-export function routerLinear({ id, router }: MoeLayer): RouterLinear {
-  if (!router.linear) throw unsupported(id, 'it is not made by a linear');
+export function routerLinear(layer: MoeLayer): RouterLinear {
+  const found = findRouterLinear(layer);
+  if (typeof found === 'string') throw unsupported(layer.id, found);
+  return found;
+}
+
+/** The same, or the reason why the router is no plain linear. */
+export function findRouterLinear({ router }: MoeLayer): RouterLinear | string {
+  if (!router.linear) return 'it is not made by a linear';
   const { node } = router.linear;
   const constant = weightConstant(node);
-  if (!constant)
-    throw unsupported(id, `its ${node.opType} is no MatMul or Gemm that reads a stored weight on its right`);
+  if (!constant) return `its ${node.opType} is no MatMul or Gemm that reads a stored weight on its right`;
   const view = linearView(node, constant);
-  if (typeof view === 'string') throw unsupported(id, view);
+  if (typeof view === 'string') return view;
   return { node, input: node.inputs[0]!, product: node.outputs[0]!, constant, view };
 }
 

@@ -30,7 +30,7 @@ export interface Calibration {
 /** True when a recipe is computed from activations. */
 export function needsRecords(config: QuantizeConfig): boolean {
   const { smoothing, router } = config;
-  return smoothing.enabled || needsHessian(config) || router.realign || router.bits !== null;
+  return smoothing.enabled || needsHessian(config) || router.realign === true || router.bits !== null;
 }
 
 /**

@@ -1,7 +1,11 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import type { LayerProbes } from '../emit/parity-probes.ts';
+import { findRouterLinear } from '../emit/router-linear.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
+import { schemeOf } from '../quantize/scheme.ts';
+import { needsRecords } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
 import type { RouterClip } from './quantize-routers.ts';
 import { chooseClips, quantizeRouters } from './quantize-routers.ts';
@@ -20,13 +24,13 @@ export async function settleRouters(
   path: string,
   { model, probes }: { model: Model; probes: readonly LayerProbes[] },
   records: readonly DataRecord[],
-  { router, threads }: QuantizeConfig,
+  config: QuantizeConfig,
   { progress, workshop }: { progress: Progress; workshop: Workshop },
 ): Promise<RouterOutcome> {
-  const session = threads === 'auto' ? {} : { threads };
+  const session = config.threads === 'auto' ? {} : { threads: config.threads };
   const layers = probes.map(({ layer }) => layer);
   const outcome: RouterOutcome = { realignment: null, clips: null };
-  if (router.realign) {
+  if (isToRealign(config, layers, records)) {
     progress({ stage: 'realign', detail: `${layers.length} routers, ${records.length} records` });
     outcome.realignment = await workshop.remember('realign', () =>
       realignRouters(path, { model, layers }, records, session),
@@ -34,13 +38,33 @@ export async function settleRouters(
     for (const decision of outcome.realignment) progress({ stage: 'realign', detail: describe(decision) });
     applyRealignment({ model, layers }, outcome.realignment);
   }
-  if (router.bits !== null) {
+  if (config.router.bits !== null) {
     outcome.clips = await workshop.remember('router', () => chooseClips(model, layers, records, session));
     for (const { layer, ratio } of outcome.clips)
       progress({ stage: 'router', detail: `${layer}: 8 bits, clipped at ${ratio} of the largest weight` });
     quantizeRouters(model, probes, outcome.clips);
   }
   return outcome;
+}
+
+/** Fewer records do not tell a router that chooses better from luck. */
+const recordsWorthwhile = 64;
+
+/** `auto` realigns where coarse activations change hidden states, every router can be changed, and records can judge. */
+function isToRealign(
+  config: QuantizeConfig,
+  layers: readonly MoeLayer[],
+  records: readonly DataRecord[],
+): boolean {
+  const { realign } = config.router;
+  if (realign !== 'auto') return realign;
+  const isCoarse = (schemeOf(config.scheme).activationBits ?? 16) < 8;
+  return (
+    isCoarse &&
+    needsRecords(config) &&
+    records.length >= recordsWorthwhile &&
+    layers.every((layer) => typeof findRouterLinear(layer) !== 'string')
+  );
 }
 
 function describe({ layer, ridge, agreement: { before, after } }: RouterRealignment): string {

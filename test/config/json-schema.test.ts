@@ -52,7 +52,14 @@ describe('jsonSchemaOf', () => {
 
   test('accepts what the schema it came from accepts', () => {
     const again = z.fromJSONSchema(jsonSchemaOf(configSchema, 'moeq config'));
-    for (const name of ['w4a4.yaml', 'ternary.yaml']) {
+    for (const name of [
+      'rtn.yaml',
+      'smoothquant.yaml',
+      'gptq.yaml',
+      'eaquant.yaml',
+      'eaquant-plus.yaml',
+      'ternary.yaml',
+    ]) {
       expect(again.safeParse(parseConfigDocument(read(name), name).value).success).toBe(true);
     }
     const settings = fc.record(

@@ -115,7 +115,7 @@ test('the shipped batch is valid, and its paths are meant from its folder', () =
   expect(batch).toMatchObject({
     output: join(root, 'out/batch'),
     models: [join(root, 'test/fixtures/models/tasks-olmoe/loop.dyn.onnx')],
-    recipes: { w4a4: join(root, 'configs/w4a4.yaml'), ternary: join(root, 'configs/ternary.yaml') },
+    recipes: { w4a4: join(root, 'configs/eaquant-plus.yaml'), ternary: join(root, 'configs/ternary.yaml') },
     data: join(root, 'calib-data/tasks-calib.jsonl'),
     verify: { data: join(root, 'calib-data/tasks-eval.jsonl') },
   });

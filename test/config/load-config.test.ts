@@ -86,8 +86,17 @@ describe('loadConfig', () => {
     });
   });
 
-  test.each(['w4a4.yaml', 'ternary.yaml'])('the shipped %s is valid', (name) => {
-    expect(loadConfig(shipped(name)).scheme).toBe(name.replace('.yaml', ''));
+  test.each(['rtn', 'smoothquant', 'gptq', 'eaquant', 'eaquant-plus', 'ternary'])(
+    'the shipped recipe %s is valid',
+    (name) => {
+      const scheme = name === 'ternary' ? 'ternary' : 'w4a4';
+      expect(loadConfig(shipped(`${name}.yaml`)).scheme).toBe(scheme);
+    },
+  );
+
+  test('eaquant-plus is what --scheme w4a4 does by default', () => {
+    const written = { target: 'int', group: 'channel' };
+    expect(loadConfig(shipped('eaquant-plus.yaml'))).toEqual({ ...loadConfig(null), ...written });
   });
 });
 

@@ -42,9 +42,9 @@ describe('w4a4 of the bundled model', () => {
 
   test('the routers still choose the same experts', () => {
     for (const { router } of result.report!.layers) {
-      // Smoothing is folded and the router is float: fed the same states it decides alike.
-      expect(router.local.topKAgreement).toBeGreaterThan(0.9999);
-      expect(router.cumulative.topKAgreement).toBeGreaterThan(0.95);
+      // Realigned to the quantized model's states, it gives up a little on the original ones.
+      expect(router.local.topKAgreement).toBeGreaterThan(0.97);
+      expect(router.cumulative.topKAgreement).toBeGreaterThan(0.97);
     }
     expect(result.report!.gates).toMatchObject([{ name: 'topKAgreement', ok: true }]);
   });
