@@ -125,29 +125,27 @@ function referenceLinear(
 /** x·Wᵀ for the probes, [probeRows, rows], with sums in float64. Codes are read once for all, and no weight is made. */
 function timesCodes({ cols, data }: Matrix, weight: QuantizedTensor): Float32Array {
   const { rows, codes, groupSize, scales, zeroPoints } = weight;
-  // The last probe is zeros, and so is its product.
-  const [x0, x1, x2] = [0, 1, 2].map((t) => Float64Array.from(data.subarray(t * cols, (t + 1) * cols)));
+  const [x0, x1, x2, x3] = Array.from({ length: probeRows }, (_, t) =>
+    Float64Array.from(data.subarray(t * cols, (t + 1) * cols)),
+  );
   const product = new Float32Array(probeRows * rows);
   let group = 0;
   for (let r = 0; r < rows; r++) {
-    let [sum0, sum1, sum2] = [0, 0, 0];
+    const sums = [0, 0, 0, 0];
     const row = codes.subarray(r * cols, (r + 1) * cols);
     for (let from = 0; from < cols; from += groupSize, group++) {
       const [to, zero, scale] = [Math.min(from + groupSize, cols), zeroPoints?.[group] ?? 0, scales[group]];
-      let [part0, part1, part2] = [0, 0, 0];
+      let [part0, part1, part2, part3] = [0, 0, 0, 0];
       for (let c = from; c < to; c++) {
         const code = row[c] - zero;
         part0 += x0[c] * code;
         part1 += x1[c] * code;
         part2 += x2[c] * code;
+        part3 += x3[c] * code;
       }
-      sum0 += part0 * scale;
-      sum1 += part1 * scale;
-      sum2 += part2 * scale;
+      [part0, part1, part2, part3].forEach((part, t) => (sums[t] += part * scale));
     }
-    product[r] = sum0;
-    product[rows + r] = sum1;
-    product[2 * rows + r] = sum2;
+    sums.forEach((sum, t) => (product[t * rows + r] = sum));
   }
   return product;
 }

@@ -12,7 +12,7 @@ export interface Estimate {
 }
 
 /** Weights rounded per second and core; measured on 1024 x 1024 matrices on a server core. */
-const weightsPerSecond = { rtn: 130e6, clip: 2e6, gptq: 0.5e6, ternary: 6e6 };
+const weightsPerSecond = { rtn: 130e6, clip: 2.6e6, gptq: 1.1e6, ternary: 6e6 };
 /** Bytes a conversion copies per second, reading, packing and writing. */
 const bytesPerSecond = 300e6;
 /** Floating-point operations per second of a model's run. */

@@ -1,12 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import type { Model } from '../onnx/model.ts';
-import { writeModel } from '../onnx/write-model.ts';
-import { verify } from '../verify/verify.ts';
+import { tryModel } from './try-model.ts';
 
 type Rotation = QuantizeConfig['rotation'];
 export type SettledRotation = Rotation & { down: Exclude<Rotation['down'], 'auto'> };
@@ -41,18 +37,11 @@ export async function settleRotation(
   const rest = config.rotation;
   const [first, ...others] = rotationsTried(config, records !== null);
   if (others.length === 0) return { ...rest, down: first };
-  const folder = mkdtempSync(join(tmpdir(), 'moeq-rotation-'));
-  try {
-    const divergence = async (kind: SettledRotation['down']): Promise<number> => {
-      const output = join(folder, `${kind}.onnx`);
-      writeModel((await write({ ...rest, down: kind })).model, output);
-      const session = config.threads === 'auto' ? {} : { threads: config.threads };
-      const tried = records!.slice(0, recordsTried);
-      return (await verify(path, output, tried, { ...session, attribution: false })).output.kl;
-    };
-    const plain = await divergence('none');
-    return { ...rest, down: (await divergence('hadamard')) < plain ? 'hadamard' : 'none' };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  const session = config.threads === 'auto' ? {} : { threads: config.threads };
+  const divergence = async (down: SettledRotation['down']): Promise<number> => {
+    const { model } = await write({ ...rest, down });
+    return (await tryModel(path, model, records!.slice(0, recordsTried), session)).output.kl;
+  };
+  const plain = await divergence('none');
+  return { ...rest, down: (await divergence('hadamard')) < plain ? 'hadamard' : 'none' };
 }
