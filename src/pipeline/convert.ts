@@ -105,7 +105,7 @@ async function publishWithParity(
   { probes }: QuantizedModel,
   progress: Progress,
 ): Promise<void> {
-  progress({ stage: 'parity', detail: staged.path });
+  progress({ stage: 'parity', detail: 'every written linear, executed' });
   try {
     await checkParity(openModel(staged.path), probes);
     staged.publish();

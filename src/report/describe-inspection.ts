@@ -77,7 +77,7 @@ function sizeLines({ sizes }: Inspection, paint: Paint): string[] {
   );
 }
 
-/** Size of the routed experts under each scheme: codes, and a float32 scale per output channel. */
+/** Size of the routed experts under each scheme: codes, and a float16 scale per output channel. */
 function schemeLines(layers: readonly LayerInspection[], paint: Paint): string[] {
   const weights = layers.reduce((sum, { experts }) => sum + experts.parameters, 0);
   const rows = layers.reduce((sum, layer) => sum + outputChannels(layer), 0);
@@ -89,7 +89,7 @@ function schemeLines(layers: readonly LayerInspection[], paint: Paint): string[]
   return terminalTable(
     columns,
     schemeNames.map((name) => {
-      const bytes = (weights * storedBits(schemeOf(name).weight.bits)) / 8 + rows * 4;
+      const bytes = (weights * storedBits(schemeOf(name).weight.bits)) / 8 + rows * 2;
       return [name, formatBytes(bytes), ((bytes * 8) / weights).toFixed(2)];
     }),
     paint,
