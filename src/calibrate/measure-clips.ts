@@ -37,7 +37,7 @@ export async function measureClips(
     new Map(),
     '',
   );
-  const valid = batches.some((batch) => batch.valid) ? addValidInput(copy) : null;
+  const valid = addValidInput(copy, batches);
   const taps = trials.map((trial, i) =>
     tapClips(builder(graph, `clips/${i}`), { ...trial, input: inputs[i] }, valid),
   );

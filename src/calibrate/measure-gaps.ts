@@ -25,7 +25,7 @@ export async function measureGaps(
   batches: readonly Batch[],
   options: SessionOptions = {},
 ): Promise<GapSums[]> {
-  const valid = batches.some((batch) => batch.valid) ? addValidInput(original) : null;
+  const valid = addValidInput(original, batches);
   const taps = joinRouters(original, changed, routers, valid);
   const sums = routers.map(({ original: { view } }): GapSums => ({
     gram: new Float64Array(view.cols * view.cols),

@@ -2,11 +2,10 @@ import type { Batch } from '../data/batches.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { extractModel } from '../onnx/extract.ts';
-import type { ValueInfoProto } from '../onnx/messages.ts';
 import type { Model } from '../onnx/model.ts';
+import { tensorInfo } from '../onnx/tensor-info.ts';
 import type { Value } from '../onnx/value.ts';
 import type { Feeds, RunTensor, SessionOptions } from '../runtime/session.ts';
-import { codeOf } from '../tensor/dtype.ts';
 import type { ActivationStore } from './activation-store.ts';
 import { openActivationStore } from './activation-store.ts';
 import { runBatches } from './run-batches.ts';
@@ -43,7 +42,7 @@ export async function runProbes(
 ): Promise<void> {
   let done = 0;
   const attachTo: AttachTo = ({ model, layers }, indices) => {
-    const valid = batches.some((batch) => batch.valid) ? addValidInput(model) : null;
+    const valid = addValidInput(model, batches);
     const probes = indices.map((index) => attach(model, layers[index], index, valid));
     const total = layers.length * batches.length;
     return { valid, probes: probes.map((probe) => counted(probe, () => onStep?.((done += 1), total))) };
@@ -112,7 +111,10 @@ async function runStage(
 ): Promise<void> {
   const { model, layers } = prepared;
   const { inputs, outputs } = stagesOf(model.graph, layers)[index];
-  for (const value of inputs) value.info = infoOf(value.name, store.get(value.name, 0));
+  for (const value of inputs) {
+    const { dtype, dims } = store.get(value.name, 0);
+    value.info = tensorInfo(value.name, dtype, dims.length);
+  }
   const passedOn = outputs.map(({ name }) => name);
   // A rewritten layer hands the names of its outputs over to its new values.
   model.graph.outputs = outputs;
@@ -126,12 +128,4 @@ async function runStage(
     for (const probe of probes) probe.take(results, batch);
     for (const name of passedOn) store.put(name, at, results[name]);
   });
-}
-
-/** A declaration with as many unknown dimensions as the tensor has. */
-function infoOf(name: string, { dtype, dims }: RunTensor): ValueInfoProto {
-  return {
-    name,
-    type: { tensorType: { elemType: codeOf(dtype), shape: { dim: dims.map(() => ({})) } } },
-  };
 }

@@ -1,13 +1,10 @@
+import type { Batch } from '../data/batches.ts';
 import type { Model } from '../onnx/model.ts';
-import { Value } from '../onnx/value.ts';
-import { codeOf } from '../tensor/dtype.ts';
+import type { Value } from '../onnx/value.ts';
 
-/** Adds the graph input [positions] bool that tells tokens from padding; see `validRows`. */
-export function addValidInput(model: Model): Value {
-  const value = new Value(model.graph.uniqueName('moeq/valid'), {
-    name: 'moeq/valid',
-    type: { tensorType: { elemType: codeOf('bool') } },
-  });
-  model.graph.inputs.push(value);
-  return value;
+/**
+ * Adds the graph input [positions] bool that tells tokens from padding (see `validRows`); null where no batch is padded.
+ */
+export function addValidInput({ graph }: Model, batches: readonly Batch[]): Value | null {
+  return batches.some(({ valid }) => valid) ? graph.addInput('moeq/valid', 'bool') : null;
 }

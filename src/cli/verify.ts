@@ -4,6 +4,7 @@ import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import { writeReport } from '../pipeline/convert.ts';
 import { recordProgress } from '../pipeline/progress.ts';
+import { sessionOptions } from '../pipeline/session-options.ts';
 import { evaluateGates } from '../report/gates.ts';
 import { parseLimits } from '../report/limits.ts';
 import { markdownReport } from '../report/markdown.ts';
@@ -54,7 +55,7 @@ export const verifyCommand: CommandModule<object, Arguments> = {
     const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };
     const records = readRecords(data, openTokenizer(tokenizer, reference));
     const measured = await verify(reference, quantized, records, {
-      ...(threads === 'auto' ? {} : { threads }),
+      ...sessionOptions({ threads }),
       attribution: settings.attribution,
       onBatch: recordProgress(progressDisplay(), 'verify', records.length),
     });

@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import type { Piscina } from 'piscina';
 import type { QuantizedExpert } from '../emit/quantized-expert.ts';
 import type { FaultRecord } from '../fault.ts';
@@ -6,6 +6,7 @@ import { Fault } from '../fault.ts';
 import { makeTensor } from '../onnx/tensor.ts';
 import type { Value } from '../onnx/value.ts';
 import { fileSource } from '../tensor/source.ts';
+import { writeFully } from '../tensor/write-fully.ts';
 import type { ExpertOrder } from '../pipeline/quantize-expert.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
@@ -108,7 +109,7 @@ function settler(spool: string): Workshop['settle'] {
       for (const value of constants) {
         const { source } = value.tensor!;
         if (settled.has(value) || source.byteLength < settledFrom) continue;
-        writeAll(file, source.read(), end);
+        writeFully(file, source.read(), end);
         const bytes = fileSource(spool, end, source.byteLength);
         value.tensor = makeTensor(value.name, source.dtype, source.shape, bytes);
         settled.add(value);
@@ -118,9 +119,4 @@ function settler(spool: string): Workshop['settle'] {
       closeSync(file);
     }
   };
-}
-
-function writeAll(file: number, bytes: Uint8Array, at: number): void {
-  for (let done = 0; done < bytes.length;)
-    done += writeSync(file, bytes, done, bytes.length - done, at + done);
 }

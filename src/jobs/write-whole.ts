@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { writeFully } from '../tensor/write-fully.ts';
 
 /** Writes a file under a temporary name beside it and renames it, so that it is never seen in part. */
 export function writeWhole(path: string, parts: readonly Uint8Array[]): void {
@@ -9,7 +10,7 @@ export function writeWhole(path: string, parts: readonly Uint8Array[]): void {
   try {
     const file = openSync(temporary, 'wx');
     try {
-      for (const part of parts) writeAll(file, part);
+      for (const part of parts) writeFully(file, part);
     } finally {
       closeSync(file);
     }
@@ -17,13 +18,4 @@ export function writeWhole(path: string, parts: readonly Uint8Array[]): void {
   } finally {
     rmSync(temporary, { force: true });
   }
-}
-
-/** What one call writes at most: the operating system stops at 2 GB. */
-const chunk = 1 << 30;
-
-/** A single write may be cut short, by its size or by a disk that is nearly full. */
-function writeAll(file: number, bytes: Uint8Array): void {
-  for (let done = 0; done < bytes.length;)
-    done += writeSync(file, bytes, done, Math.min(chunk, bytes.length - done));
 }

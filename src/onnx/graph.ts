@@ -1,6 +1,8 @@
+import type { DataType } from '../tensor/dtype.ts';
 import type { AttributeProto, GraphProto, ValueInfoProto } from './messages.ts';
 import { Node } from './node.ts';
 import type { Tensor } from './tensor.ts';
+import { tensorInfo } from './tensor-info.ts';
 import { Value } from './value.ts';
 
 /**
@@ -64,6 +66,14 @@ export class Graph {
     this.hintCounts.set(hint, count);
     this.claimName(name);
     return name;
+  }
+
+  /** Adds an input; its name is `hint` unless that is taken. */
+  addInput(hint: string, dtype: DataType, rank?: number): Value {
+    const name = this.uniqueName(hint);
+    const value = new Value(name, tensorInfo(name, dtype, rank));
+    this.inputs.push(value);
+    return value;
   }
 
   addConstant(tensor: Tensor): Value {

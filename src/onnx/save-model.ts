@@ -1,6 +1,7 @@
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { ByteSource } from '../tensor/source.ts';
+import { writeFully } from '../tensor/write-fully.ts';
 import type { Graph } from './graph.ts';
 import type {
   AttributeProto,
@@ -185,7 +186,7 @@ const chunk = 1 << 24;
 
 function writePart(file: number, part: Part): void {
   if (part instanceof Uint8Array) {
-    for (let done = 0; done < part.length;) done += writeSync(file, part, done, part.length - done);
+    writeFully(file, part);
     return;
   }
   for (let at = 0; at < part.byteLength; at += chunk) {

@@ -14,6 +14,7 @@ import { weightBytesOf } from '../onnx/model.ts';
 import { chooseRecords } from './choose-records.ts';
 import type { Progress } from './progress.ts';
 import { needsHessian } from './rounding.ts';
+import { sessionOptions } from './session-options.ts';
 
 /** Records to calibrate on, and more to top up starving experts from. */
 export interface CalibrationData {
@@ -48,7 +49,7 @@ export async function calibrateModel(
   const { model } = prepareModel(path);
   checkVocabulary([...data.records, ...data.pool], vocabularySize(model));
   const running = {
-    ...(config.threads === 'auto' ? {} : { threads: config.threads }),
+    ...sessionOptions(config),
     byLayer: isByLayer(model, config.calibration.byLayer),
   };
   const { records, balance } = await chooseRecords(

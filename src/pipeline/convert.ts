@@ -24,6 +24,7 @@ import { quantizeModel } from './quantize-model.ts';
 import { reportCalibration } from './report-calibration.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
+import { sessionOptions } from './session-options.ts';
 
 /** One conversion, from file to file. */
 export interface Conversion {
@@ -132,7 +133,7 @@ async function verifyIfAsked(
   if (!records) throw verificationNeedsData();
   const chosen = limited(records, settings.records);
   const report = await verify(model, output, chosen, {
-    ...(config.threads === 'auto' ? {} : { threads: config.threads }),
+    ...sessionOptions(config),
     attribution: settings.attribution,
     onBatch: recordProgress(progress, 'verify', chosen.length),
   });

@@ -3,6 +3,7 @@ import type { DataRecord } from '../data/record.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import type { Model } from '../onnx/model.ts';
 import { tryModel } from './try-model.ts';
+import { sessionOptions } from './session-options.ts';
 
 type Rotation = QuantizeConfig['rotation'];
 export type SettledRotation = Rotation & { down: Exclude<Rotation['down'], 'auto'> };
@@ -37,7 +38,7 @@ export async function settleRotation(
   const rest = config.rotation;
   const [first, ...others] = rotationsTried(config, records !== null);
   if (others.length === 0) return { ...rest, down: first };
-  const session = config.threads === 'auto' ? {} : { threads: config.threads };
+  const session = sessionOptions(config);
   const divergence = async (down: SettledRotation['down']): Promise<number> => {
     const { model } = await write({ ...rest, down });
     return (await tryModel(path, model, records!.slice(0, recordsTried), session)).output.kl;

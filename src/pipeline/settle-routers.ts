@@ -12,6 +12,7 @@ import { chooseClips, quantizeRouters } from './quantize-routers.ts';
 import type { RouterRealignment } from './realign-routers.ts';
 import { applyRealignment, realignRouters } from './realign-routers.ts';
 import type { Workshop } from './workshop.ts';
+import { sessionOptions } from './session-options.ts';
 
 /** What became of the routers, one entry per layer; null for what the config does not ask for. */
 export interface RouterOutcome {
@@ -27,7 +28,7 @@ export async function settleRouters(
   config: QuantizeConfig,
   { progress, workshop }: { progress: Progress; workshop: Workshop },
 ): Promise<RouterOutcome> {
-  const session = config.threads === 'auto' ? {} : { threads: config.threads };
+  const session = sessionOptions(config);
   const layers = probes.map(({ layer }) => layer);
   const outcome: RouterOutcome = { realignment: null, clips: null };
   if (isToRealign(config, layers, records)) {

@@ -1,8 +1,7 @@
 import { builder } from '../onnx/build.ts';
 import { Graph } from '../onnx/graph.ts';
 import { newModel } from '../onnx/model.ts';
-import { Value } from '../onnx/value.ts';
-import { codeOf } from '../tensor/dtype.ts';
+import { tensorInfo } from '../onnx/tensor-info.ts';
 import type { Gemm } from '../tensor/gemm.ts';
 import { gemm as plainGemm } from '../tensor/gemm.ts';
 import type { Matrix } from '../tensor/matrix.ts';
@@ -33,15 +32,10 @@ function tensorOf({ rows, cols, data }: Matrix): RunTensor {
 
 function productModel(): ReturnType<typeof newModel> {
   const graph = new Graph('gemm');
-  const input = (name: string): Value =>
-    new Value(graph.uniqueName(name), {
-      name,
-      type: { tensorType: { elemType: codeOf('float32'), shape: { dim: [{}, {}] } } },
-    });
-  graph.inputs = [input('a'), input('b')];
-  const product = builder(graph, '').op('MatMul', graph.inputs, {}, { name: 'product' });
+  const factors = [graph.addInput('a', 'float32', 2), graph.addInput('b', 'float32', 2)];
+  const product = builder(graph, '').op('MatMul', factors, {}, { name: 'product' });
   product.name = 'product';
-  product.info = { name: 'product', type: { tensorType: { elemType: codeOf('float32') } } };
+  product.info = tensorInfo('product', 'float32');
   graph.outputs = [product];
   return newModel(graph, { '': 21 }, 10);
 }

@@ -8,8 +8,6 @@ import { newModel, opsetOf } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
 import type { Feeds, RunTensor } from '../runtime/session.ts';
 import { openSession, toFloats } from '../runtime/session.ts';
-import type { DataType } from '../tensor/dtype.ts';
-import { codeOf } from '../tensor/dtype.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import type { LayerProbes } from '../emit/parity-probes.ts';
 import { probeInput, probeRows } from '../emit/parity-probes.ts';
@@ -154,10 +152,9 @@ function cutOut(
 ): Cut {
   const graph = new Graph('parity');
   const inputs = bound.map(({ value, name, tensor }) => {
-    const input = new Value(graph.uniqueName(name), info(name, tensor.dtype, tensor.dims.length));
+    const input = graph.addInput(name, tensor.dtype, tensor.dims.length);
     return { value, input, tensor };
   });
-  graph.inputs = inputs.map(({ input }) => input);
   const outputs = graft(
     graph,
     wanted.map(([, value]) => value),
@@ -173,11 +170,6 @@ function cutOut(
     feeds: Object.fromEntries(read.map(({ input, tensor }) => [input.name, tensor])),
     outputs: wanted.map(([part], i) => [part, outputs[i].name]),
   };
-}
-
-function info(name: string, dtype: DataType, rank: number): NonNullable<Value['info']> {
-  const dim = Array.from({ length: rank }, (_, i) => ({ dimParam: `${name}_${i}` }));
-  return { name, type: { tensorType: { elemType: codeOf(dtype), shape: { dim } } } };
 }
 
 /** Every probe row with every expert, sorted by expert as the layer wants it. */

@@ -12,7 +12,6 @@ import { graft, graftConstants } from '../onnx/graft.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
-import { codeOf } from '../tensor/dtype.ts';
 import type { OutputDistance, ReferenceOutput } from './compare-outputs.ts';
 import { compareOutputs } from './compare-outputs.ts';
 import { expertErrors } from './expert-errors.ts';
@@ -81,7 +80,7 @@ export function joinModels(
 ): JoinedModels {
   const { graph } = reference.model;
   const inputs = bindInputs(reference.model, quantized.model);
-  const targets = options.language ? addInput(graph, 'moeq/targets', 'int64') : null;
+  const targets = options.language ? graph.addInput('moeq/targets', 'int64') : null;
   const find = valueFinder(quantized.model);
   const pairs = reference.layers.map((layer) => pairLayer(reference.model, layer, quantized, find));
   const output = mainOutput(reference.model);
@@ -196,15 +195,6 @@ function mainOutput({ graph, path }: Model): Value {
     what: 'the model has no floating-point output to compare',
     where: path,
   });
-}
-
-function addInput(graph: Graph, name: string, dtype: 'bool' | 'int64'): Value {
-  const value = new Value(graph.uniqueName(name), {
-    name,
-    type: { tensorType: { elemType: codeOf(dtype) } },
-  });
-  graph.inputs.push(value);
-  return value;
 }
 
 /** All values in a nested record. */
