@@ -1,11 +1,11 @@
 import { addCombination, gemm as plainGemm, type Gemm } from '../tensor/gemm.ts';
-import { matrix, transpose, type Matrix } from '../tensor/matrix.ts';
+import { matrix, transpose, transposeInto, type Matrix } from '../tensor/matrix.ts';
 import { rowsOf, submatrix } from '../tensor/submatrix.ts';
 import { type Bits, groupCountOf, maxCodeOf, requireFinite, roundToGrid } from './grid.ts';
 import { diagonalOf, factorHessian, type Hessian } from './hessian.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { absMaxScale, fitScales, type ScaleFit } from './scale-fit.ts';
-import { runsOf, settlingOrder } from './settling-order.ts';
+import { runBounds, settlingOrder } from './settling-order.ts';
 
 export interface GptqOptions {
   bits: Bits;
@@ -22,8 +22,8 @@ export interface GptqOptions {
   method?: string;
 }
 
-/** Rows rounded between two calls of the matrix engine. */
-const blockSize = 32;
+/** Positions settled one by one, between products of matrices. */
+const blockSize = 16;
 
 /**
  * GPTQ (Frantar et al., arXiv 2210.17323): rounds the columns of W [out, in] one after another, each on the weights
@@ -31,9 +31,8 @@ const blockSize = 32;
  *
  * With RᵀR = H (upper triangular) that loss is ‖RΔᵀ‖². Rows are settled from the last to the first: row p of RΔᵀ
  * depends on the settled rows only through debt = Σ_{q>p} R_pq Δ_q, and vanishes for the weight W_p + debt / R_pp,
- * which is what gets rounded. This equals the usual updates with the inverse Hessian's factor, without an inverse, and
- * the debts of a block are one product of matrices. Everything is held transposed, [in, out], so that inner loops run
- * along contiguous output channels.
+ * which is what gets rounded. This equals the usual updates with the inverse Hessian's factor, without an inverse.
+ * Everything is held transposed, [in, out], so that inner loops run along contiguous output channels.
  *
  * Throws `WEIGHT_NOT_FINITE` and `HESSIAN_NOT_POSITIVE`.
  */
@@ -43,34 +42,31 @@ export async function quantizeGptq(
   options: GptqOptions,
 ): Promise<QuantizedTensor> {
   requireFinite(weight);
-  const {
-    bits,
-    groupSize,
-    fit = absMaxScale,
-    damping = 0.01,
-    activationOrder = true,
-    gemm = plainGemm,
-  } = options;
+  const { bits, groupSize, fit = absMaxScale, damping = 0.01, activationOrder = true } = options;
   const { rows, cols } = weight;
+  const gemm = options.gemm ?? plainGemm;
   const maxCode = maxCodeOf(bits);
   const groups = groupCountOf(cols, groupSize);
   const order = settlingOrder(activationOrder ? diagonalOf(hessian) : null, cols, groupSize);
   const factor = await factorHessian(hessian, { order, damping, gemm });
   const target = columnsInOrder(weight, order);
-  const state = { factor, target, error: matrix(cols, rows), codes: new Int8Array(cols * rows), gemm };
+  const state: State = { factor, target, debt: matrix(cols, rows), error: matrix(cols, rows), gemm };
+  const byColumn = new Int8Array(cols * rows);
   const scales = new Float32Array(rows * groups);
 
-  for (const { group, from, to } of runsOf(order, groupSize)) {
+  await backwards(state, runBounds(order, groupSize), async (from, to) => {
     const current = await compensatedWeights(state, from, to);
     // R_pp² is what the loss charges for rounding position p: a far better weight for the fit than H_pp.
     const importance = Float64Array.from({ length: to - from }, (_, i) => pivotOf(factor, from + i) ** 2);
     const runScales = fitScales(current, { groupSize: to - from, maxCode, fit, importance });
-    for (let end = to; end > from; end -= blockSize) {
-      await settle(state, { from: Math.max(from, end - blockSize), to: end, scales: runScales, maxCode });
-    }
+    const group = Math.floor(order[from] / groupSize);
     runScales.forEach((scale, r) => (scales[r * groups + group] = scale));
-  }
-  const codes = codesByColumn(state.codes, order, rows);
+    await eachBackwards(state, from, to, (p) => {
+      roundPosition(state, p, runScales, maxCode, rowOf(byColumn, order[p], rows));
+    });
+  });
+  const codes = new Int8Array(rows * cols);
+  transposeInto(codes, byColumn, cols, rows);
   return { rows, cols, bits, codes, groupSize, scales, zeroPoints: null, method: options.method ?? 'gptq' };
 }
 
@@ -79,62 +75,94 @@ interface State {
   factor: Matrix;
   /** W transposed, [in, out], by position. */
   target: Matrix;
+  /** What settled positions leave on the rows of RΔᵀ, [in, out]; complete when the turn of a row comes. */
+  debt: Matrix;
   /** Δ transposed, [in, out]; true for settled positions. */
   error: Matrix;
-  /** [in, out], by position. */
-  codes: Int8Array;
   gemm: Gemm;
 }
 
-/** What the settled positions after `to` leave on rows from … to of RΔᵀ, [to - from, out]. */
-async function debtOf({ factor, error, gemm }: State, from: number, to: number): Promise<Matrix> {
-  const { rows, cols } = error;
-  if (to === rows) return matrix(to - from, cols);
-  return gemm(submatrix(factor, [from, to], [to, rows]), rowsOf(error, to, rows));
+/**
+ * Settles the stretches of positions between `bounds`, the last first. Halves, and halves of halves: once the upper one
+ * is settled, what it leaves on the lower one is a product of matrices.
+ */
+async function backwards(
+  state: State,
+  bounds: readonly number[],
+  settle: (from: number, to: number) => void | Promise<void>,
+): Promise<void> {
+  const [from, to] = [bounds[0], bounds[bounds.length - 1]];
+  if (bounds.length === 2) return settle(from, to);
+  const half = bounds.length >> 1;
+  const middle = bounds[half];
+  await backwards(state, bounds.slice(half), settle);
+  const { factor, debt, error, gemm } = state;
+  const owed = await gemm(submatrix(factor, [from, middle], [middle, to]), rowsOf(error, middle, to));
+  addTo(rowsOf(debt, from, middle).data, owed.data);
+  await backwards(state, bounds.slice(0, half + 1), settle);
 }
 
-/** Adds the debt owed to positions p + 1 … to, and returns row p of the debt. */
-function addDebt({ factor, error }: State, debt: Matrix, p: number, from: number, to: number): Float32Array {
-  const row = rowsOf(debt, p - from, p - from + 1).data;
-  const shares = factor.data.subarray(p * factor.cols + p + 1, p * factor.cols + to);
-  addCombination(row, shares, rowsOf(error, p + 1, to).data);
-  return row;
+/** Settles positions to - 1 … from, each by `settle`, which sets its error from its debt. */
+async function eachBackwards(
+  state: State,
+  from: number,
+  to: number,
+  settle: (p: number) => void,
+): Promise<void> {
+  const { factor, debt, error } = state;
+  const count = Math.ceil((to - from) / blockSize);
+  const bounds = Array.from({ length: count + 1 }, (_, i) => Math.min(from + i * blockSize, to));
+  await backwards(state, bounds, (first, last) => {
+    for (let p = last - 1; p >= first; p--) {
+      const shares = rowOf(factor.data, p, factor.cols).subarray(p + 1, last);
+      addCombination(rowOf(debt.data, p, debt.cols), shares, rowsOf(error, p + 1, last).data);
+      settle(p);
+    }
+  });
 }
 
 /** The weights, [out, to - from], that would make up for all settled errors if they were not rounded. */
 async function compensatedWeights(state: State, from: number, to: number): Promise<Matrix> {
-  const weights = submatrix(state.target, [from, to], [0, state.target.cols]);
-  if (to === state.target.rows) return transpose(weights);
-  const debt = await debtOf(state, from, to);
-  for (let p = to - 1; p >= from; p--) {
-    const row = addDebt(state, debt, p, from, to);
-    const pivot = pivotOf(state.factor, p);
-    const error = rowsOf(state.error, p, p + 1).data;
-    for (let r = 0; r < row.length; r++) error[r] = -row[r] / pivot;
-  }
-  const errors = rowsOf(state.error, from, to).data;
+  const { target, error } = state;
+  const weights = submatrix(target, [from, to], [0, target.cols]);
+  if (to === target.rows) return transpose(weights);
+  const debt = rowsOf(state.debt, from, to).data;
+  const owed = debt.slice();
+  await eachBackwards(state, from, to, (p) => payInFull(state, p));
+  debt.set(owed);
+  const errors = rowsOf(error, from, to).data;
   for (let i = 0; i < errors.length; i++) weights.data[i] -= errors[i];
   return transpose(weights);
 }
 
-/** Rounds positions to - 1 … from, each on its compensated weight. */
-async function settle(
-  state: State,
-  { from, to, scales, maxCode }: { from: number; to: number; scales: Float32Array; maxCode: number },
-): Promise<void> {
-  const { factor, target, error, codes } = state;
-  const debt = await debtOf(state, from, to);
-  for (let p = to - 1; p >= from; p--) {
-    const row = addDebt(state, debt, p, from, to);
-    const pivot = pivotOf(factor, p);
-    const at = p * target.cols;
-    for (let r = 0; r < row.length; r++) {
-      const weight = target.data[at + r];
-      const code = roundToGrid(weight + row[r] / pivot, scales[r], maxCode);
-      codes[at + r] = code;
-      error.data[at + r] = weight - code * scales[r];
-    }
+/** Gives position p the error that makes up for its debt in full. */
+function payInFull({ factor, debt, error }: State, p: number): void {
+  const pivot = pivotOf(factor, p);
+  const debts = rowOf(debt.data, p, debt.cols);
+  const errors = rowOf(error.data, p, error.cols);
+  for (let r = 0; r < debts.length; r++) errors[r] = -debts[r] / pivot;
+}
+
+/** Rounds position p on its compensated weights, to `codes`. */
+function roundPosition(
+  { factor, target, debt, error }: State,
+  p: number,
+  scales: Float32Array,
+  maxCode: number,
+  codes: Int8Array,
+): void {
+  const pivot = pivotOf(factor, p);
+  const weights = rowOf(target.data, p, target.cols);
+  const debts = rowOf(debt.data, p, debt.cols);
+  const errors = rowOf(error.data, p, error.cols);
+  for (let r = 0; r < codes.length; r++) {
+    codes[r] = roundToGrid(weights[r] + debts[r] / pivot, scales[r], maxCode);
+    errors[r] = weights[r] - codes[r] * scales[r];
   }
+}
+
+function addTo(target: Float32Array, added: Float32Array): void {
+  for (let i = 0; i < target.length; i++) target[i] += added[i];
 }
 
 function pivotOf(factor: Matrix, p: number): number {
@@ -145,15 +173,11 @@ function pivotOf(factor: Matrix, p: number): number {
 function columnsInOrder(weight: Matrix, order: Uint32Array): Matrix {
   const byColumn = transpose(weight);
   const result = matrix(byColumn.rows, byColumn.cols);
-  order.forEach((j, p) => result.data.set(rowsOf(byColumn, j, j + 1).data, p * result.cols));
+  order.forEach((j, p) => result.data.set(rowOf(byColumn.data, j, result.cols), p * result.cols));
   return result;
 }
 
-/** Codes [in, out] by position to [out, in]. */
-function codesByColumn(codes: Int8Array, order: Uint32Array, rows: number): Int8Array {
-  const result = new Int8Array(codes.length);
-  for (let r = 0; r < rows; r++) {
-    for (let p = 0; p < order.length; p++) result[r * order.length + order[p]] = codes[p * rows + r];
-  }
-  return result;
+/** One row of a row-major array, without a copy. */
+function rowOf<T extends Float32Array | Int8Array>(data: T, row: number, cols: number): T {
+  return data.subarray(row * cols, (row + 1) * cols) as T;
 }

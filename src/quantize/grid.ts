@@ -1,5 +1,4 @@
 import { Fault } from '../fault.ts';
-import { roundHalfToEven } from '../tensor/half.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 
@@ -11,9 +10,13 @@ export function maxCodeOf(bits: number): number {
   return 2 ** (bits - 1) - 1;
 }
 
+/** Beyond this float64 holds integers only, so that a small number added to it is rounded, ties to even. */
+const integersOnly = 1.5 * 2 ** 52;
+
 /** The code nearest to `value` on the symmetric grid with step `scale`, ties to even. */
 export function roundToGrid(value: number, scale: number, maxCode: number): number {
-  return Math.max(-maxCode, Math.min(maxCode, roundHalfToEven(value / scale)));
+  const steps = Math.max(-maxCode, Math.min(maxCode, value / scale));
+  return steps + integersOnly - integersOnly;
 }
 
 /** Number of groups in a row of `cols` weights; the last group may be shorter. */
@@ -23,8 +26,9 @@ export function groupCountOf(cols: number, groupSize: number): number {
 
 /** Throws `WEIGHT_NOT_FINITE`, naming the first NaN or infinity. */
 export function requireFinite({ rows, cols, data }: Matrix): void {
-  const at = data.findIndex((value) => !Number.isFinite(value));
-  if (at < 0) return;
+  let at = 0;
+  while (at < data.length && Number.isFinite(data[at])) at++;
+  if (at === data.length) return;
   throw new Fault({
     code: 'WEIGHT_NOT_FINITE',
     what: `a weight to be quantized is ${data[at]}`,

@@ -24,9 +24,10 @@ export function dampedHessian(hessian: Hessian, damping: number, order?: ArrayLi
   const n = hessian.rows;
   const added = dampingOf(hessian, damping);
   const data = new Float64Array(n * n);
+  const channels = Uint32Array.from({ length: n }, (_, j) => (order ? order[j] : j));
   for (let r = 0; r < n; r++) {
-    const at = (order ? order[r] : r) * n;
-    for (let c = 0; c < n; c++) data[r * n + c] = hessian.data[at + (order ? order[c] : c)];
+    const at = channels[r] * n;
+    for (let c = 0; c < n; c++) data[r * n + c] = hessian.data[at + channels[c]];
     data[r * n + r] += added;
   }
   return { rows: n, cols: n, data };

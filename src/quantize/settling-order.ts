@@ -1,10 +1,3 @@
-/** Consecutive positions whose columns share a scale. */
-export interface Run {
-  group: number;
-  from: number;
-  to: number;
-}
-
 /**
  * The order in which GPTQ settles columns, as column numbers by position; the last position is settled first. With
  * a Hessian diagonal the strongest channels go first, while the columns of a group stay together so that its scale
@@ -24,14 +17,9 @@ export function settlingOrder(diagonal: Float64Array | null, cols: number, group
   return Uint32Array.from(columns.toSorted(weakerFirst));
 }
 
-/** The runs of one group each, in the order they are settled. */
-export function runsOf(order: Uint32Array, groupSize: number): Run[] {
-  const runs: Run[] = [];
-  for (let to = order.length; to > 0; to = runs.at(-1)!.from) {
-    const group = Math.floor(order[to - 1] / groupSize);
-    let from = to - 1;
-    while (from > 0 && Math.floor(order[from - 1] / groupSize) === group) from--;
-    runs.push({ group, from, to });
-  }
-  return runs;
+/** The positions, rising from 0 to their number, between which columns share a group. */
+export function runBounds(order: Uint32Array, groupSize: number): number[] {
+  const groupAt = (p: number) => Math.floor(order[p] / groupSize);
+  const starts = [...order.keys()].filter((p) => p === 0 || groupAt(p) !== groupAt(p - 1));
+  return [...starts, order.length];
 }

@@ -1,6 +1,6 @@
 import { gemm as plainGemm, type Gemm } from './gemm.ts';
 import { matrix, transpose, type Matrix } from './matrix.ts';
-import { rowsOf, submatrix } from './submatrix.ts';
+import { submatrix } from './submatrix.ts';
 
 /** A symmetric [rows, cols] matrix; float64 where sums of many products must not lose their tail. */
 export interface SymmetricMatrix {
@@ -9,44 +9,85 @@ export interface SymmetricMatrix {
   data: Float32Array | Float64Array;
 }
 
-const blockSize = 64;
+/** Rows factored in float64, between products of matrices. */
+const blockSize = 32;
 
 /**
  * The upper triangular R [n, n] with A = Rᵀ·R, zeros below the diagonal; null if a pivot is not positive, so A is not
- * positive definite in this arithmetic. Left-looking and blocked: the part of a block of rows that earlier rows
- * explain is one `gemm`, the rest is done in float64.
+ * positive definite in this arithmetic.
  */
 export async function cholesky(a: SymmetricMatrix, gemm: Gemm = plainGemm): Promise<Matrix | null> {
   const n = a.rows;
   const factor = matrix(n, n);
-  for (let from = 0; from < n; from += blockSize) {
-    const to = Math.min(from + blockSize, n);
-    const panel = new Float64Array(a.data.subarray(from * n, to * n));
-    if (from > 0) {
-      const above = rowsOf(factor, 0, from);
-      const explained = (await gemm(transpose(submatrix(above, [0, from], [from, to])), above)).data;
-      for (let i = 0; i < panel.length; i++) panel[i] -= explained[i];
-    }
-    if (!factorPanel(panel, { n, from, to })) return null;
-    factor.data.set(panel, from * n);
-  }
-  return factor;
+  for (let r = 0; r < n; r++) factor.data.set(a.data.subarray(r * n + r, (r + 1) * n), r * n + r);
+  return (await factorRows(factor, 0, n, gemm)) ? factor : null;
 }
 
-/** Factors rows from … to in place, given that earlier rows are already taken out; false if it cannot. */
-function factorPanel(panel: Float64Array, { n, from, to }: { n: number; from: number; to: number }): boolean {
-  for (let k = from; k < to; k++) {
-    const pivotRow = panel.subarray((k - from) * n, (k - from + 1) * n);
-    const pivot = pivotRow[k];
-    if (!(pivot > 0 && pivot < Infinity)) return false;
-    const root = Math.sqrt(pivot);
-    pivotRow.fill(0, 0, k);
-    for (let c = k; c < n; c++) pivotRow[c] /= root;
-    for (let r = k + 1; r < to; r++) {
-      const row = panel.subarray((r - from) * n, (r - from + 1) * n);
-      const share = pivotRow[r];
-      for (let c = r; c < n; c++) row[c] -= share * pivotRow[c];
-    }
+/**
+ * Turns rows from … to of what the rows above leave of A into rows of R, in place; false if it cannot. Halves, and
+ * halves of halves: what the upper half explains of the lower one is a product of matrices.
+ */
+async function factorRows(factor: Matrix, from: number, to: number, gemm: Gemm): Promise<boolean> {
+  if (to - from <= blockSize) return factorBlock(factor, from, to, gemm);
+  const middle = from + blockSize * Math.ceil((to - from) / blockSize / 2);
+  if (!(await factorRows(factor, from, middle, gemm))) return false;
+  const upper = submatrix(factor, [from, middle], [middle, factor.cols]);
+  const explained = await gemm(transpose(submatrix(upper, [0, upper.rows], [0, to - middle])), upper);
+  subtractFrom(factor, middle, explained);
+  return factorRows(factor, middle, to, gemm);
+}
+
+/** Takes `explained` from the rows that start at `first`, on and above the diagonal. */
+function subtractFrom({ cols, data }: Matrix, first: number, explained: Matrix): void {
+  for (let r = 0; r < explained.rows; r++) {
+    const at = (first + r) * cols + first;
+    for (let c = r; c < explained.cols; c++) data[at + c] -= explained.data[r * explained.cols + c];
   }
+}
+
+/** The square on the diagonal is factored step by step; its factor inverted makes the rest of the rows. */
+async function factorBlock(factor: Matrix, from: number, to: number, gemm: Gemm): Promise<boolean> {
+  const size = to - from;
+  const solved = factorSquare(submatrix(factor, [from, to], [from, to]));
+  if (!solved) return false;
+  place(submatrix(solved, [0, size], [0, size]), factor, from, from);
+  if (to === factor.cols) return true;
+  const rest = submatrix(factor, [from, to], [to, factor.cols]);
+  place(await gemm(submatrix(solved, [0, size], [size, 2 * size]), rest), factor, from, to);
   return true;
+}
+
+/**
+ * R and R⁻ᵀ side by side, [n, 2n], of a square of which the upper triangle counts: the row operations that turn it into
+ * R turn the identity into R⁻ᵀ. Null if a pivot is not positive.
+ */
+function factorSquare({ rows: n, data }: Matrix): Matrix | null {
+  const rows = Array.from({ length: n }, (_, r) => {
+    const row = new Float64Array(2 * n);
+    row.set(data.subarray(r * n, (r + 1) * n));
+    row[n + r] = 1;
+    return row;
+  });
+  const result = matrix(n, 2 * n);
+  for (let k = 0; k < n; k++) {
+    const pivot = rows[k][k];
+    if (!(pivot > 0 && pivot < Infinity)) return null;
+    const root = Math.sqrt(pivot);
+    for (let c = 0; c < 2 * n; c++) rows[k][c] = c < k ? 0 : rows[k][c] / root;
+    for (let r = k + 1; r < n; r++) subtractMultiple(rows[r], rows[k][r], rows[k]);
+    result.data.set(rows[k], k * 2 * n);
+  }
+  return result;
+}
+
+/** target -= share · row, in place. */
+function subtractMultiple(target: Float64Array, share: number, row: Float64Array): void {
+  for (let i = 0; i < target.length; i++) target[i] -= share * row[i];
+}
+
+/** Writes a matrix into a larger one, its first entry at row `top`, column `left`. */
+function place({ rows, cols, data }: Matrix, into: Matrix, top: number, left: number): void {
+  for (let r = 0; r < rows; r++) {
+    into.data.set(data.subarray(r * cols, (r + 1) * cols), (top + r) * into.cols + left);
+  }
 }

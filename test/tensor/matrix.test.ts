@@ -8,6 +8,7 @@ import {
   transpose,
 } from '../../src/tensor/matrix.ts';
 import type { Matrix } from '../../src/tensor/matrix.ts';
+import { gaussian } from '../quantize/random.ts';
 
 /** 1 2 3 / 4 5 -6 */
 function sample(): Matrix {
@@ -20,6 +21,13 @@ test('a new matrix is zero', () => {
 
 test('transpose swaps rows and columns', () => {
   expect(transpose(sample())).toEqual(matrix(3, 2, Float32Array.of(1, 4, 2, 5, 3, -6)));
+});
+
+test('transpose of a matrix of many rows swaps them too', () => {
+  const many = gaussian(37, 21, 1);
+  const swapped = transpose(many);
+  expect([swapped.rows, swapped.cols]).toEqual([21, 37]);
+  swapped.data.forEach((value, i) => expect(value).toBe(many.data[(i % 37) * 21 + Math.floor(i / 37)]));
 });
 
 test('rows and columns are scaled in place', () => {
