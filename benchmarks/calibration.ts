@@ -1,8 +1,9 @@
 /**
  * What calibration costs, as ratios within one run:
  *   node benchmarks/calibration.ts [--size 2048] [MODEL RECORDS]
- * GPTQ of one square matrix with ONNX Runtime's products against the plain JavaScript twin; and, for a model and its
- * records, a run with statistics in the graph (maxima, counts, XᵀX) against the same run without. Both one thread.
+ * GPTQ of one square matrix with ONNX Runtime's products, against the plain twin that tests judge it by and against
+ * itself with products in JavaScript; and, for a model and its records, a run with statistics in the graph (maxima,
+ * counts, XᵀX) against the same run without. All on one thread.
  */
 import { parseArgs } from 'node:util';
 import { calibrate } from '../src/calibrate/calibrate.ts';
@@ -22,8 +23,7 @@ import type { Matrix } from '../src/tensor/matrix.ts';
 import { matrix, transpose } from '../src/tensor/matrix.ts';
 import { median } from '../src/report/median.ts';
 import { seededRandom } from '../scripts/kill-run.ts';
-
-const rounds = 5;
+import { gptqReference } from '../test/quantize/gptq-reference.ts';
 
 const { values, positionals } = parseArgs({
   options: { size: { type: 'string', default: '2048' } },
@@ -45,16 +45,22 @@ async function timeGptq(size: number): Promise<void> {
   const weight = noise();
   const tokens = noise();
   const hessian = await ortGemm(transpose(tokens), tokens);
-  const run = async (engine: Gemm): Promise<number> =>
-    secondsOf(() => quantizeGptq(weight, hessian, { bits: 4, groupSize: size, gemm: engine }));
-  await run(ortGemm);
-  const fast = Math.min(await run(ortGemm), await run(ortGemm));
-  const slow = await run(gemm);
-  const figures = `${fast.toFixed(2)} s, JavaScript twin ${slow.toFixed(1)} s: ${(slow / fast).toFixed(1)} times as fast`;
-  console.log(`GPTQ of ${size} x ${size}: ${figures}`);
+  const quantize = (engine: Gemm) =>
+    quantizeGptq(weight, hessian, { bits: 4, groupSize: size, gemm: engine });
+  await quantize(ortGemm);
+  const { ours, products, twin } = await medianSeconds(3, processorSeconds, {
+    ours: async () => quantize(ortGemm),
+    products: async () => quantize(gemm),
+    twin: async () =>
+      gptqReference(weight, hessian, { maxCode: 7, groupSize: size, damping: 0.01, activationOrder: true }),
+  });
+  console.log(`GPTQ of ${size} x ${size}: ${ours.toFixed(2)} s of processor time`);
+  console.log(`  plain twin ${twin.toFixed(1)} s: ${(twin / ours).toFixed(1)} times`);
+  console.log(
+    `  with products in JavaScript ${products.toFixed(1)} s: ${(products / ours).toFixed(1)} times`,
+  );
 }
 
-/** Rounds visit both runs in turn. */
 async function timeStatistics(path: string, recordPath: string): Promise<void> {
   const data = readRecords(recordPath, openTokenizer(null, path));
   const batches = [...makeBatches(data, declaredInputs(prepareModel(path).model))];
@@ -72,17 +78,35 @@ async function timeStatistics(path: string, recordPath: string): Promise<void> {
   };
   const statistics = (): Promise<unknown> => calibrate(open, batches, { gram: true, threads: 1 });
   const runs = { statistics, canonical, plain };
-  const times: Record<string, number[]> = { statistics: [], canonical: [], plain: [] };
-  for (let round = 0; round < rounds; round++)
-    for (const [name, run] of Object.entries(runs)) times[name].push(await secondsOf(run));
-  const [own, form, source] = Object.values(times).map(median);
+  const { statistics: own, canonical: form, plain: source } = await medianSeconds(5, wallSeconds, runs);
   console.log(`statistics over ${data.length} records: ${own.toFixed(2)} s`);
   console.log(`  inference in canonical form ${form.toFixed(2)} s: ${(own / form).toFixed(2)} times`);
   console.log(`  inference of the model as it is ${source.toFixed(2)} s: ${(own / source).toFixed(2)} times`);
 }
 
-async function secondsOf(work: () => Promise<unknown>): Promise<number> {
-  const started = performance.now();
-  await work();
-  return (performance.now() - started) / 1000;
+/** Rounds visit every run in turn. */
+async function medianSeconds<Name extends string>(
+  rounds: number,
+  now: () => number,
+  runs: Record<Name, () => Promise<unknown>>,
+): Promise<Record<Name, number>> {
+  const names = Object.keys(runs) as Name[];
+  const times = new Map<Name, number[]>(names.map((name) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const name of names) {
+      const started = now();
+      await runs[name]();
+      times.get(name)!.push(now() - started);
+    }
+  }
+  return Object.fromEntries([...times].map(([name, each]) => [name, median(each)])) as Record<Name, number>;
+}
+
+function wallSeconds(): number {
+  return performance.now() / 1000;
+}
+
+function processorSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
 }
