@@ -1,75 +1,71 @@
 /**
- * Measures what each step of the recipe adds on one model: `node scripts/ablate.ts MODEL CALIB EVAL [SCHEME] [NAME …]`.
- * Every line is one conversion and one verification; names choose variants, all by default. A name that is no variant
- * is read as settings: `smoothing.alpha=0.4 rotation.down=hadamard`.
+ * Measures what each step of the recipes adds, and writes the tables of docs/results.md:
+ *   node scripts/ablate.ts ZOO_FOLDER_OR_MODEL... [--schemes w4a4,balance,w3a4,w4a16,ternary] [--only WORDS]
+ *     [--out docs/results.md] [--results out/ablation.jsonl] [--try SETTINGS]...
+ * A model has its records beside it, calib.jsonl and eval.jsonl. Every line of a table is one conversion and one
+ * verification, kept in the results file as soon as it is there: a run may be stopped and started again, and does only
+ * what has no result under its settings. After a change of code, delete that file. `--only` runs the lines whose names
+ * hold one of the comma-separated words; the tables show all results there are. `--try 'smoothing.alpha=0.4 group=32'`
+ * measures the default with other settings instead, and writes no tables.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { loadConfig } from '../src/config/load-config.ts';
-import { parseSet } from '../src/config/set.ts';
-import { readRecords } from '../src/data/records.ts';
-import { openTokenizer } from '../src/data/tokenizer.ts';
-import { writeModel } from '../src/onnx/write-model.ts';
-import { quantizeModel } from '../src/pipeline/quantize-model.ts';
-import type { Report } from '../src/report/report.ts';
-import { verify } from '../src/verify/verify.ts';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import type { Figures } from './ablate/measure.ts';
+import { measure } from './ablate/measure.ts';
+import { balancePlan, planOf, trialPlan } from './ablate/plan.ts';
+import type { Plan, Row } from './ablate/plan.ts';
+import { keepResult, keyOf, readResults } from './ablate/results.ts';
+import type { Subject } from './ablate/subject.ts';
+import { findModels, openSubject } from './ablate/subject.ts';
+import { tablesOf, withTables } from './ablate/tables.ts';
 
-const variants: Record<string, string[]> = {
-  rtn: ['smoothing.enabled=false', 'rounding.method=rtn'],
-  clip: ['smoothing.enabled=false', 'rounding.method=clip'],
-  gptq: ['smoothing.enabled=false', 'rounding.sweeps=0'],
-  'gptq+refine': ['smoothing.enabled=false'],
-  'smooth+rtn': ['rounding.method=rtn'],
-  'smooth+gptq+refine': [],
-  'down not smoothed': ['smoothing.down=off'],
-  'router without a vote': ['smoothing.router=false'],
-  'alpha 0.3': ['smoothing.alpha=0.3'],
-  'alpha 0.5': ['smoothing.alpha=0.5'],
-  'alpha 0.7': ['smoothing.alpha=0.7'],
-  'aggregate frequency': ['smoothing.aggregate=frequency'],
-  'rotate down': ['rotation.down=hadamard'],
-  'realign routers': ['router.realign=true'],
-  'routers in 8 bits': ['router.bits=8'],
-  affinity: ['calibration.affinity=true'],
-  'rotate both': ['rotation.down=hadamard', 'rotation.input=hadamard'],
-};
+const { values: options, positionals } = parseArgs({
+  options: {
+    schemes: { type: 'string', default: 'w4a4,balance,w3a4,w4a16,ternary' },
+    only: { type: 'string', default: '' },
+    out: { type: 'string', default: 'docs/results.md' },
+    results: { type: 'string', default: 'out/ablation.jsonl' },
+    try: { type: 'string', multiple: true, default: [] },
+  },
+  allowPositionals: true,
+});
+const isTrial = options.try.length > 0;
+const plans = options.schemes.split(',').map((name) => {
+  if (name === 'balance') return balancePlan();
+  return isTrial ? trialPlan(name, options.try) : planOf(name);
+});
+const words = options.only.split(',').map((word) => word.trim());
+const subjects: Subject[] = [];
+for (const model of findModels(positionals)) subjects.push(await openSubject(model));
+const results = readResults(options.results);
 
-const [model, calibration, evaluation, scheme = 'w4a4', ...names] = process.argv.slice(2);
-const folder = mkdtempSync(join(tmpdir(), 'moeq-ablate-'));
-const output = join(folder, 'out.onnx');
-const tokenizer = openTokenizer(null, model);
-const records = readRecords(calibration, tokenizer);
-const evaluationRecords = readRecords(evaluation, tokenizer);
-
-for (const name of names.length > 0 ? names : Object.keys(variants)) {
-  const settings = [
-    `scheme=${scheme}`,
-    'calibration.balance.enabled=false',
-    ...(variants[name] ?? name.split(' ')),
-  ];
-  const config = loadConfig(
-    null,
-    settings.map((text) => parseSet(text)),
-  );
-  const started = performance.now();
-  const quantized = await quantizeModel(model, { records, pool: [] }, config);
-  const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  writeModel(quantized.model, output, { force: true });
-  console.log(`${name.padEnd(34)} ${figures(await verify(model, output, evaluationRecords))}  ${seconds} s`);
+for (const plan of plans) {
+  for (const subject of subjects) {
+    for (const row of plan.rows) {
+      const isWanted = words.some((word) => row.name.includes(word));
+      if (isWanted && !results.has(keyOf(subject, row))) await run(subject, plan, row);
+    }
+    if (!isTrial) writeTables();
+  }
 }
-rmSync(folder, { recursive: true });
 
-function figures({ output: { kl, sqnrDb, perplexity }, tasks, layers }: Report): string {
-  const matches = Object.values(tasks).map(({ quantized }) => quantized);
-  const match = matches.reduce((sum, value) => sum + value, 0) / matches.length;
-  const agreement = Math.min(...layers.map(({ router }) => router.cumulative.topKAgreement));
-  const ratio = perplexity ? perplexity.quantized / perplexity.reference : Number.NaN;
-  return [
-    matches.length > 0 ? `match ${match.toFixed(4)}` : '',
-    `kl ${kl.toFixed(5)}`,
-    `ratio ${ratio.toFixed(4)}`,
-    `agree ${agreement.toFixed(4)}`,
-    `sqnr ${sqnrDb.toFixed(2)}`,
-  ].join('  ');
+async function run(subject: Subject, { scheme }: Plan, row: Row): Promise<void> {
+  const started = performance.now();
+  const figures = await measure(subject, row);
+  const seconds = Math.round((performance.now() - started) / 100) / 10;
+  const key = keyOf(subject, row);
+  results.set(key, figures);
+  keepResult(options.results, { key, model: subject.name, scheme, row: row.name, seconds, figures });
+  console.log(`${subject.name}  ${scheme}  ${row.name.padEnd(50)} ${textOf(figures)}  ${seconds} s`);
+}
+
+function textOf({ match, ratio, kl, agreement }: Figures): string {
+  const score = match === null ? `ratio ${ratio?.toFixed(4)}` : `match ${match.toFixed(4)}`;
+  return `${score}  kl ${kl.toFixed(5)}  agree ${agreement.toFixed(4)}`;
+}
+
+function writeTables(): void {
+  const tables = plans.map((plan) => tablesOf(plan, subjects, results)).filter(Boolean);
+  const before = existsSync(options.out) ? readFileSync(options.out, 'utf8') : '';
+  writeFileSync(options.out, withTables(before, tables.join('\n')));
 }
