@@ -1,5 +1,5 @@
 import { addCombination, gemm as plainGemm, type Gemm } from '../tensor/gemm.ts';
-import { matrix, transpose, transposeInto, type Matrix } from '../tensor/matrix.ts';
+import { matrix, transpose, type Matrix } from '../tensor/matrix.ts';
 import { rowsOf, submatrix } from '../tensor/submatrix.ts';
 import { type Bits, groupCountOf, maxCodeOf, requireFinite, roundToGrid } from './grid.ts';
 import { diagonalOf, factorHessian, type Hessian } from './hessian.ts';
@@ -51,7 +51,7 @@ export async function quantizeGptq(
   const factor = await factorHessian(hessian, { order, damping, gemm });
   const target = columnsInOrder(weight, order);
   const state: State = { factor, target, debt: matrix(cols, rows), error: matrix(cols, rows), gemm };
-  const byColumn = new Int8Array(cols * rows);
+  const byColumn = matrix(cols, rows); // codes, column by column
   const scales = new Float32Array(rows * groups);
 
   await backwards(state, runBounds(order, groupSize), async (from, to) => {
@@ -62,12 +62,19 @@ export async function quantizeGptq(
     const group = Math.floor(order[from] / groupSize);
     runScales.forEach((scale, r) => (scales[r * groups + group] = scale));
     await eachBackwards(state, from, to, (p) => {
-      roundPosition(state, p, runScales, maxCode, rowOf(byColumn, order[p], rows));
+      roundPosition(state, p, runScales, maxCode, rowOf(byColumn, order[p]));
     });
   });
-  const codes = new Int8Array(rows * cols);
-  transposeInto(codes, byColumn, cols, rows);
-  return { rows, cols, bits, codes, groupSize, scales, zeroPoints: null, method: options.method ?? 'gptq' };
+  return {
+    rows,
+    cols,
+    bits,
+    codes: new Int8Array(transpose(byColumn).data),
+    groupSize,
+    scales,
+    zeroPoints: null,
+    method: options.method ?? 'gptq',
+  };
 }
 
 interface State {
@@ -114,8 +121,8 @@ async function eachBackwards(
   const bounds = Array.from({ length: count + 1 }, (_, i) => Math.min(from + i * blockSize, to));
   await backwards(state, bounds, (first, last) => {
     for (let p = last - 1; p >= first; p--) {
-      const shares = rowOf(factor.data, p, factor.cols).subarray(p + 1, last);
-      addCombination(rowOf(debt.data, p, debt.cols), shares, rowsOf(error, p + 1, last).data);
+      const shares = rowOf(factor, p).subarray(p + 1, last);
+      addCombination(rowOf(debt, p), shares, rowsOf(error, p + 1, last).data);
       settle(p);
     }
   });
@@ -138,8 +145,8 @@ async function compensatedWeights(state: State, from: number, to: number): Promi
 /** Gives position p the error that makes up for its debt in full. */
 function payInFull({ factor, debt, error }: State, p: number): void {
   const pivot = pivotOf(factor, p);
-  const debts = rowOf(debt.data, p, debt.cols);
-  const errors = rowOf(error.data, p, error.cols);
+  const debts = rowOf(debt, p);
+  const errors = rowOf(error, p);
   for (let r = 0; r < debts.length; r++) errors[r] = -debts[r] / pivot;
 }
 
@@ -149,12 +156,12 @@ function roundPosition(
   p: number,
   scales: Float32Array,
   maxCode: number,
-  codes: Int8Array,
+  codes: Float32Array,
 ): void {
   const pivot = pivotOf(factor, p);
-  const weights = rowOf(target.data, p, target.cols);
-  const debts = rowOf(debt.data, p, debt.cols);
-  const errors = rowOf(error.data, p, error.cols);
+  const weights = rowOf(target, p);
+  const debts = rowOf(debt, p);
+  const errors = rowOf(error, p);
   for (let r = 0; r < codes.length; r++) {
     codes[r] = roundToGrid(weights[r] + debts[r] / pivot, scales[r], maxCode);
     errors[r] = weights[r] - codes[r] * scales[r];
@@ -173,11 +180,11 @@ function pivotOf(factor: Matrix, p: number): number {
 function columnsInOrder(weight: Matrix, order: Uint32Array): Matrix {
   const byColumn = transpose(weight);
   const result = matrix(byColumn.rows, byColumn.cols);
-  order.forEach((j, p) => result.data.set(rowOf(byColumn.data, j, result.cols), p * result.cols));
+  order.forEach((j, p) => result.data.set(rowOf(byColumn, j), p * result.cols));
   return result;
 }
 
-/** One row of a row-major array, without a copy. */
-function rowOf<T extends Float32Array | Int8Array>(data: T, row: number, cols: number): T {
-  return data.subarray(row * cols, (row + 1) * cols) as T;
+/** A row without a copy. */
+function rowOf(whole: Matrix, row: number): Float32Array {
+  return rowsOf(whole, row, row + 1).data;
 }

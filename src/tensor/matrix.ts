@@ -12,28 +12,18 @@ export function matrix(rows: number, cols: number, data = new Float32Array(rows 
   return { rows, cols, data };
 }
 
-export function transpose({ rows, cols, data }: Matrix): Matrix {
-  const result = matrix(cols, rows);
-  transposeInto(result.data, data, rows, cols);
-  return result;
-}
-
 /** Rows transposed together: as many float32 as share a cache line of the result. */
 const stripe = 16;
 
-/** Writes the transpose of row-major `source` [rows, cols] to `result`. */
-export function transposeInto<T extends Float32Array | Int8Array>(
-  result: T,
-  source: T,
-  rows: number,
-  cols: number,
-): void {
+export function transpose({ rows, cols, data }: Matrix): Matrix {
+  const result = matrix(cols, rows);
   for (let top = 0; top < rows; top += stripe) {
     const bottom = Math.min(top + stripe, rows);
     for (let c = 0; c < cols; c++) {
-      for (let r = top; r < bottom; r++) result[c * rows + r] = source[r * cols + c];
+      for (let r = top; r < bottom; r++) result.data[c * rows + r] = data[r * cols + c];
     }
   }
+  return result;
 }
 
 /** Multiplies row r by factor[r], in place. */
