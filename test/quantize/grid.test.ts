@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { roundToGrid } from '../../src/quantize/grid.ts';
 import { roundHalfToEven } from '../../src/tensor/half.ts';
