@@ -94,7 +94,9 @@ function fusedQdq(layer: MoeLayer): ExpertEmitter {
       );
       const scale = b.constant(`${name}/scales`, 'float32', [groups, rows], transposed(scales, groups));
       const float = b.op('DequantizeLinear', [weight, scale], { axis: 0, block_size: groupSize });
-      return ({ operand }) => b.op('MatMul', [operand, float], {}, { name });
+      return {
+        product: (inner, { operand }) => inner.op('MatMul', [operand, float], {}, { name }),
+      };
     },
   };
   return groupedFfn(

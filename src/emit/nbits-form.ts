@@ -35,7 +35,10 @@ export function nbitsForm({ activationBits, accuracyLevel, packed }: NBitsOption
       const scales = blockScales(b, `${name}/scales`, weight.scales, blocks);
       const attributes = { K, N, bits: blocks.bits, block_size: blocks.size, accuracy_level: accuracyLevel };
       const options = { domain: 'com.microsoft', name };
-      return ({ operand }) => b.op('MatMulNBits', [operand, codes, scales], attributes, options);
+      return {
+        product: (inner, { operand }) =>
+          inner.op('MatMulNBits', [operand, codes, scales], attributes, options),
+      };
     },
     integer: false,
   };

@@ -44,9 +44,9 @@ function formOf({ target, scheme: { activationBits } }: ResolvedTarget): LinearF
 }
 
 function runLinear(b: Builder, form: LinearForm, weight: QuantizedTensor, x: Value): Value {
-  const product = form.linear(b, 'linear', weight);
+  const { product } = form.linear(b, 'linear', weight);
   const input = form.prepare(b, x, 'input');
-  const result = product(input);
+  const result = product(b, input);
   if (!form.integer) return result;
   const scaled = scaleRows(b, result, input.scales!, 'scaled');
   const scales = scaleConstant(b, 'linear/scales', [weight.rows], weight.scales);

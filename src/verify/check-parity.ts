@@ -33,20 +33,36 @@ const exactTolerance = 1e-5;
  */
 export async function checkParity(model: Model, layers: readonly LayerProbes[]): Promise<void> {
   for (const probes of layers) {
-    const usesNBits = probes.resolved.target === 'nbits' || probes.resolved.target === 'packed';
-    for (const exactKernels of usesNBits ? [true, false] : [false])
-      await checkLayer(model, probes, exactKernels);
+    for (const run of runsOf(probes)) await checkLayer(model, probes, run);
     if (probes.router) await checkRouter(model, probes.layer, probes.router);
   }
 }
 
-async function checkLayer(model: Model, probes: LayerProbes, exactKernels: boolean): Promise<void> {
+/** One execution of all linears of a layer. */
+interface ProbeRun {
+  /** MatMulNBits in float32. */
+  exactKernels: boolean;
+  /** Which way integers go, where there is one for few tokens. */
+  areFew: boolean;
+}
+
+function runsOf({ resolved: { target } }: LayerProbes): ProbeRun[] {
+  const run = { exactKernels: false, areFew: false };
+  if (target === 'int') return [run, { ...run, areFew: true }];
+  return target === 'nbits' || target === 'packed' ? [run, { ...run, exactKernels: true }] : [run];
+}
+
+async function checkLayer(
+  model: Model,
+  probes: LayerProbes,
+  { exactKernels, areFew }: ProbeRun,
+): Promise<void> {
   const { target, scheme } = probes.resolved;
   const tolerance = Math.max(
     parityTolerance(target, scheme.weight.bits, exactKernels),
     isRotated(probes) ? rotatedTolerance : 0,
   );
-  const cut = target === 'qmoe' ? cutFused(model, probes) : cutLinears(model, probes);
+  const cut = target === 'qmoe' ? cutFused(model, probes) : cutLinears(model, probes, areFew);
   if (exactKernels) {
     for (const { attributes } of cut.model.graph.nodes) {
       const level = attributes.get('accuracy_level');
@@ -100,13 +116,14 @@ interface Cut {
 }
 
 /** The linears of a layer, between the values that carry tokens in and out. */
-function cutLinears(model: Model, { layer, experts }: LayerProbes): Cut {
+function cutLinears(model: Model, { layer, experts }: LayerProbes, areFew: boolean): Cut {
   const find = valuesOf(model, layer.id);
   const tokens = floats(probeInput(layer.hidden));
   const hidden = floats(repeated(probeInput(layer.intermediate), experts.length));
   const inputs = {
     tokens,
     hidden,
+    are_few: { dtype: 'bool', dims: [], data: Uint8Array.of(areFew ? 1 : 0) } as const,
     ...pairsOf(experts.length),
   };
   const parts: [Part, Value | undefined][] = [
