@@ -26,11 +26,15 @@ export interface Size {
   k: number;
 }
 
-const ours: readonly [SchemeName, Target][] = [
+const ours: readonly [SchemeName, Target | 'auto'][] = [
+  ['w4a4', 'auto'],
   ['w4a4', 'int'],
+  ['w4a4', 'nbits'],
   ['w8a8', 'int'],
   ['ternary-a8', 'int'],
+  ['w4a16', 'auto'],
   ['w4a16', 'nbits'],
+  ['ternary', 'auto'],
   ['ternary', 'nbits'],
   ['ternary', 'packed'],
   ['w4a4', 'qdq'],
@@ -56,7 +60,7 @@ function written(size: Size, emitter: (layer: MoeLayer) => ExpertEmitter): Model
   return model;
 }
 
-function emitterOf(layer: MoeLayer, scheme: SchemeName, target: Target): ExpertEmitter {
+function emitterOf(layer: MoeLayer, scheme: SchemeName, target: Target | 'auto'): ExpertEmitter {
   const resolved = resolveTarget(target, scheme, 'auto');
   return emitterFor(resolved, { layer, weightsOf: rounded(scheme, resolved.groupSizeOf) });
 }

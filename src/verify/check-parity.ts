@@ -33,36 +33,20 @@ const exactTolerance = 1e-5;
  */
 export async function checkParity(model: Model, layers: readonly LayerProbes[]): Promise<void> {
   for (const probes of layers) {
-    for (const run of runsOf(probes)) await checkLayer(model, probes, run);
+    const usesNBits = probes.resolved.target === 'nbits' || probes.resolved.target === 'packed';
+    for (const exactKernels of usesNBits ? [true, false] : [false])
+      await checkLayer(model, probes, exactKernels);
     if (probes.router) await checkRouter(model, probes.layer, probes.router);
   }
 }
 
-/** One execution of all linears of a layer. */
-interface ProbeRun {
-  /** MatMulNBits in float32. */
-  exactKernels: boolean;
-  /** Which way integers go, where there is one for few tokens. */
-  areFew: boolean;
-}
-
-function runsOf({ resolved: { target } }: LayerProbes): ProbeRun[] {
-  const run = { exactKernels: false, areFew: false };
-  if (target === 'int') return [run, { ...run, areFew: true }];
-  return target === 'nbits' || target === 'packed' ? [run, { ...run, exactKernels: true }] : [run];
-}
-
-async function checkLayer(
-  model: Model,
-  probes: LayerProbes,
-  { exactKernels, areFew }: ProbeRun,
-): Promise<void> {
+async function checkLayer(model: Model, probes: LayerProbes, exactKernels: boolean): Promise<void> {
   const { target, scheme } = probes.resolved;
   const tolerance = Math.max(
     parityTolerance(target, scheme.weight.bits, exactKernels),
     isRotated(probes) ? rotatedTolerance : 0,
   );
-  const cut = target === 'qmoe' ? cutFused(model, probes) : cutLinears(model, probes, areFew);
+  const cut = target === 'qmoe' ? cutFused(model, probes) : cutLinears(model, probes);
   if (exactKernels) {
     for (const { attributes } of cut.model.graph.nodes) {
       const level = attributes.get('accuracy_level');
@@ -71,12 +55,19 @@ async function checkLayer(
   }
   const session = await openSession(cut.model);
   try {
-    const results = await session.run(cut.feeds);
-    for (const [part, name] of cut.outputs)
-      comparePart(probes, part as ExpertPart, toFloats(results[name]), tolerance);
+    for (const feeds of waysOf(cut.feeds)) {
+      const results = await session.run(feeds);
+      for (const [part, name] of cut.outputs)
+        comparePart(probes, part as ExpertPart, toFloats(results[name]), tolerance);
+    }
   } finally {
     await session.release();
   }
+}
+
+/** Where a graph chooses between ways for few tokens and for many, both. */
+function waysOf(feeds: Feeds): Feeds[] {
+  return feeds['are_few'] ? [feeds, { ...feeds, are_few: bool(true) }] : [feeds];
 }
 
 /** A router in 8 bits, from the rows it reads to its product. */
@@ -116,14 +107,14 @@ interface Cut {
 }
 
 /** The linears of a layer, between the values that carry tokens in and out. */
-function cutLinears(model: Model, { layer, experts }: LayerProbes, areFew: boolean): Cut {
+function cutLinears(model: Model, { layer, experts }: LayerProbes): Cut {
   const find = valuesOf(model, layer.id);
   const tokens = floats(probeInput(layer.hidden));
   const hidden = floats(repeated(probeInput(layer.intermediate), experts.length));
   const inputs = {
     tokens,
     hidden,
-    are_few: { dtype: 'bool', dims: [], data: Uint8Array.of(areFew ? 1 : 0) } as const,
+    are_few: bool(false),
     ...pairsOf(experts.length),
   };
   const parts: [Part, Value | undefined][] = [
@@ -203,6 +194,10 @@ function pairsOf(experts: number): Record<string, RunTensor> {
 
 function ints(values: readonly number[]): RunTensor {
   return { dtype: 'int64', dims: [values.length], data: BigInt64Array.from(values, BigInt) };
+}
+
+function bool(value: boolean): RunTensor {
+  return { dtype: 'bool', dims: [], data: Uint8Array.of(Number(value)) };
 }
 
 function floats({ rows, cols, data }: Matrix): RunTensor {
