@@ -49,6 +49,7 @@ export function* layerForms(size: Size): Generator<[string, Model]> {
   yield ['float MoE', floatMoe(size)];
   yield ['QMoE, 4 bits', written(size, (layer) => emitterOf(layer, 'w4a16', 'qmoe'))];
   yield ['QDQ, 4 bits, as ONNX Runtime fuses it', written(size, fusedQdq)];
+  yield ['w4a4 int, bytes only', written(size, (layer) => emitterOf(layer, 'w4a4', 'int', false))];
   for (const [scheme, target] of ours)
     yield [`${scheme} ${target}`, written(size, (layer) => emitterOf(layer, scheme, target))];
 }
@@ -60,9 +61,14 @@ function written(size: Size, emitter: (layer: MoeLayer) => ExpertEmitter): Model
   return model;
 }
 
-function emitterOf(layer: MoeLayer, scheme: SchemeName, target: Target | 'auto'): ExpertEmitter {
+function emitterOf(
+  layer: MoeLayer,
+  scheme: SchemeName,
+  target: Target | 'auto',
+  forFewTokens = true,
+): ExpertEmitter {
   const resolved = resolveTarget(target, scheme, 'auto');
-  return emitterFor(resolved, { layer, weightsOf: rounded(scheme, resolved.groupSizeOf) });
+  return emitterFor(resolved, { layer, weightsOf: rounded(scheme, resolved.groupSizeOf), forFewTokens });
 }
 
 function rounded(

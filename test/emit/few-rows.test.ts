@@ -13,13 +13,18 @@ import { gaussian } from '../quantize/random.ts';
 import { quantizeByRtn } from './expert-twin.ts';
 import { feedsOf, randomRoutes, runOnce } from './run-layer.ts';
 
-function written(scheme: SchemeName, hidden: number, intermediate: number): [Model, LayerSpec] {
+function written(
+  scheme: SchemeName,
+  hidden: number,
+  intermediate: number,
+  forFewTokens = true,
+): [Model, LayerSpec] {
   const { model, layer, spec } = syntheticLayer({ hidden, intermediate, experts: 3 });
   const resolved = resolveTarget('int', scheme, 'auto');
   const weightsOf = (expert: (typeof layer.experts)[number]) =>
     quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf);
   raiseOpset(model, resolved.opset);
-  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf }));
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, forFewTokens }));
   model.graph.removeDeadCode();
   return [model, spec];
 }
@@ -67,9 +72,10 @@ describe('a token gets the same numbers, to the bit, alone and among many', () =
 });
 
 test.each([
-  ['8-bit weights', 'w8a8', 64],
-  ['rows that are no whole bytes', 'w4a4', 37],
-] as const)('there is one way only for %s', (_name, scheme, width) => {
-  const [model] = written(scheme, width, width);
+  ['for 8-bit weights', 'w8a8', 64, true],
+  ['for rows that are no whole bytes', 'w4a4', 37, true],
+  ['on request', 'w4a4', 64, false],
+] as const)('there is one way only %s', (_name, scheme, width, forFewTokens) => {
+  const [model] = written(scheme, width, width, forFewTokens);
   expect(model.graph.nodes.map(({ opType }) => opType)).not.toContain('If');
 });
