@@ -85,13 +85,16 @@ function blocksOf({ rows, cols, bits, groupSize, codes, zeroPoints }: QuantizedT
 }
 
 /**
- * The codes behind an Identity, which is folded at load as the nodes behind the scales are. Without graph optimization
- * both stay: MatMulNBits (ONNX Runtime 1.30, accuracy level 4) computes wrongly where one of them alone is a constant.
+ * The codes behind an Identity, which is folded at load like the nodes behind the scales. Without graph optimization both
+ * stay: MatMulNBits (ONNX Runtime 1.30, accuracy level 4) computes wrongly where codes alone are a constant.
  */
 function weightBlob(b: Builder, name: string, blocks: Blocks): Value {
-  const { bits, codes } = blocks;
-  const bytes = bits === 8 ? codes : bits === 4 ? packNibbles(codes) : packCrumbs(codes);
-  return b.op('Identity', [b.constant(name, 'uint8', blobShape(blocks), bytes)]);
+  return b.op('Identity', [b.constant(name, 'uint8', blobShape(blocks), packedCodes(blocks))]);
+}
+
+function packedCodes({ bits, codes }: Blocks): Uint8Array {
+  if (bits === 8) return codes;
+  return bits === 4 ? packNibbles(codes) : packCrumbs(codes);
 }
 
 /** [rows, blocks, bytes of a block] */
