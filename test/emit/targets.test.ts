@@ -57,16 +57,18 @@ describe.each([
   ['nbits', 'w2a4'],
   ['nbits', 'ternary'],
   ['packed', 'ternary'],
-] as const)('%s %s at accuracy level 4 is within its stated tolerance', (target, scheme) =>
-  test.each(['disabled', 'basic', 'extended', 'all'] as const)('at optimization level %s', (optimization) =>
-    expect(
-      errorsOf({
-        target,
-        scheme,
-        optimization,
-        accuracyLevel: 4,
-        spec: { hidden: 256, intermediate: 128 },
-      }),
-    ).resolves.toSatisfy(within(level4)),
-  ),
-);
+] as const)('%s %s at accuracy level 4', (target, scheme) => {
+  test.each(['disabled', 'basic', 'extended', 'all'] as const)(
+    'is within its stated tolerance at optimization level %s',
+    (optimization) =>
+      expect(
+        errorsOf({
+          target,
+          scheme,
+          optimization,
+          accuracyLevel: 4,
+          spec: { hidden: 256, intermediate: 128 },
+        }),
+      ).resolves.toSatisfy(within(level4)),
+  );
+});
