@@ -26,11 +26,15 @@ export interface Size {
   k: number;
 }
 
-const ours: readonly [SchemeName, Target][] = [
+const ours: readonly [SchemeName, Target | 'auto'][] = [
+  ['w4a4', 'auto'],
   ['w4a4', 'int'],
+  ['w4a4', 'nbits'],
   ['w8a8', 'int'],
   ['ternary-a8', 'int'],
+  ['w4a16', 'auto'],
   ['w4a16', 'nbits'],
+  ['ternary', 'auto'],
   ['ternary', 'nbits'],
   ['ternary', 'packed'],
   ['w4a4', 'qdq'],
@@ -45,6 +49,7 @@ export function* layerForms(size: Size): Generator<[string, Model]> {
   yield ['float MoE', floatMoe(size)];
   yield ['QMoE, 4 bits', written(size, (layer) => emitterOf(layer, 'w4a16', 'qmoe'))];
   yield ['QDQ, 4 bits, as ONNX Runtime fuses it', written(size, fusedQdq)];
+  yield ['w4a4 int, bytes only', written(size, (layer) => emitterOf(layer, 'w4a4', 'int', false))];
   for (const [scheme, target] of ours)
     yield [`${scheme} ${target}`, written(size, (layer) => emitterOf(layer, scheme, target))];
 }
@@ -56,9 +61,14 @@ function written(size: Size, emitter: (layer: MoeLayer) => ExpertEmitter): Model
   return model;
 }
 
-function emitterOf(layer: MoeLayer, scheme: SchemeName, target: Target): ExpertEmitter {
+function emitterOf(
+  layer: MoeLayer,
+  scheme: SchemeName,
+  target: Target | 'auto',
+  forFewTokens = true,
+): ExpertEmitter {
   const resolved = resolveTarget(target, scheme, 'auto');
-  return emitterFor(resolved, { layer, weightsOf: rounded(scheme, resolved.groupSizeOf) });
+  return emitterFor(resolved, { layer, weightsOf: rounded(scheme, resolved.groupSizeOf), forFewTokens });
 }
 
 function rounded(
@@ -94,7 +104,9 @@ function fusedQdq(layer: MoeLayer): ExpertEmitter {
       );
       const scale = b.constant(`${name}/scales`, 'float32', [groups, rows], transposed(scales, groups));
       const float = b.op('DequantizeLinear', [weight, scale], { axis: 0, block_size: groupSize });
-      return ({ operand }) => b.op('MatMul', [operand, float], {}, { name });
+      return {
+        product: (inner, { operand }) => inner.op('MatMul', [operand, float], {}, { name }),
+      };
     },
   };
   return groupedFfn(

@@ -16,11 +16,16 @@ export interface Dispatch {
   slots: { positions: Value; perToken: number } | null;
   /** Pairs per expert, [experts]; zero for an expert without tokens. */
   counts: Value;
+  /** Whether there are few pairs per expert, so few that reading its weights takes longer than multiplying by them. */
+  areFew: Value;
   /** Routing weight of each pair, [S, 1]. */
   weights: Value;
   /** The same where routing weights multiply the input of the experts (Llama-4); null elsewhere. */
   inputWeights: Value | null;
 }
+
+/** Pairs per expert up to which they are few: measured, see "What was tried" in the benchmarks. */
+const few = 3;
 
 /** Turns the routing of a layer into pairs for `experts`; tokens of experts that are not listed make no pair. */
 export function dispatchTokens(
@@ -40,6 +45,12 @@ export function dispatchTokens(
     slots: rest.slots,
     experts: rowOf(b, pairs, 0, 'pair_experts'),
     counts: b.op('Cast', [counts], { to: 7 }, { name: 'counts' }),
+    areFew: b.op(
+      'LessOrEqual',
+      [b.op('Size', [rest.tokens]), b.ints(few * ids.length)],
+      {},
+      { name: 'are_few' },
+    ),
     weights,
     inputWeights: routing.appliesTo === 'input' ? weights : null,
   };

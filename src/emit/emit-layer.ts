@@ -6,6 +6,7 @@ import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
+import type { DataType } from '../tensor/dtype.ts';
 import { codeOf } from '../tensor/dtype.ts';
 import { addPairs } from './add-pairs.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
@@ -62,14 +63,19 @@ function tokenRows(b: Builder, input: Value, hidden: number): Value {
 
 /** Gives the readers of the old output the new sum, in the old element type and shape. */
 function connect(b: Builder, model: Model, { input, output, isFlat }: Boundary, sum: Value): void {
-  const dtype = output.dtype ?? input.dtype ?? 'float32';
-  const typed = dtype === 'float32' ? sum : b.op('Cast', [sum], { to: codeOf(dtype) });
+  const typed = inType(b, sum, output.dtype ?? input.dtype, input);
   const shaped =
     (isFlat ?? output.shape?.length === 2)
       ? typed
       : b.op('Reshape', [typed, b.op('Shape', [input])], {}, { name: 'output' });
   b.graph.replaceAllUses(output, shaped);
   importDomains(model);
+}
+
+/** float32 results in the type of the layer, which is that of its input where the file does not tell. */
+function inType(b: Builder, sum: Value, dtype: DataType | undefined, input: Value): Value {
+  if (dtype === 'float32') return sum;
+  return dtype ? b.op('Cast', [sum], { to: codeOf(dtype) }) : b.op('CastLike', [sum, input]);
 }
 
 /** Operator sets of other domains, whose version is always 1. */

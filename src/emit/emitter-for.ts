@@ -19,6 +19,11 @@ export interface EmitterOptions {
   weightsOf: (expert: Expert) => QuantizedExpert;
   /** In front of the linears; the weights are rotated already. None by default. */
   rotation?: RotationBlocks;
+  /**
+   * Whether integer arithmetic reads packed weights while there are few tokens; true by default. Costs memory: about one
+   * byte more per weight, and five more while ONNX Runtime loads the model.
+   */
+  forFewTokens?: boolean;
   /** Of MatMulNBits; see there. */
   accuracyLevel?: AccuracyLevel;
 }
@@ -29,13 +34,13 @@ export interface EmitterOptions {
  */
 export function emitterFor(
   { target, scheme: { activationBits } }: ResolvedTarget,
-  { layer, weightsOf, rotation = noRotation, accuracyLevel = 4 }: EmitterOptions,
+  { layer, weightsOf, rotation = noRotation, forFewTokens = true, accuracyLevel = 4 }: EmitterOptions,
 ): ExpertEmitter {
   const grouped = (form: LinearForm): ExpertEmitter =>
     groupedFfn(layer, weightsOf, rotatedForm(form, rotation));
   switch (target) {
     case 'int':
-      return grouped(intForm(activationBits!));
+      return grouped(intForm(activationBits!, forFewTokens));
     case 'qdq':
       return grouped(qdqForm(activationBits));
     case 'nbits':

@@ -23,7 +23,7 @@ function weightsOf(target: Target, bits: QuantizedTensor['bits'], codes: string)
   const stored = storageOf({ bits });
   switch (target) {
     case 'int':
-      return `${stored}, ${codes}; multiplied as int8${bits === 8 ? saturation : ''}`;
+      return `${stored}, ${codes}; multiplied as int8${bits === 8 ? saturation : ', for few tokens in blocks'}`;
     case 'qdq':
       return `${stored}, ${codes}; multiplied as float32`;
     case 'packed':

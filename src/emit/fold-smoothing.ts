@@ -49,9 +49,10 @@ function readsConstantDirectly({ node, weightInput }: Linear): boolean {
 function multiplyInput(model: Model, layer: MoeLayer, factors: Float32Array): void {
   const b = builder(model.graph, `moeq/${layer.id}`);
   const boundary = layer.boundary!;
-  const type = boundary.input.dtype === 'float16' ? 'float16' : 'float32';
-  const constant = b.constant('smoothing', type, [factors.length], [...factors]);
-  boundary.input = b.op('Mul', [boundary.input, constant], {}, { name: 'smoothed' });
+  const constant = b.constant('smoothing', 'float32', [factors.length], factors);
+  // The file need not tell the type of the input.
+  const typed = b.op('CastLike', [constant, boundary.input]);
+  boundary.input = b.op('Mul', [boundary.input, typed], {}, { name: 'smoothed' });
 }
 
 /**

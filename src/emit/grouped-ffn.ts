@@ -6,9 +6,9 @@ import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { emitActivation } from './activation.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import type { PairEmitter } from './expert-emitter.ts';
+import { expertProducts } from './expert-products.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import { scaleConstant } from './scale-constant.ts';
-import { splitByExpert } from './split-by-expert.ts';
 
 /** What the linears of a form multiply with weights: `operand · scales` stands for the input. */
 export interface Operand {
@@ -17,7 +17,18 @@ export interface Operand {
   /** [n, 1], or null for 1. */
   scales: Value | null;
   /** The code of zero, for integer operands. */
+  zeroCode?: number;
   zeroPoint?: Value;
+}
+
+/** One expert's rows times its weight: from [n, in] to [n, out], without bias. Writes into the builder's graph. */
+export type Product = (b: Builder, input: Operand) => Value;
+
+/** Another way to the same product, faster while experts have few rows. */
+export interface FewRows {
+  /** From what the form prepared, for all weights that read it. */
+  prepare(b: Builder, input: Operand): Operand;
+  product: Product;
 }
 
 /** Which linears read a value: gate and up the layer's input, down the hidden activations. */
@@ -26,11 +37,8 @@ export type Part = 'input' | 'hidden';
 /** How one target writes quantized linears. */
 export interface LinearForm {
   prepare(b: Builder, x: Value, part: Part): Operand;
-  /**
-   * Writes one expert's weight (`name` is gate, up or down) and returns what multiplies with it: from the expert's rows
-   * to the product [n, out], without bias.
-   */
-  linear(b: Builder, name: string, weight: QuantizedTensor): (input: Operand) => Value;
+  /** Writes one expert's weight (`name` is gate, up or down) and returns what multiplies with it. */
+  linear(b: Builder, name: string, weight: QuantizedTensor): { product: Product; fewRows?: FewRows | null };
   /** True when products are int32 sums of codes, whose scales (per token, per channel) follow for all experts at once. */
   integer: boolean;
 }
@@ -52,27 +60,35 @@ export function groupedFfn(
     const downs: WrittenLinear[] = [];
     for (const expert of experts) {
       const { gate, up, down } = weightsOf(expert);
-      const inner = builder(b.graph, `moeq/${expert.id}`);
-      if (gate) gates.push(writeLinear(inner, form, 'gate', gate));
-      ups.push(writeLinear(inner, form, 'up', up));
-      downs.push(writeLinear(inner, form, 'down', down));
+      const write = (name: string, linear: QuantizedLinear): WrittenLinear =>
+        writeLinear(b, form, { prefix: `moeq/${expert.id}`, name }, linear);
+      if (gate) gates.push(write('gate', gate));
+      ups.push(write('up', up));
+      downs.push(write('down', down));
     }
     const input = pairRows(b, form.prepare(b, tokens, 'input'), dispatch);
-    const rows = splitByExpert(b, input.operand, dispatch.counts, experts.length);
-    const linears = { b, form, dispatch };
-    const gate = gates.length > 0 ? runLinears(linears, gates, input, rows, 'gate') : null;
-    const up = runLinears(linears, ups, input, rows, 'up');
-    const hidden = form.prepare(b, emitActivation(b, layer.activation, gate, up), 'hidden');
-    const hiddenRows = splitByExpert(b, hidden.operand, dispatch.counts, experts.length);
-    return runLinears(linears, downs, hidden, hiddenRows, 'results');
+    const run = (operand: Operand, banks: readonly LinearBank[]): Value[] =>
+      runLinears({ b, form, dispatch }, operand, banks);
+    const up: LinearBank = { linears: ups, result: 'up' };
+    const isGated = gates.length > 0;
+    const first = run(input, isGated ? [{ linears: gates, result: 'gate' }, up] : [up]);
+    const activated = emitActivation(b, layer.activation, isGated ? first[0] : null, first.at(-1)!);
+    const [results] = run(form.prepare(b, activated, 'hidden'), [{ linears: downs, result: 'results' }]);
+    return results;
   };
   return { kind: 'pairs', emit };
 }
 
-/** A linear whose weight is in the graph already. */
-interface WrittenLinear {
+/** An expert's weight that is in the graph already. */
+export interface WrittenWeight {
+  /** Of the names of the expert's nodes. */
+  prefix: string;
+  product: Product;
+  fewRows?: FewRows | null;
+}
+
+interface WrittenLinear extends WrittenWeight {
   name: string;
-  product: (input: Operand) => Value;
   scales: Float32Array;
   bias: Float32Array | null;
   /** Output channels. */
@@ -82,10 +98,11 @@ interface WrittenLinear {
 function writeLinear(
   b: Builder,
   form: LinearForm,
-  name: string,
+  { prefix, name }: { prefix: string; name: string },
   { weight, bias }: QuantizedLinear,
 ): WrittenLinear {
-  return { name, product: form.linear(b, name, weight), scales: weight.scales, bias, width: weight.rows };
+  const written = form.linear(builder(b.graph, prefix), name, weight);
+  return { prefix, name, ...written, scales: weight.scales, bias, width: weight.rows };
 }
 
 /** The tokens' rows for each pair. A weight on the input of an expert joins the scales. */
@@ -97,14 +114,42 @@ function pairRows(b: Builder, prepared: Operand, { tokens, inputWeights }: Dispa
   return { ...prepared, operand, scales: b.op('Mul', [scales, inputWeights]) };
 }
 
-/** One linear of every expert, on its rows of the input; `result` names what they give, [S, out]. */
-function runLinears(
-  { b, form, dispatch }: { b: Builder; form: LinearForm; dispatch: Dispatch },
-  linears: readonly WrittenLinear[],
+/** One linear of every expert. */
+interface LinearBank {
+  linears: readonly WrittenLinear[];
+  /** Names what they give after scales and biases. */
+  result: string;
+}
+
+interface Context {
+  b: Builder;
+  form: LinearForm;
+  dispatch: Dispatch;
+}
+
+/** Linears of every expert on its rows of one input: what each bank gives, [S, out]. */
+function runLinears(context: Context, input: Operand, banks: readonly LinearBank[]): Value[] {
+  const { b, form, dispatch } = context;
+  const products = expertProducts(
+    b,
+    input,
+    dispatch,
+    banks.map((bank) => ({
+      name: form.integer ? `${bank.linears[0].name}/sums` : scaledName(bank),
+      weights: bank.linears,
+    })),
+  );
+  return banks.map((bank, i) => finishLinears(context, bank, input, products[i]));
+}
+
+/** Applies scales, unless the form did, and biases, if there are any. */
+function finishLinears(
+  { b, form, dispatch }: Context,
+  bank: LinearBank,
   input: Operand,
-  rows: readonly Value[],
-  result: string,
+  products: Value,
 ): Value {
+  const { linears, result } = bank;
   const [{ name, width }] = linears;
   const table = (vectors: readonly (Float32Array | null)[]): Float32Array => {
     const values = new Float32Array(linears.length * width);
@@ -114,20 +159,25 @@ function runLinears(
   const perPair = (constant: Value, part: string): Value =>
     b.op('Gather', [constant, dispatch.experts], {}, { name: `${name}/pair_${part}` });
   const shape = [linears.length, width];
-  const products = linears.map(({ product }, i) => product({ ...input, operand: rows[i] }));
-  const biases = linears.map(({ bias }) => bias);
-  const hasBias = biases.some(Boolean);
-  const last = hasBias ? `${name}/scaled` : result;
-  let value = b.op('Concat', products, { axis: 0 }, { name: form.integer ? `${name}/sums` : last });
+  let value = products;
   if (form.integer) {
     const scaled = scaleRows(b, value, input.scales!, `${name}/per_token`);
     const channelScales = table(linears.map(({ scales }) => scales));
     const scales = perPair(scaleConstant(b, `${name}/scales`, shape, channelScales), 'scales');
-    value = b.op('Mul', [scaled, scales], {}, { name: last });
+    value = b.op('Mul', [scaled, scales], {}, { name: scaledName(bank) });
   }
-  if (!hasBias) return value;
-  const bias = perPair(b.constant(`${name}/bias`, 'float32', shape, table(biases)), 'bias');
+  if (!hasBias(bank)) return value;
+  const biases = table(linears.map(({ bias }) => bias));
+  const bias = perPair(b.constant(`${name}/bias`, 'float32', shape, biases), 'bias');
   return b.op('Add', [value, bias], {}, { name: result });
+}
+
+function scaledName(bank: LinearBank): string {
+  return hasBias(bank) ? `${bank.linears[0].name}/scaled` : bank.result;
+}
+
+function hasBias({ linears }: LinearBank): boolean {
+  return linears.some(({ bias }) => bias);
 }
 
 /** int32 sums [n, out] times scales [n, 1], in one pass. */

@@ -1,23 +1,23 @@
 import { Fault } from '../fault.ts';
-import type { Builder } from '../onnx/build.ts';
-import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { codeOf } from '../tensor/dtype.ts';
+import { fewRowsWriter } from './few-rows.ts';
 import type { LinearForm } from './grouped-ffn.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
 import { perRow, tokenGrid } from './quantize-tokens.ts';
 
 /**
  * Integer arithmetic: uint8 token codes times INT2, INT4 or INT8 weights in MatMulInteger, summed exactly in int32,
- * then one float32 scale per token and one per output channel. The packed initializer passes a Cast to INT8 that
- * ONNX Runtime folds when it loads the model. Codes are unsigned because ONNX Runtime multiplies uint8 by int8 many
- * times faster than int8 by int8.
+ * then one float32 scale per token and one per output channel. The packed initializer passes nodes to INT8 that ONNX
+ * Runtime folds when it loads the model; for few rows (if `forFewRows`) the same sums come from packed weights, see
+ * `fewRowsWriter`. Codes are unsigned because ONNX Runtime multiplies uint8 by int8 many times faster than int8 by int8.
  *
  * MatMulInteger takes one zero point for all tokens. Grids below 8 bits have one each, so their codes are shifted until
  * zero has the same code everywhere: a token of b bits uses 2^b neighbouring codes around 2^b.
  */
-export function intForm(activationBits: number): LinearForm {
+export function intForm(activationBits: number, forFewRows: boolean): LinearForm {
   const zeroCode = activationBits === 8 ? 128 : 2 ** activationBits;
+  const writeFewRows = fewRowsWriter();
   return {
     integer: true,
     prepare(b, x) {
@@ -26,25 +26,23 @@ export function intForm(activationBits: number): LinearForm {
       const zeroPoint = b.constant('zero_point', 'uint8', [], [zeroCode]);
       const zeros = b.op('Expand', [zeroPoint, b.op('Shape', [vector])]);
       const codes = b.op('QuantizeLinear', [x, vector, zeros], { axis: 0 }, { name: 'codes' });
-      return { operand: codes, scales, zeroPoint };
+      return { operand: codes, scales, zeroCode, zeroPoint };
     },
     linear(b, name, weight) {
-      const codes = weightCodes(b, name, weight);
-      return ({ operand, zeroPoint }) => b.op('MatMulInteger', [operand, codes, zeroPoint!], {}, { name });
+      requireChannelScales(weight);
+      const { rows, cols, codes } = weight;
+      const dtype = storageOf(weight);
+      const packed = b.constant(`${name}/weight`, dtype, [rows, cols], packCodes(codes, dtype));
+      const signed =
+        dtype === 'int8' ? packed : b.op('Cast', [packed], { to: codeOf('int8') }, { name: `${name}/int8` });
+      const columns = b.op('Transpose', [signed], { perm: [1, 0] }, { name: `${name}/columns` });
+      return {
+        product: (inner, { operand, zeroPoint }) =>
+          inner.op('MatMulInteger', [operand, columns, zeroPoint!], {}, { name }),
+        fewRows: forFewRows ? writeFewRows(b, name, signed, weight) : null,
+      };
     },
   };
-}
-
-/** Codes as an int8 value [in, out], the layout MatMulInteger wants on its right. */
-function weightCodes(b: Builder, name: string, weight: QuantizedTensor): Value {
-  requireChannelScales(weight);
-  const { rows, cols, codes } = weight;
-  const transposed = new Int8Array(codes.length);
-  for (let r = 0; r < rows; r++)
-    for (let c = 0; c < cols; c++) transposed[c * rows + r] = codes[r * cols + c];
-  const dtype = storageOf(weight);
-  const packed = b.constant(`${name}/weight`, dtype, [cols, rows], packCodes(transposed, dtype));
-  return dtype === 'int8' ? packed : b.op('Cast', [packed], { to: codeOf('int8') }, { name: `${name}/int8` });
 }
 
 function requireChannelScales({ cols, groupSize, zeroPoints }: QuantizedTensor): void {

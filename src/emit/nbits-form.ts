@@ -29,13 +29,16 @@ export function nbitsForm({ activationBits, accuracyLevel, packed }: NBitsOption
     linear(b, name, weight) {
       const { cols: K, rows: N } = weight;
       const blocks = blocksOf(weight);
-      const codes = packed
-        ? packTrits(b, name, blocks)
-        : b.constant(`${name}/weight`, 'uint8', blobShape(blocks), blob(blocks));
-      const scales = blockScales(b, `${name}/scales`, weight.scales, blocks);
+      const codes = packed ? packTrits(b, name, blocks) : weightBlob(b, `${name}/weight`, blocks);
+      const shape = [weight.rows, weight.scales.length / weight.rows];
+      const scaling = { scales: weight.scales, groupOfBlock: blocks.groupOfBlock };
+      const scales = blockScaleConstant(b, `${name}/scales`, shape, scaling);
       const attributes = { K, N, bits: blocks.bits, block_size: blocks.size, accuracy_level: accuracyLevel };
       const options = { domain: 'com.microsoft', name };
-      return ({ operand }) => b.op('MatMulNBits', [operand, codes, scales], attributes, options);
+      return {
+        product: (inner, { operand }) =>
+          inner.op('MatMulNBits', [operand, codes, scales], attributes, options),
+      };
     },
     integer: false,
   };
@@ -82,25 +85,14 @@ function blocksOf({ rows, cols, bits, groupSize, codes, zeroPoints }: QuantizedT
 }
 
 /**
- * One scale per block. The 2-bit kernel takes float16 numbers behind nodes that are folded at load; that of 4 bits (ONNX
- * Runtime 1.30, accuracy level 4) computes wrongly where they are not, without graph optimization, so it gets constants.
+ * The codes behind an Identity, which is folded at load like the nodes behind the scales. Without graph optimization both
+ * stay: MatMulNBits (ONNX Runtime 1.30, accuracy level 4) computes wrongly where codes alone are a constant.
  */
-function blockScales(
-  b: Builder,
-  name: string,
-  scales: Float32Array,
-  { rows, bits, perRow, groupOfBlock }: Blocks,
-): Value {
-  const groups = scales.length / rows;
-  if (bits === 2) return blockScaleConstant(b, name, [rows, groups], { scales, groupOfBlock });
-  const expanded = Array.from(
-    { length: rows * perRow },
-    (_, i) => scales[Math.floor(i / perRow) * groups + groupOfBlock[i % perRow]],
-  );
-  return b.constant(name, 'float32', [rows, perRow], expanded);
+function weightBlob(b: Builder, name: string, blocks: Blocks): Value {
+  return b.op('Identity', [b.constant(name, 'uint8', blobShape(blocks), packedCodes(blocks))]);
 }
 
-function blob({ bits, codes }: Blocks): Uint8Array {
+function packedCodes({ bits, codes }: Blocks): Uint8Array {
   if (bits === 8) return codes;
   return bits === 4 ? packNibbles(codes) : packCrumbs(codes);
 }

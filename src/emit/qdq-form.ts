@@ -16,7 +16,9 @@ export function qdqForm(activationBits: number | null): LinearForm {
     prepare: (b, x) => ({ operand: fakeQuantize(b, x, activationBits), scales: null }),
     linear(b, name, weight) {
       const float = dequantized(b, name, weight);
-      return ({ operand }) => b.op('Gemm', [operand, float], { transB: 1 }, { name });
+      return {
+        product: (inner, { operand }) => inner.op('Gemm', [operand, float], { transB: 1 }, { name }),
+      };
     },
     integer: false,
   };

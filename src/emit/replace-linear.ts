@@ -38,15 +38,15 @@ export function replaceLinear(
 }
 
 function formOf({ target, scheme: { activationBits } }: ResolvedTarget): LinearForm {
-  if (target === 'int') return intForm(activationBits!);
+  if (target === 'int') return intForm(activationBits!, false);
   if (target === 'qdq') return qdqForm(activationBits);
   return nbitsForm({ activationBits, accuracyLevel: 4, packed: false });
 }
 
 function runLinear(b: Builder, form: LinearForm, weight: QuantizedTensor, x: Value): Value {
-  const product = form.linear(b, 'linear', weight);
+  const { product } = form.linear(b, 'linear', weight);
   const input = form.prepare(b, x, 'input');
-  const result = product(input);
+  const result = product(b, input);
   if (!form.integer) return result;
   const scaled = scaleRows(b, result, input.scales!, 'scaled');
   const scales = scaleConstant(b, 'linear/scales', [weight.rows], weight.scales);

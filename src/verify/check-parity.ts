@@ -55,12 +55,19 @@ async function checkLayer(model: Model, probes: LayerProbes, exactKernels: boole
   }
   const session = await openSession(cut.model);
   try {
-    const results = await session.run(cut.feeds);
-    for (const [part, name] of cut.outputs)
-      comparePart(probes, part as ExpertPart, toFloats(results[name]), tolerance);
+    for (const feeds of waysOf(cut.feeds)) {
+      const results = await session.run(feeds);
+      for (const [part, name] of cut.outputs)
+        comparePart(probes, part as ExpertPart, toFloats(results[name]), tolerance);
+    }
   } finally {
     await session.release();
   }
+}
+
+/** Where a graph chooses between ways for few tokens and for many, both. */
+function waysOf(feeds: Feeds): Feeds[] {
+  return feeds['are_few'] ? [feeds, { ...feeds, are_few: bool(true) }] : [feeds];
 }
 
 /** A router in 8 bits, from the rows it reads to its product. */
@@ -107,6 +114,7 @@ function cutLinears(model: Model, { layer, experts }: LayerProbes): Cut {
   const inputs = {
     tokens,
     hidden,
+    are_few: bool(false),
     ...pairsOf(experts.length),
   };
   const parts: [Part, Value | undefined][] = [
@@ -186,6 +194,10 @@ function pairsOf(experts: number): Record<string, RunTensor> {
 
 function ints(values: readonly number[]): RunTensor {
   return { dtype: 'int64', dims: [values.length], data: BigInt64Array.from(values, BigInt) };
+}
+
+function bool(value: boolean): RunTensor {
+  return { dtype: 'bool', dims: [], data: Uint8Array.of(Number(value)) };
 }
 
 function floats({ rows, cols, data }: Matrix): RunTensor {

@@ -7,14 +7,17 @@ import { errorsOf, within } from './errors-of.ts';
 import { randomRoutes } from './run-layer.ts';
 
 describe('integer experts equal the fake-quantized reference', () => {
-  test.each(['disabled', 'basic', 'extended', 'all'] as const)('at optimization level %s', (optimization) =>
-    expect(errorsOf({ optimization })).resolves.toSatisfy(within(1e-5)),
-  );
+  // Twelve pairs of these four experts are few.
+  describe.each([5, 40])('for %i tokens', (tokens) => {
+    test.each(['disabled', 'basic', 'extended', 'all'] as const)('at optimization level %s', (optimization) =>
+      expect(errorsOf({ optimization, tokens })).resolves.toSatisfy(within(1e-5)),
+    );
 
-  test.each(['w4a4', 'w3a4', 'w3a3', 'w2a4', 'w4a8', 'w8a8', 'ternary-a8', 'ternary-a4'] as const)(
-    'with scheme %s',
-    (scheme) => expect(errorsOf({ scheme })).resolves.toSatisfy(within(1e-5)),
-  );
+    test.each(['w4a4', 'w3a4', 'w3a3', 'w2a4', 'w4a8', 'w8a8', 'ternary-a8', 'ternary-a4'] as const)(
+      'with scheme %s',
+      (scheme) => expect(errorsOf({ scheme, tokens })).resolves.toSatisfy(within(1e-5)),
+    );
+  });
 
   test.each([0, 1, 2, 70])('for %i tokens', (tokens) =>
     expect(errorsOf({ tokens })).resolves.toSatisfy(within(1e-5)),

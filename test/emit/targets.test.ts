@@ -51,14 +51,24 @@ describe.each([
   );
 });
 
-test.each([
+describe.each([
   ['nbits', 'w4a16'],
   ['nbits', 'w8a8'],
   ['nbits', 'w2a4'],
   ['nbits', 'ternary'],
   ['packed', 'ternary'],
-] as const)('%s %s at accuracy level 4 is within its stated tolerance', (target, scheme) =>
-  expect(
-    errorsOf({ target, scheme, accuracyLevel: 4, spec: { hidden: 256, intermediate: 128 } }),
-  ).resolves.toSatisfy(within(level4)),
-);
+] as const)('%s %s at accuracy level 4', (target, scheme) => {
+  test.each(['disabled', 'basic', 'extended', 'all'] as const)(
+    'is within its stated tolerance at optimization level %s',
+    (optimization) =>
+      expect(
+        errorsOf({
+          target,
+          scheme,
+          optimization,
+          accuracyLevel: 4,
+          spec: { hidden: 256, intermediate: 128 },
+        }),
+      ).resolves.toSatisfy(within(level4)),
+  );
+});

@@ -100,6 +100,13 @@ describe('a damaged weight fails parity', () => {
     });
   });
 
+  test('and so does one that is wrong for few tokens only', async () => {
+    const [model, probes] = written('int', 'w4a4');
+    const places = [...model.graph.constants].find(({ name }) => name === 'moeq/L0.E0/places')!;
+    places.tensor = makeTensor(places.name, 'uint8', [1, 2], Uint8Array.of(16, 1));
+    await expect(checkParity(model, [probes])).rejects.toMatchObject({ code: 'PARITY' });
+  });
+
   test('and so does a damaged scale', async () => {
     const [model, probes] = written('int', 'w4a4');
     const scales = [...model.graph.constants].find(({ name }) => name === 'moeq/L0/gate/scales')!;

@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest';
+import { emitLayer } from '../../src/emit/emit-layer.ts';
+import { floatExperts } from '../../src/emit/float-experts.ts';
+import { foldSmoothing } from '../../src/emit/fold-smoothing.ts';
+import type { MoeLayer } from '../../src/moe/moe-layer.ts';
+import { builder } from '../../src/onnx/build.ts';
+import type { Model } from '../../src/onnx/model.ts';
+import type { LayerSpec } from '../helpers/synthetic-layer.ts';
+import { syntheticLayer } from '../helpers/synthetic-layer.ts';
+import { gaussian } from '../quantize/random.ts';
+import { feedsOf, randomRoutes, runOnce } from './run-layer.ts';
+
+/** A layer between an Identity and a residual Add; the file tells no type of what flows between them. */
+function untypedLayer(dtype: LayerSpec['dtype']): { model: Model; layer: MoeLayer; spec: LayerSpec } {
+  const { model, layer, spec } = syntheticLayer({ dtype });
+  const b = builder(model.graph, '');
+  const boundary = layer.boundary!;
+  const x = boundary.input;
+  boundary.input = b.op('Identity', [x]);
+  const sum = b.op('Add', [boundary.output, x], {}, { name: 'residual' });
+  sum.info = { ...boundary.output.info!, name: sum.name };
+  boundary.output.info = undefined;
+  boundary.isFlat = true;
+  model.graph.outputs = [sum];
+  return { model, layer, spec };
+}
+
+test.each(['float32', 'float16'] as const)(
+  'a %s layer is smoothed and written where the file tells no types',
+  async (dtype) => {
+    const { model, layer, spec } = untypedLayer(dtype);
+    foldSmoothing(model, layer, new Float32Array(spec.hidden).fill(0.5));
+    emitLayer(model, layer, floatExperts(layer));
+    model.graph.removeDeadCode();
+    const x = gaussian(3, spec.hidden, 4);
+    const { residual } = await runOnce(model, feedsOf(spec, x, randomRoutes(spec, 3)));
+    expect(residual.dims).toEqual([3, spec.hidden]);
+    expect(residual.data.every(Number.isFinite)).toBe(true);
+  },
+);

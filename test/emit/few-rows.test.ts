@@ -1,0 +1,81 @@
+import { describe, expect, test } from 'vitest';
+import { emitLayer } from '../../src/emit/emit-layer.ts';
+import { emitterFor } from '../../src/emit/emitter-for.ts';
+import { resolveTarget } from '../../src/emit/resolve-target.ts';
+import type { Model } from '../../src/onnx/model.ts';
+import { raiseOpset } from '../../src/onnx/raise-opset.ts';
+import type { SchemeName } from '../../src/quantize/scheme.ts';
+import type { Matrix } from '../../src/tensor/matrix.ts';
+import { matrix } from '../../src/tensor/matrix.ts';
+import type { LayerSpec } from '../helpers/synthetic-layer.ts';
+import { syntheticLayer } from '../helpers/synthetic-layer.ts';
+import { gaussian } from '../quantize/random.ts';
+import { quantizeByRtn } from './expert-twin.ts';
+import { feedsOf, randomRoutes, runOnce } from './run-layer.ts';
+
+function written(
+  scheme: SchemeName,
+  hidden: number,
+  intermediate: number,
+  forFewTokens = true,
+): [Model, LayerSpec] {
+  const { model, layer, spec } = syntheticLayer({ hidden, intermediate, experts: 3 });
+  const resolved = resolveTarget('int', scheme, 'auto');
+  const weightsOf = (expert: (typeof layer.experts)[number]) =>
+    quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf);
+  raiseOpset(model, resolved.opset);
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, forFewTokens }));
+  model.graph.removeDeadCode();
+  return [model, spec];
+}
+
+function repeated({ rows, cols, data }: Matrix, times: number): Matrix {
+  return matrix(
+    rows * times,
+    cols,
+    Float32Array.from({ length: times * data.length }, (_, i) => data[i % data.length]),
+  );
+}
+
+/** The first tokens' results when they are alone, and when they come many times over. */
+async function bothWays(model: Model, spec: LayerSpec, x: Matrix): Promise<[Float32Array, Float32Array]> {
+  const routes = randomRoutes(spec, x.rows);
+  const all = Array.from({ length: 20 }, () => routes).flat();
+  const few = await runOnce(model, feedsOf(spec, x, routes));
+  const many = await runOnce(model, feedsOf(spec, repeated(x, 20), all));
+  return [few['y'].data, many['y'].data.subarray(0, x.data.length)];
+}
+
+describe('a token gets the same numbers, to the bit, alone and among many', () => {
+  const schemes = ['w4a4', 'w4a8', 'w3a3', 'ternary-a8', 'ternary-a4'] as const;
+  // Less than a block, whole blocks (the last is padding alone), and a last block of few channels.
+  const widths = [
+    [32, 124],
+    [508, 248],
+    [1024, 516],
+  ] as const;
+  test.each(schemes.flatMap((scheme) => widths.map((width) => [scheme, ...width] as const)))(
+    'with scheme %s and %i by %i channels',
+    async (scheme, hidden, intermediate) => {
+      const [model, spec] = written(scheme, hidden, intermediate);
+      const [few, many] = await bothWays(model, spec, gaussian(4, hidden, 9));
+      expect(Math.max(...few)).toBeGreaterThan(0);
+      expect(few).toEqual(many);
+    },
+  );
+
+  test('when all activations are at one end of their range', async () => {
+    const [model, spec] = written('w4a8', 1024, 1024);
+    const [few, many] = await bothWays(model, spec, matrix(1, 1024, new Float32Array(1024).fill(-3)));
+    expect(few).toEqual(many);
+  });
+});
+
+test.each([
+  ['for 8-bit weights', 'w8a8', 64, true],
+  ['for rows that are no whole bytes', 'w4a4', 37, true],
+  ['on request', 'w4a4', 64, false],
+] as const)('there is one way only %s', (_name, scheme, width, forFewTokens) => {
+  const [model] = written(scheme, width, width, forFewTokens);
+  expect(model.graph.nodes.map(({ opType }) => opType)).not.toContain('If');
+});
