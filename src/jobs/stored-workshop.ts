@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import type { Piscina } from 'piscina';
-import type { QuantizedExpert } from '../emit/quantized-expert.ts';
+import type { ProbedExpert } from '../emit/parity-probes.ts';
 import type { FaultRecord } from '../fault.ts';
 import { Fault } from '../fault.ts';
 import { makeTensor } from '../onnx/tensor.ts';
@@ -91,10 +91,10 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
 }
 
 /** @throws Fault ARTEFACT_DAMAGED */
-function readExpert(store: ArtefactStore, { id, key }: WorkItem): QuantizedExpert {
+function readExpert(store: ArtefactStore, { id, key }: WorkItem): ProbedExpert {
   const expert = store.read(key);
   if (expert === undefined) throw damaged(id);
-  return expert as QuantizedExpert;
+  return expert as ProbedExpert;
 }
 
 const settledFrom = 4096;

@@ -1,5 +1,5 @@
 import type { Piscina } from 'piscina';
-import type { QuantizedExpert } from '../emit/quantized-expert.ts';
+import type { ProbedExpert } from '../emit/parity-probes.ts';
 import type { FaultRecord } from '../fault.ts';
 import { Fault } from '../fault.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
@@ -21,10 +21,10 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
   const budget = memoryBudget(process.availableMemory() * memoryShare);
   let pool: Piscina | null = null;
 
-  async function quantize(task: ExpertTask, memory: number): Promise<QuantizedExpert> {
+  async function quantize(task: ExpertTask, memory: number): Promise<ProbedExpert> {
     const release = await budget.reserve(memory);
     try {
-      const made = (await pool!.run(task)) as QuantizedExpert | FaultRecord;
+      const made = (await pool!.run(task)) as ProbedExpert | FaultRecord;
       if ('code' in made) throw Fault.fromRecord(made);
       return made;
     } finally {
@@ -44,7 +44,7 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
       const seconds = [...estimates.values()].reduce((sum, estimate) => sum + estimate.seconds, 0);
       if (threads === 1 || (!pool && seconds < parallelFrom)) return plainWorkshop.quantizeExperts(whole);
       pool ??= workerPool('expert-worker', threads);
-      const made = new Map<string, QuantizedExpert>();
+      const made = new Map<string, ProbedExpert>();
       await inLanes(experts, threads, async (order) => {
         const task = { model, layer: layer.id, order, recipe };
         made.set(order.id, await quantize(task, estimates.get(order.id)!.memory));

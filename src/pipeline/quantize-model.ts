@@ -6,7 +6,7 @@ import { foldSmoothing } from '../emit/fold-smoothing.ts';
 import type { DenseResult } from '../emit/quantize-dense.ts';
 import { quantizeDense } from '../emit/quantize-dense.ts';
 import type { LayerProbes } from '../emit/parity-probes.ts';
-import { probeWeights } from '../emit/parity-probes.ts';
+import { collectProbes } from '../emit/parity-probes.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
@@ -109,11 +109,11 @@ async function writeExperts(
     const order = orderLayer(layer, calibration?.stats[i] ?? null, config);
     const { rotation } = order.recipe;
     smoothing.push(order.smoothing);
-    const weightsOf = await workshop.quantizeExperts(order);
+    const expertOf = await workshop.quantizeExperts(order);
     if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
-    const probed = probeWeights(layer, resolved, rotation, weightsOf);
-    emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf: probed.weightsOf, rotation }));
-    probes.push(probed.probes);
+    const { weightsOf, probes: noted } = collectProbes({ layer, resolved, rotation }, expertOf);
+    emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation }));
+    probes.push(noted);
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
     tell(i + 1);
   }

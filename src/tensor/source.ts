@@ -8,8 +8,16 @@ export interface ByteSource {
   readonly byteLength: number;
   /** True when every read gives new bytes that are the caller's own; otherwise they may be a view: do not write to it. */
   readonly fresh?: boolean;
+  /** Where in a file the bytes stand; null for bytes that are in memory or made from others. */
+  readonly place?: FilePlace | null;
   /** Reads `length` bytes from `offset`; the whole range by default. */
   read(offset?: number, length?: number): Uint8Array;
+}
+
+/** Where a range of bytes begins. */
+export interface FilePlace {
+  path: string;
+  offset: number;
 }
 
 /** A tensor whose bytes, in ONNX raw (little-endian, packed) form, are read on demand. */
@@ -30,6 +38,7 @@ export function fileSource(path: string, start: number, byteLength: number): Byt
   return {
     byteLength,
     fresh: true,
+    place: { path, offset: start },
     read(offset = 0, length = byteLength - offset) {
       const bytes = new Uint8Array(length);
       const handle = openSync(path, 'r');
@@ -57,6 +66,7 @@ export function sliceSource(source: ByteSource, start: number, byteLength: numbe
   return {
     byteLength,
     fresh: source.fresh ?? false,
+    place: source.place ? { path: source.place.path, offset: source.place.offset + start } : null,
     read: (offset = 0, length = byteLength - offset) => source.read(start + offset, length),
   };
 }
@@ -86,6 +96,7 @@ export function tensorSource(
     shape,
     byteLength: source.byteLength,
     fresh: source.fresh ?? false,
+    place: source.place ?? null,
     read: (offset, length) => source.read(offset, length),
   };
 }
