@@ -11,6 +11,7 @@ import { readExpert } from '../moe/read-expert.ts';
 import { rotateHessian, rotateRows } from '../quantize/hadamard.ts';
 import type { Hessian } from '../quantize/hessian.ts';
 import { scaleColumns, scaleRows } from '../tensor/matrix.ts';
+import { giveBuffer } from '../tensor/spare-buffers.ts';
 import type { Rounding } from './rounding.ts';
 import { roundingOf } from './rounding.ts';
 
@@ -43,7 +44,9 @@ export async function quantizeOrder(
   const expert = layer.experts.find((each) => each.id === id)!;
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const round = roundingOf(resolved.scheme, config, resolved.groupSizeOf);
-  const weights = await quantizeExpert(readExpert(expert), stats, { smoothing, rotation }, round);
+  const floats = readExpert(expert);
+  const weights = await quantizeExpert(floats, stats, { smoothing, rotation }, round);
+  for (const linear of [floats.gate, floats.up, floats.down]) if (linear) giveBuffer(linear.weight.data);
   return probeExpert(id, { layer, resolved, rotation }, weights);
 }
 

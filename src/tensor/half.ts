@@ -1,3 +1,5 @@
+import { takeBuffer } from './spare-buffers.ts';
+
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
 
@@ -16,14 +18,14 @@ let halfValues: Float32Array | null = null;
 /** Numbers of IEEE half-precision bits, looked up: there are only 65536 of them. */
 export function halvesToFloats(bits: Uint16Array): Float32Array<ArrayBuffer> {
   const values = (halfValues ??= Float32Array.from({ length: 65536 }, (_, each) => halfToFloat(each)));
-  const result = new Float32Array(bits.length);
+  const result = new Float32Array(takeBuffer(bits.length * 4));
   for (let i = 0; i < bits.length; i++) result[i] = values[bits[i]];
   return result;
 }
 
 /** Numbers of bfloat16 bits: the upper halves of float32. */
 export function bfloatsToFloats(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  const result = new Uint32Array(bits.length);
+  const result = new Uint32Array(takeBuffer(bits.length * 4));
   for (let i = 0; i < bits.length; i++) result[i] = bits[i] << 16;
   return new Float32Array(result.buffer);
 }

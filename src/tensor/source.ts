@@ -2,6 +2,7 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { Fault } from '../fault.ts';
 import type { DataType } from './dtype.ts';
 import { byteLengthOf, countOf } from './dtype.ts';
+import { takeBuffer } from './spare-buffers.ts';
 
 /** A range of bytes that is read on demand. Nothing else in the project moves weights. */
 export interface ByteSource {
@@ -40,7 +41,7 @@ export function fileSource(path: string, start: number, byteLength: number): Byt
     fresh: true,
     place: { path, offset: start },
     read(offset = 0, length = byteLength - offset) {
-      const bytes = new Uint8Array(length);
+      const bytes = new Uint8Array(takeBuffer(length));
       const handle = openSync(path, 'r');
       try {
         for (let done = 0; done < length;) {
