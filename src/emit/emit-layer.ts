@@ -61,8 +61,9 @@ function tokenRows(b: Builder, input: Value, hidden: number): Value {
 }
 
 /** Gives the readers of the old output the new sum, in the old element type and shape. */
-function connect(b: Builder, model: Model, { input, output, isFlat }: Boundary, sum: Value): void {
-  const dtype = output.dtype ?? input.dtype ?? 'float32';
+function connect(b: Builder, model: Model, boundary: Boundary, sum: Value): void {
+  const { input, output, isFlat } = boundary;
+  const dtype = boundary.dtype ?? output.dtype ?? input.dtype ?? 'float32';
   const typed = dtype === 'float32' ? sum : b.op('Cast', [sum], { to: codeOf(dtype) });
   const shaped =
     (isFlat ?? output.shape?.length === 2)

@@ -49,7 +49,7 @@ function readsConstantDirectly({ node, weightInput }: Linear): boolean {
 function multiplyInput(model: Model, layer: MoeLayer, factors: Float32Array): void {
   const b = builder(model.graph, `moeq/${layer.id}`);
   const boundary = layer.boundary!;
-  const type = boundary.input.dtype === 'float16' ? 'float16' : 'float32';
+  const type = (boundary.dtype ?? boundary.input.dtype) === 'float16' ? 'float16' : 'float32';
   const constant = b.constant('smoothing', type, [factors.length], [...factors]);
   boundary.input = b.op('Mul', [boundary.input, constant], {}, { name: 'smoothed' });
 }

@@ -1,5 +1,6 @@
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
+import type { DataType } from '../tensor/dtype.ts';
 import type { MatrixView } from '../tensor/view.ts';
 
 /** How a graph sends tokens to experts. */
@@ -66,6 +67,8 @@ export interface Boundary {
   output: Value;
   /** True where `output` has the shape [T, hidden] although `input` may have more axes; set by `prepareModel`. */
   isFlat?: boolean;
+  /** Element type of `input` and `output`, where the file lets it be known; set by `prepareModel`. */
+  dtype?: DataType;
   routing: Routing;
 }
 

@@ -1,6 +1,7 @@
 import { Fault } from '../fault.ts';
 import type { Model } from '../onnx/model.ts';
 import { raiseOpset } from '../onnx/raise-opset.ts';
+import { elementTypeOf } from './element-type.ts';
 import { locateInFile } from './locate-in-file.ts';
 import type { MoeLayer } from './moe-layer.ts';
 import { inferShapes } from './shapes.ts';
@@ -40,17 +41,23 @@ export function prepareModel(source: string | Model, opset = canonicalOpset): Pr
       remedy: 'run "moeq inspect --explain"; export the model in another form',
     });
   }
-  noteFlatOutputs(model, layers);
+  noteOutputs(model, layers);
   raiseOpset(model, opset);
   for (const layer of layers) spellOutRouting(model, layer);
   return { model, layers };
 }
 
-/** Exporters often flatten the tokens inside a layer and declare no shapes: the readers of the output expect its rank. */
-function noteFlatOutputs({ graph }: Model, layers: readonly MoeLayer[]): void {
+/**
+ * Exporters often flatten the tokens inside a layer and declare neither shapes nor types: the readers of the output expect
+ * its rank and its element type.
+ */
+function noteOutputs({ graph }: Model, layers: readonly MoeLayer[]): void {
   const shapes = inferShapes(graph, graph.sortedNodes());
   for (const { boundary } of layers) {
-    const shape = boundary && shapes.shapeOf(boundary.output);
+    if (!boundary) continue;
+    const shape = shapes.shapeOf(boundary.output);
     if (shape) boundary.isFlat = shape.length === 2;
+    const dtype = boundary.output.dtype ?? elementTypeOf(boundary.input);
+    if (dtype) boundary.dtype = dtype;
   }
 }

@@ -35,7 +35,9 @@ export function readMatrix(view: MatrixView): Matrix {
   if (colStride === 1 && rowStride === cols) return matrix(rows, cols, values);
   const result = matrix(rows, cols, new Float32Array(takeBuffer(rows * cols * 4)));
   for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < cols; c++) result.data[r * cols + c] = values[r * rowStride + c * colStride]!;
+    const from = r * rowStride;
+    if (colStride === 1) result.data.set(values.subarray(from, from + cols), r * cols);
+    else for (let c = 0; c < cols; c++) result.data[r * cols + c] = values[from + c * colStride]!;
   }
   giveBuffer(values);
   return result;
