@@ -137,7 +137,7 @@ function timesCodes({ cols, data }: Matrix, weight: QuantizedTensor): Float32Arr
   const product = new Float32Array(probeRows * rows);
   let group = 0;
   for (let r = 0; r < rows; r++) {
-    const sums = [0, 0, 0, 0];
+    let [sum0, sum1, sum2, sum3] = [0, 0, 0, 0];
     const row = codes.subarray(r * cols, (r + 1) * cols);
     for (let from = 0; from < cols; from += groupSize, group++) {
       const [to, zero, scale] = [Math.min(from + groupSize, cols), zeroPoints?.[group] ?? 0, scales[group]];
@@ -149,9 +149,13 @@ function timesCodes({ cols, data }: Matrix, weight: QuantizedTensor): Float32Arr
         part2 += x2[c] * code;
         part3 += x3[c] * code;
       }
-      [part0, part1, part2, part3].forEach((part, t) => (sums[t] += part * scale));
+      // One by one: a loop over the probes takes half as long again.
+      sum0 += part0 * scale;
+      sum1 += part1 * scale;
+      sum2 += part2 * scale;
+      sum3 += part3 * scale;
     }
-    sums.forEach((sum, t) => (product[t * rows + r] = sum));
+    [sum0, sum1, sum2, sum3].forEach((sum, t) => (product[t * rows + r] = sum));
   }
   return product;
 }
