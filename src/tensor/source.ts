@@ -34,6 +34,9 @@ export function memorySource(bytes: Uint8Array): ByteSource {
   };
 }
 
+/** What one call reads at most: it takes no 2 GB. */
+const chunk = 1 << 30;
+
 /** Bytes `start … start + byteLength` of a file. The file is opened for each read, so that no handle is held. */
 export function fileSource(path: string, start: number, byteLength: number): ByteSource {
   return {
@@ -45,7 +48,7 @@ export function fileSource(path: string, start: number, byteLength: number): Byt
       const handle = openSync(path, 'r');
       try {
         for (let done = 0; done < length;) {
-          const count = readSync(handle, bytes, done, length - done, start + offset + done);
+          const count = readSync(handle, bytes, done, Math.min(chunk, length - done), start + offset + done);
           if (count === 0)
             throw new Fault({
               code: 'FILE_SHORT',
