@@ -1,15 +1,19 @@
 /**
  * Weight-only round-to-nearest to 4 bits in blocks of 32, against ONNX Runtime's own quantizer on as many fp32 weights
- * (4096 x 4096 matrices): the kernels alone on one core, and whole conversions from file to file.
- *   node benchmarks/conversion.ts [--matrices 12]
+ * (4096 x 4096 matrices): the kernels alone on one core, and whole conversions from file to file, by turns; the best of
+ * the rounds counts.
+ *   node benchmarks/conversion.ts [--matrices 24] [--rounds 3] [--threads N]
+ * Both sides may use all cores; `--threads` limits this one. It ends with every linear it wrote executed and compared,
+ * which the other does not do.
  * ONNX Runtime's side needs Python with onnxruntime, onnx and onnx-ir: `python3`, or the one MOEQ_PYTHON names.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { configSchema } from '../src/config/schema.ts';
+import { threadedWorkshop } from '../src/jobs/threaded-workshop.ts';
 import { builder } from '../src/onnx/build.ts';
 import { Graph } from '../src/onnx/graph.ts';
 import { newModel } from '../src/onnx/model.ts';
@@ -25,8 +29,13 @@ import { seededRandom } from '../scripts/kill-run.ts';
 const size = 4096;
 const block = 32;
 const random = seededRandom(1);
-const weights = (count: number): Float32Array<ArrayBuffer> =>
-  Float32Array.from({ length: count }, () => random() - 0.5);
+const pattern = Float32Array.from({ length: 1_000_003 }, () => random() - 0.5);
+
+function weights(count: number): Float32Array<ArrayBuffer> {
+  const result = new Float32Array(count);
+  for (let at = 0; at < count; at += pattern.length) result.set(pattern.subarray(0, count - at), at);
+  return result;
+}
 
 /** Best of several runs: codes, scales and packing of one matrix. */
 function kernelSeconds(): number {
@@ -60,10 +69,8 @@ function writeLayer(path: string, experts: number): void {
   writeModel(newModel(graph, { '': 21, 'com.microsoft': 1 }, 10), path, { externalData: true });
 }
 
-/** File to file, in the process of the caller. */
-async function conversionSeconds(folder: string, matrices: number): Promise<number> {
-  const model = join(folder, 'layer.onnx');
-  writeLayer(model, matrices / 3);
+/** File to file, as `moeq quantize` does it. */
+async function conversionSeconds(model: string, output: string, threads: number): Promise<number> {
   const config = configSchema.parse({
     scheme: 'w4a16',
     target: 'nbits',
@@ -71,44 +78,66 @@ async function conversionSeconds(folder: string, matrices: number): Promise<numb
     smoothing: { enabled: false },
     rounding: { method: 'rtn' },
   });
-  const output = join(folder, 'layer-nbits.onnx');
   const started = performance.now();
-  await convert({ model, output, config, reportFolder: null, force: false }, () => {});
+  const workshop = threadedWorkshop(model, threads);
+  await convert({ model, output, config, reportFolder: null, force: true }, () => {}, workshop);
+  await workshop.close();
   return (performance.now() - started) / 1000;
 }
 
-interface Rival {
+/** Seconds of one matrix, and of one whole conversion. */
+interface Reading {
   kernel: number;
   conversion: number;
 }
 
 /** ONNX Runtime's figures; a message where it cannot be run. */
-function rivalSeconds(folder: string, matrices: number): Rival | string {
+function rivalSeconds(folder: string, matrices: number): Reading | string {
   const script = join(import.meta.dirname, 'matmul-nbits.py');
   const python = process.env['MOEQ_PYTHON'] ?? 'python3';
   const run = spawnSync(python, [script, folder, String(size), String(matrices)], { encoding: 'utf8' });
   if (run.error) return run.error.message;
   if (run.status !== 0) return run.stderr.trim().split('\n').at(-1)!;
-  return JSON.parse(run.stdout.trim().split('\n').at(-1)!) as Rival;
+  return JSON.parse(run.stdout.trim().split('\n').at(-1)!) as Reading;
 }
 
-const { values } = parseArgs({ options: { matrices: { type: 'string', default: '12' } } });
-const matrices = Number(values.matrices);
+const { values } = parseArgs({
+  options: {
+    matrices: { type: 'string', default: '24' },
+    rounds: { type: 'string', default: '3' },
+    threads: { type: 'string', default: String(availableParallelism()) },
+  },
+});
+const [matrices, rounds, threads] = [values.matrices, values.rounds, values.threads].map(Number);
+const bytes = { kernel: size * size * 4, conversion: size * size * 4 * matrices };
+const rate = (what: keyof Reading, seconds: number): string =>
+  `${(bytes[what] / 1e6 / seconds).toFixed(0)} MB/s`;
+const best = (readings: readonly Reading[], what: keyof Reading): number =>
+  Math.min(...readings.map((reading) => reading[what]));
+
 const folder = mkdtempSync(join(tmpdir(), 'moeq-benchmark-'));
 try {
-  const own = { kernel: kernelSeconds(), conversion: await conversionSeconds(folder, matrices) };
-  const rival = rivalSeconds(folder, matrices);
-  const bytes = { kernel: size * size * 4, conversion: size * size * 4 * matrices };
-  const rate = (what: keyof Rival, seconds: number): string =>
-    `${(bytes[what] / 1e6 / seconds).toFixed(0)} MB/s`;
-  for (const what of ['kernel', 'conversion'] as const) {
-    console.log(`${what}: ${rate(what, own[what])}`);
-    if (typeof rival !== 'string')
-      console.log(
-        `  ONNX Runtime ${rate(what, rival[what])}: ${(rival[what] / own[what]).toFixed(2)} times as fast as it`,
-      );
+  const model = join(folder, 'layer.onnx');
+  writeLayer(model, matrices / 3);
+  const [own, rival]: Reading[][] = [[], []];
+  for (let round = 0; round < rounds; round++) {
+    const conversion = await conversionSeconds(model, join(folder, 'layer-nbits.onnx'), threads);
+    own.push({ kernel: kernelSeconds(), conversion });
+    const other = rivalSeconds(folder, matrices);
+    if (typeof other === 'string') console.log(`no comparison with ONNX Runtime's quantizer: ${other}`);
+    else rival.push(other);
+    const texts = [conversion, ...rival.slice(-1).map((each) => each.conversion)].map((seconds) =>
+      rate('conversion', seconds),
+    );
+    console.log(`round ${round + 1}: ${texts.join(', ONNX Runtime ')} (load ${loadavg()[0].toFixed(1)})`);
   }
-  if (typeof rival === 'string') console.log(`no comparison with ONNX Runtime's quantizer: ${rival}`);
+  for (const what of ['kernel', 'conversion'] as const) {
+    const seconds = best(own, what);
+    console.log(`${what}: ${rate(what, seconds)}${what === 'conversion' ? `, ${threads} threads` : ''}`);
+    if (rival.length === 0) continue;
+    const ratio = (best(rival, what) / seconds).toFixed(2);
+    console.log(`  ONNX Runtime ${rate(what, best(rival, what))}: ${ratio} times as fast as it`);
+  }
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -1,11 +1,12 @@
 """ONNX Runtime's own weight-only quantizer on square matrices, for conversion.ts to compare with.
 
-Usage: matmul-nbits.py FOLDER SIZE MATRICES; prints one JSON object.
+Usage: matmul-nbits.py FOLDER SIZE MATRICES; prints one JSON object. The model is made once per folder.
 """
 
 import json
 import os
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -59,6 +60,8 @@ def conversion_seconds(source: str, target: str) -> float:
 folder, size, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 kernel = kernel_seconds(size)
 source = os.path.join(folder, "matrices.onnx")
-write_model(source, size, count)
-conversion = conversion_seconds(source, os.path.join(folder, "matrices-nbits.onnx"))
+if not os.path.exists(source):
+    write_model(source, size, count)
+with tempfile.TemporaryDirectory(dir=folder) as results:
+    conversion = conversion_seconds(source, os.path.join(results, "matrices-nbits.onnx"))
 print(json.dumps({"kernel": kernel, "conversion": conversion}))

@@ -1,7 +1,7 @@
 /**
  * Writes a synthetic fp16 Mixture-of-Experts checkpoint with external data, of about so many gigabytes.
- *   node scripts/make-large-checkpoint.ts FOLDER --gb 12
- * Each layer has 64 experts of 2048 x 1408 (gate, up, down), as one `com.microsoft.MoE` behind a softmax router.
+ *   node scripts/make-large-checkpoint.ts FOLDER --gb 12 [--experts 64]
+ * Each layer has so many experts of 2048 x 1408 (gate, up, down), as one `com.microsoft.MoE` behind a softmax router.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,17 +17,23 @@ import { floatToHalf } from '../src/tensor/half.ts';
 import type { ByteSource } from '../src/tensor/source.ts';
 import { seededRandom } from './kill-run.ts';
 
-const [hidden, intermediate, experts] = [2048, 1408, 64];
-const layerBytes = experts * hidden * intermediate * 3 * 2;
+export const hidden = 2048;
+const intermediate = 1408;
 
 /** @returns the model's path and the bytes of its weights */
-export function makeLargeCheckpoint(folder: string, gigabytes: number): { path: string; bytes: number } {
+export function makeLargeCheckpoint(
+  folder: string,
+  gigabytes: number,
+  experts = 64,
+): { path: string; bytes: number } {
+  const layerBytes = experts * hidden * intermediate * 3 * 2;
   const layers = Math.max(1, Math.round((gigabytes * 1e9) / layerBytes));
   const graph = new Graph('large');
   const input = activations('hidden_states');
   graph.inputs = [input];
   let stream: Value = input;
-  for (let layer = 0; layer < layers; layer++) stream = addLayer(builder(graph, `layers.${layer}`), stream);
+  for (let layer = 0; layer < layers; layer++)
+    stream = addLayer(builder(graph, `layers.${layer}`), stream, experts);
   stream.info = activations(stream.name).info;
   graph.outputs = [stream];
   mkdirSync(folder, { recursive: true });
@@ -37,7 +43,7 @@ export function makeLargeCheckpoint(folder: string, gigabytes: number): { path: 
   return { path, bytes: layers * layerBytes };
 }
 
-function addLayer(b: Builder, stream: Value): Value {
+function addLayer(b: Builder, stream: Value, experts: number): Value {
   const rows = b.op('Reshape', [stream, b.ints([-1, hidden])]);
   const logits = b.op('MatMul', [rows, weight(b, 'router', [hidden, experts])], {}, { name: 'router' });
   const result = b.op(
@@ -52,7 +58,7 @@ function addLayer(b: Builder, stream: Value): Value {
     {
       k: 6,
       activation_type: 'swiglu',
-      swiglu_fusion: 2,
+      swiglu_fusion: 1,
       activation_alpha: { f: 1 },
       activation_beta: { f: 0 },
     },
@@ -96,8 +102,9 @@ function activations(name: string): Value {
 if (process.argv[1] === import.meta.filename) {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
-    options: { gb: { type: 'string', default: '3' } },
+    options: { gb: { type: 'string', default: '3' }, experts: { type: 'string', default: '64' } },
   });
-  const { path, bytes } = makeLargeCheckpoint(positionals[0] ?? '.', Number(values.gb));
+  const [gigabytes, experts] = [Number(values.gb), Number(values.experts)];
+  const { path, bytes } = makeLargeCheckpoint(positionals[0] ?? '.', gigabytes, experts);
   console.log(`${path}: ${(bytes / 1e9).toFixed(2)} GB of weights`);
 }

@@ -1,13 +1,17 @@
 /**
  * Converts synthetic checkpoints of growing size and prints time and peak memory of the whole process tree.
- *   node scripts/measure-scale.ts FOLDER [--gb 3,6,12] [--recipe '{ … }']
- * The folder receives one checkpoint at a time, and its result; both are removed.
+ *   node scripts/measure-scale.ts FOLDER [--gb 3,6,12] [--experts 64] [--recipe '{ … }'] [--records 32]
+ * The folder receives one checkpoint at a time, and its result; both are removed. With records (of 64 tokens) the recipe
+ * is calibrated on them, by `moeq quantize`, which does not verify; else `moeq run` converts.
  */
 import { spawn } from 'node:child_process';
 import { globSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { makeLargeCheckpoint } from './make-large-checkpoint.ts';
+import { zipSync } from 'fflate';
+import { floatToHalf } from '../src/tensor/half.ts';
+import { seededRandom } from './kill-run.ts';
+import { hidden, makeLargeCheckpoint } from './make-large-checkpoint.ts';
 
 const weightOnly =
   '{ scheme: w4a16, target: nbits, smoothing: { enabled: false }, rounding: { method: rtn } }';
@@ -49,19 +53,46 @@ async function measure(args: readonly string[]): Promise<{ seconds: number; peak
   return { seconds: (performance.now() - started) / 1000, peak };
 }
 
+/** Hidden states, uniform with one outlier channel, as a NumPy archive of float16 [records, 64, hidden]. */
+function writeRecords(path: string, count: number): void {
+  const shape = [count, 64, hidden];
+  const random = seededRandom(2);
+  const values = Uint16Array.from({ length: count * 64 * hidden }, (_, i) =>
+    floatToHalf((random() - 0.5) * (i % hidden === 7 ? 20 : 1)),
+  );
+  const header =
+    `{'descr': '<f2', 'fortran_order': False, 'shape': (${shape.join(', ')}), }`.padEnd(117) + '\n';
+  const magic = Buffer.from([0x93, ...Buffer.from('NUMPY'), 1, 0, header.length, 0]);
+  const npy = Buffer.concat([magic, Buffer.from(header), new Uint8Array(values.buffer)]);
+  writeFileSync(path, zipSync({ 'hidden_states.npy': npy }, { level: 0 }));
+}
+
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { gb: { type: 'string', default: '3,6,12' }, recipe: { type: 'string', default: weightOnly } },
+  options: {
+    gb: { type: 'string', default: '3,6,12' },
+    experts: { type: 'string', default: '64' },
+    recipe: { type: 'string', default: weightOnly },
+    records: { type: 'string', default: '0' },
+  },
 });
 const folder = positionals[0] ?? '.';
 console.log('| weights, GB | result, GB | seconds | MB/s | peak memory of the process tree, MB |');
 console.log('| ---: | ---: | ---: | ---: | ---: |');
 for (const gigabytes of values.gb.split(',').map(Number)) {
-  const { path, bytes } = makeLargeCheckpoint(folder, gigabytes);
-  const [batch, output] = [join(folder, 'scale.yaml'), join(folder, 'scale-out')];
+  const { path, bytes } = makeLargeCheckpoint(folder, gigabytes, Number(values.experts));
+  const [config, output, records] = ['scale.yaml', 'scale-out', 'scale.npz'].map((name) =>
+    join(folder, name),
+  );
   try {
-    writeFileSync(batch, `output: ${output}\nmodels: [${path}]\nrecipes: { weights: ${values.recipe} }\n`);
-    const { seconds, peak } = await measure(['run', batch]);
+    let args = ['run', config];
+    if (Number(values.records) > 0) {
+      writeRecords(records, Number(values.records));
+      writeFileSync(config, values.recipe);
+      args = ['quantize', path, '-c', config, '--data', records, '-o', join(output, 'large.onnx')];
+    } else
+      writeFileSync(config, `output: ${output}\nmodels: [${path}]\nrecipes: { weights: ${values.recipe} }\n`);
+    const { seconds, peak } = await measure(args);
     const results = globSync(join(output, '*.onnx*')).map((file) => statSync(file).size);
     const result = results.reduce((sum, size) => sum + size, 0);
     const cells = [
@@ -72,6 +103,7 @@ for (const gigabytes of values.gb.split(',').map(Number)) {
     ];
     console.log(`| ${cells.join(' | ')} | ${(peak / 1e6).toFixed(0)} |`);
   } finally {
-    for (const each of [path, `${path}.data`, batch, output]) rmSync(each, { recursive: true, force: true });
+    for (const each of [path, `${path}.data`, config, records, output])
+      rmSync(each, { recursive: true, force: true });
   }
 }

@@ -2,9 +2,10 @@ import { Fault } from '../fault.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
-import { packCrumbs, packNibbles } from '../tensor/pack.ts';
+import { bytesOf } from '../tensor/encode.ts';
 import { fakeQuantize } from './fake-quantize.ts';
 import type { LinearForm } from './grouped-ffn.ts';
+import { packCodes, storageOf } from './pack-codes.ts';
 import { tritPacker } from './packed-trits.ts';
 import { blockScaleConstant } from './scale-constant.ts';
 
@@ -51,8 +52,8 @@ export interface Blocks {
   size: number;
   /** Blocks per row. */
   perRow: number;
-  /** Unsigned codes [rows, perRow · size]; 2^(bits-1) stands for zero. */
-  codes: Uint8Array;
+  /** [rows, perRow · size] */
+  codes: Int8Array;
   /** Which group of its row each block belongs to, [perRow]. */
   groupOfBlock: number[];
 }
@@ -71,17 +72,19 @@ function blockSizeOf(cols: number, groupSize: number): number | undefined {
 function blocksOf({ rows, cols, bits, groupSize, codes, zeroPoints }: QuantizedTensor): Blocks {
   const size = blockSizeOf(cols, groupSize);
   if (size === undefined || zeroPoints) throw unsupported(groupSize, zeroPoints !== null);
-  const stored = bits === 3 ? 4 : bits;
-  const zero = 2 ** (stored - 1);
   const perRow = Math.ceil(cols / size);
-  const unsigned = new Uint8Array(rows * perRow * size).fill(zero);
-  for (let r = 0; r < rows; r++) {
-    const row = unsigned.subarray(r * perRow * size);
-    const signed = codes.subarray(r * cols, (r + 1) * cols);
-    for (let c = 0; c < cols; c++) row[c] = signed[c] + zero;
-  }
   const groupOfBlock = Array.from({ length: perRow }, (_, i) => Math.floor((i * size) / groupSize));
-  return { rows, bits: stored, size, perRow, codes: unsigned, groupOfBlock };
+  const filled = fillRows(codes, cols, perRow * size);
+  return { rows, bits: bits === 3 ? 4 : bits, size, perRow, codes: filled, groupOfBlock };
+}
+
+/** Rows of `cols` codes as rows of `width`, zeros behind. */
+function fillRows(codes: Int8Array, cols: number, width: number): Int8Array {
+  if (width === cols) return codes;
+  const rows = codes.length / cols;
+  const result = new Int8Array(rows * width);
+  for (let r = 0; r < rows; r++) result.set(codes.subarray(r * cols, (r + 1) * cols), r * width);
+  return result;
 }
 
 /**
@@ -89,13 +92,19 @@ function blocksOf({ rows, cols, bits, groupSize, codes, zeroPoints }: QuantizedT
  * stay: MatMulNBits (ONNX Runtime 1.30, accuracy level 4) computes wrongly where codes alone are a constant.
  */
 function weightBlob(b: Builder, name: string, blocks: Blocks): Value {
-  return b.op('Identity', [b.constant(name, 'uint8', blobShape(blocks), packedCodes(blocks))]);
+  return b.op('Identity', [b.constant(name, 'uint8', blobShape(blocks), unsignedCodes(blocks))]);
 }
 
-function packedCodes({ bits, codes }: Blocks): Uint8Array {
-  if (bits === 8) return codes;
-  return bits === 4 ? packNibbles(codes) : packCrumbs(codes);
+/** The operator's codes are unsigned, 2^(bits-1) stands for zero: two's complement with the highest bit turned over. */
+function unsignedCodes(blocks: Blocks): Uint8Array {
+  const words = new Uint32Array(packCodes(blocks.codes, storageOf(blocks)).slice().buffer);
+  const mask = highestBits[blocks.bits];
+  for (let i = 0; i < words.length; i++) words[i] ^= mask;
+  return bytesOf(words);
 }
+
+/** Of every code in four bytes. A block is 4 bytes at least. */
+const highestBits = { 2: 0xaaaaaaaa, 4: 0x88888888, 8: 0x80808080 };
 
 /** [rows, blocks, bytes of a block] */
 export function blobShape({ rows, perRow, size, bits }: Blocks): number[] {

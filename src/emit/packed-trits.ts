@@ -29,8 +29,7 @@ export function tritPacker(): TritPacker {
   const shape = (b: Builder, ...sizes: number[]): Value => shared(b, 'shape', 'int64', [sizes.length], sizes);
   return (b, name, blocks) => {
     const { codes } = blocks;
-    // Codes are 1, 2, 3 around the zero point 2.
-    const packed = packTrits(codes.map((code) => code - 1));
+    const packed = packTrits(codes.map((code) => code + 1));
     const bytes = b.constant(`${name}/packed`, 'uint8', [packed.length, 1], packed);
     const powers = shared(b, 'powers', 'uint8', [1, 5], [1, 3, 9, 27, 81]);
     const three = shared(b, 'three', 'uint8', [], [3]);

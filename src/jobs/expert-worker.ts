@@ -1,5 +1,5 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina';
-import type { QuantizedExpert } from '../emit/quantized-expert.ts';
+import type { ProbedExpert } from '../emit/parity-probes.ts';
 import type { FaultRecord } from '../fault.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
@@ -19,18 +19,19 @@ export interface ExpertTask {
 let prepared: PreparedModel | null = null;
 
 /** Entry of a thread: reads an expert from the model file and hands back its codes, which are moved, not copied. */
-export default async function quantizeTask(task: ExpertTask): Promise<QuantizedExpert | FaultRecord> {
+export default async function quantizeTask(task: ExpertTask): Promise<ProbedExpert | FaultRecord> {
   const { model, layer: id, order, recipe } = task;
   try {
     prepared ??= prepareModel(model);
     const layer = prepared.layers.find((each) => each.id === id)!;
     const expert = await quantizeOrder(layer, order, recipe);
-    const linears = [expert.gate, expert.up, expert.down].filter((linear) => linear !== null);
+    const { gate, up, down } = expert.weights;
+    const linears = [gate, up, down].filter((linear) => linear !== null);
     const codes = linears.map(({ weight }) => weight.codes.buffer);
     return move({
       [transferableSymbol]: codes,
       [valueSymbol]: expert,
-    }) as unknown as QuantizedExpert;
+    }) as unknown as ProbedExpert;
   } catch (error) {
     return errorRecord(error, `${model}, ${order.id}`, model);
   }

@@ -6,6 +6,7 @@ import { resolveTarget } from '../emit/resolve-target.ts';
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
+import { boundedConfig } from '../pipeline/bounded-config.ts';
 import { needsRecords } from '../pipeline/calibrate-model.ts';
 import type { SettledRotation } from '../pipeline/settle-rotation.ts';
 import { recordsTried, rotationsTried } from '../pipeline/settle-rotation.ts';
@@ -29,7 +30,7 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const after = before - expertBytes(prepared) + sum(layers);
   const ingredients = await ingredientsOf(job, prepared);
   const calibrate = needsRecords(config) ? [calibrateItem(job, before, ingredients)] : [];
-  const rotations = rotationsTried(config, config.data !== null);
+  const rotations = rotationsTried(boundedConfig(prepared.model, config).config, config.data !== null);
   const experts = prepared.layers.flatMap((layer) =>
     layer.experts.filter(({ kind }) => kind === 'ffn').map((expert) => ({ layer: layer.id, expert })),
   );

@@ -1,12 +1,7 @@
-import { closeSync, openSync } from 'node:fs';
 import type { Piscina } from 'piscina';
-import type { QuantizedExpert } from '../emit/quantized-expert.ts';
+import type { ProbedExpert } from '../emit/parity-probes.ts';
 import type { FaultRecord } from '../fault.ts';
 import { Fault } from '../fault.ts';
-import { makeTensor } from '../onnx/tensor.ts';
-import type { Value } from '../onnx/value.ts';
-import { fileSource } from '../tensor/source.ts';
-import { writeFully } from '../tensor/write-fully.ts';
 import type { ExpertOrder } from '../pipeline/quantize-expert.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
@@ -18,6 +13,7 @@ import { inLanes } from './in-lanes.ts';
 import { memoryBudget } from './memory-budget.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
 import { quantizeItemId } from './plan.ts';
+import { weightSpool } from './weight-spool.ts';
 import { artefactsIn } from './work-folder.ts';
 import { workerPool } from './worker-pool.ts';
 
@@ -85,38 +81,14 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
       await inLanes(missing, pool ? task.threads : 1, (expert) => quantize(expert, itemOf(expert.id), order));
       return ({ id }) => readExpert(store, itemOf(id));
     },
-    settle: settler(spool),
+    settle: weightSpool(spool),
     close: async () => pool?.destroy(),
   };
 }
 
 /** @throws Fault ARTEFACT_DAMAGED */
-function readExpert(store: ArtefactStore, { id, key }: WorkItem): QuantizedExpert {
+function readExpert(store: ArtefactStore, { id, key }: WorkItem): ProbedExpert {
   const expert = store.read(key);
   if (expert === undefined) throw damaged(id);
-  return expert as QuantizedExpert;
-}
-
-const settledFrom = 4096;
-
-/** Moves new weights from memory to the end of a file, each once. */
-function settler(spool: string): Workshop['settle'] {
-  const settled = new WeakSet<Value>();
-  let end = 0;
-  return (constants) => {
-    const file = openSync(spool, end === 0 ? 'w' : 'r+');
-    try {
-      for (const value of constants) {
-        const { source } = value.tensor!;
-        if (settled.has(value) || source.byteLength < settledFrom) continue;
-        writeFully(file, source.read(), end);
-        const bytes = fileSource(spool, end, source.byteLength);
-        value.tensor = makeTensor(value.name, source.dtype, source.shape, bytes);
-        settled.add(value);
-        end += source.byteLength;
-      }
-    } finally {
-      closeSync(file);
-    }
-  };
+  return expert as ProbedExpert;
 }

@@ -56,16 +56,17 @@ function writeFile<Result>(path: string, write: (file: number) => Result): Resul
   }
 }
 
-/** The bytes of a model with all weights inside, for sessions that are created from memory. */
-export function encodeModel(model: Model): Uint8Array {
-  const parts = [...messageParts(model, null)].map((part) =>
+/** The bytes of a model with its weights inside, but for those that are `placed` in other files. */
+export function encodeModel(model: Model, placed: Placed | null = null): Uint8Array {
+  const parts = [...messageParts(model, placed)].map((part) =>
     part instanceof Uint8Array ? part : part.read(),
   );
   return Buffer.concat(parts);
 }
 
 type Part = Uint8Array | ByteSource;
-type Placed = Map<Tensor, TensorProto>;
+/** Messages of tensors whose data stands in other files. */
+export type Placed = Map<Tensor, TensorProto>;
 
 /** ModelProto as a sequence of byte runs and sources. Initializers are the only large fields, so they stream. */
 function* messageParts(model: Model, placed: Placed | null): Generator<Part> {
@@ -168,18 +169,23 @@ function writeExternal(graph: Graph, file: number, location: string): Placed {
     writePart(file, new Uint8Array(padding));
     offset += padding;
     writePart(file, tensor.source);
-    placed.set(tensor, {
-      ...headerOf(tensor),
-      dataLocation: 1,
-      externalData: [
-        { key: 'location', value: location },
-        { key: 'offset', value: String(offset) },
-        { key: 'length', value: String(tensor.source.byteLength) },
-      ],
-    });
+    placed.set(tensor, externalHeader(tensor, location, offset));
     offset += tensor.source.byteLength;
   }
   return placed;
+}
+
+/** The message of a tensor whose data stands in another file. */
+export function externalHeader(tensor: Tensor, location: string, offset: number): TensorProto {
+  return {
+    ...headerOf(tensor),
+    dataLocation: 1,
+    externalData: [
+      { key: 'location', value: location },
+      { key: 'offset', value: String(offset) },
+      { key: 'length', value: String(tensor.source.byteLength) },
+    ],
+  };
 }
 
 const chunk = 1 << 24;

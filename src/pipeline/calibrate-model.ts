@@ -50,7 +50,7 @@ export async function calibrateModel(
   checkVocabulary([...data.records, ...data.pool], vocabularySize(model));
   const running = {
     ...sessionOptions(config),
-    byLayer: isByLayer(model, config.calibration.byLayer),
+    byLayer: isByLayer(model, config),
   };
   const { records, balance } = await chooseRecords(
     path,
@@ -71,9 +71,9 @@ export async function calibrateModel(
 /** Up to so many bytes of weights are run at once. Not the free memory: the result must not depend on the machine. */
 const atOnce = 2 ** 30;
 
-function isByLayer(model: Model, setting: QuantizeConfig['calibration']['byLayer']): boolean {
-  if (setting !== 'auto') return setting === 'always';
-  return weightBytesOf(model) > atOnce;
+/** True for a model that is run one layer at a time, since it is too large or the config says so. */
+export function isByLayer(model: Model, { calibration: { byLayer } }: QuantizeConfig): boolean {
+  return byLayer === 'auto' ? weightBytesOf(model) > atOnce : byLayer === 'always';
 }
 
 function dataRequired(): Fault {

@@ -44,6 +44,8 @@ export interface ConversionResult {
   bytes: { before: number; after: number };
   expertBitsPerWeight: number | null;
   census: CensusRow[];
+  /** What was not done or could not be measured, and why. */
+  notes: string[];
   /** Calibration tokens per expert and layer; null for a data-free conversion. */
   calibration: { layer: string; tokens: number; experts: { id: string; tokens: number }[] }[] | null;
   /** Present when a report or gates were asked for. */
@@ -71,7 +73,12 @@ export async function convert(
   await publishWithParity(staged, quantized, progress);
   const measured = await verifyIfAsked(conversion, output, data?.records ?? null, progress);
   const calibration = reportCalibration(quantized);
-  const report = measured && { ...measured, ...(calibration && { calibration }) };
+  const notes = [...quantized.notes, ...(measured?.notes ?? [])];
+  const report = measured && {
+    ...measured,
+    ...(calibration && { calibration }),
+    ...(notes.length > 0 && { notes }),
+  };
   if (report && reportFolder) writeReport(report, reportFolder);
   const { census, size } = report ?? countedOnly(path, output);
   return {
@@ -81,6 +88,7 @@ export async function convert(
     bytes: { before: openModel(path).byteLength, after: openModel(output).byteLength },
     expertBitsPerWeight: size.expertBitsPerWeight,
     census,
+    notes,
     calibration:
       quantized.calibration?.stats.map(({ id, tokens, experts }) => ({
         layer: id,

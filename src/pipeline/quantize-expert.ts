@@ -1,4 +1,6 @@
 import type { ChannelStats, ExpertStats } from '../calibrate/layer-stats.ts';
+import type { ProbedExpert } from '../emit/parity-probes.ts';
+import { probeExpert } from '../emit/parity-probes.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../emit/quantized-expert.ts';
 import type { RotationBlocks } from '../emit/rotated-form.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
@@ -9,6 +11,7 @@ import { readExpert } from '../moe/read-expert.ts';
 import { rotateHessian, rotateRows } from '../quantize/hadamard.ts';
 import type { Hessian } from '../quantize/hessian.ts';
 import { scaleColumns, scaleRows } from '../tensor/matrix.ts';
+import { giveBuffer } from '../tensor/spare-buffers.ts';
 import type { Rounding } from './rounding.ts';
 import { roundingOf } from './rounding.ts';
 
@@ -32,16 +35,19 @@ export interface Recipe {
   rotation: RotationBlocks;
 }
 
-/** Reads an expert's weights and quantizes them. */
-export function quantizeOrder(
+/** Reads an expert's weights, quantizes them and notes what they must compute. */
+export async function quantizeOrder(
   layer: MoeLayer,
   { id, stats, smoothing }: ExpertOrder,
   { config, rotation }: Recipe,
-): Promise<QuantizedExpert> {
+): Promise<ProbedExpert> {
   const expert = layer.experts.find((each) => each.id === id)!;
-  const { scheme, groupSizeOf } = resolveTarget(config.target, config.scheme, config.group);
-  const round = roundingOf(scheme, config, groupSizeOf);
-  return quantizeExpert(readExpert(expert), stats, { smoothing, rotation }, round);
+  const resolved = resolveTarget(config.target, config.scheme, config.group);
+  const round = roundingOf(resolved.scheme, config, resolved.groupSizeOf);
+  const floats = readExpert(expert);
+  const weights = await quantizeExpert(floats, stats, { smoothing, rotation }, round);
+  for (const linear of [floats.gate, floats.up, floats.down]) if (linear) giveBuffer(linear.weight.data);
+  return probeExpert(id, { layer, resolved, rotation }, weights);
 }
 
 /** Smooths, rotates and rounds one expert's weights. `stats` is null for an expert without calibration tokens. */

@@ -6,7 +6,7 @@ import { foldSmoothing } from '../emit/fold-smoothing.ts';
 import type { DenseResult } from '../emit/quantize-dense.ts';
 import { quantizeDense } from '../emit/quantize-dense.ts';
 import type { LayerProbes } from '../emit/parity-probes.ts';
-import { probeWeights } from '../emit/parity-probes.ts';
+import { collectProbes } from '../emit/parity-probes.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
@@ -15,6 +15,7 @@ import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
 import { version } from '../version.ts';
+import { boundedConfig } from './bounded-config.ts';
 import type { Calibration, CalibrationData } from './calibrate-model.ts';
 import { calibrateModel } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
@@ -41,6 +42,8 @@ export interface QuantizedModel {
   routers: RouterOutcome;
   /** What became of the linears beside the routed experts; null when they were to be kept. */
   dense: DenseResult | null;
+  /** What the config asks for and the model is too large for. */
+  notes: string[];
 }
 
 /**
@@ -51,11 +54,12 @@ export interface QuantizedModel {
 export async function quantizeModel(
   path: string,
   data: CalibrationData | null,
-  config: QuantizeConfig,
+  given: QuantizeConfig,
   progress: Progress = () => {},
   workshop: Workshop = plainWorkshop,
 ): Promise<QuantizedModel> {
-  refuseUnsupported(config);
+  refuseUnsupported(given);
+  const { config, notes } = boundedConfig(prepareModel(path).model, given);
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const calibration = await workshop.remember('calibrate', () =>
     calibrateModel(path, data, config, progress),
@@ -79,11 +83,11 @@ export async function quantizeModel(
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);
   annotate({ model: written.model, layers }, { ...config, rotation }, resolved, written);
-  return { ...written, routers };
+  return { ...written, routers, notes };
 }
 
 /** A model whose experts are written and whose routers are as they were. */
-type WrittenModel = Omit<QuantizedModel, 'routers'>;
+type WrittenModel = Omit<QuantizedModel, 'routers' | 'notes'>;
 
 /** Everything that decides the result. */
 interface WriteOrder {
@@ -109,11 +113,11 @@ async function writeExperts(
     const order = orderLayer(layer, calibration?.stats[i] ?? null, config);
     const { rotation } = order.recipe;
     smoothing.push(order.smoothing);
-    const weightsOf = await workshop.quantizeExperts(order);
+    const expertOf = await workshop.quantizeExperts(order);
     if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
-    const probed = probeWeights(layer, resolved, rotation, weightsOf);
-    emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf: probed.weightsOf, rotation }));
-    probes.push(probed.probes);
+    const { weightsOf, probes: noted } = collectProbes({ layer, resolved, rotation }, expertOf);
+    emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation }));
+    probes.push(noted);
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
     tell(i + 1);
   }

@@ -1,11 +1,11 @@
-import type { QuantizedExpert } from '../emit/quantized-expert.ts';
+import type { ProbedExpert } from '../emit/parity-probes.ts';
 import type { Expert } from '../moe/moe-layer.ts';
 import type { Value } from '../onnx/value.ts';
 import type { LayerOrder } from './order-layer.ts';
 import { quantizeOrder } from './quantize-expert.ts';
 
-/** Gives an expert's quantized weights when they are to be written. */
-export type WeightsOf = (expert: Expert) => QuantizedExpert;
+/** Gives an expert's quantized weights when they are to be written, and what they must compute. */
+export type ExpertOf = (expert: Expert) => ProbedExpert;
 
 /**
  * Where the heavy steps of a conversion are done and their results kept. By default here and in memory; a batch
@@ -14,7 +14,7 @@ export type WeightsOf = (expert: Expert) => QuantizedExpert;
 export interface Workshop {
   /** Does a step, named within the conversion, whose result is plain data. */
   remember<T>(step: string, compute: () => Promise<T>): Promise<T>;
-  quantizeExperts(order: LayerOrder): Promise<WeightsOf>;
+  quantizeExperts(order: LayerOrder): Promise<ExpertOf>;
   /** Called after each layer with the constants that are new in the graph: they may be moved out of memory. */
   settle(constants: readonly Value[]): void;
 }
@@ -22,7 +22,7 @@ export interface Workshop {
 export const plainWorkshop: Workshop = {
   remember: (_step, compute) => compute(),
   async quantizeExperts({ layer, experts, recipe }) {
-    const result = new Map<string, QuantizedExpert>();
+    const result = new Map<string, ProbedExpert>();
     for (const order of experts) result.set(order.id, await quantizeOrder(layer, order, recipe));
     return ({ id }) => result.get(id)!;
   },

@@ -1,6 +1,7 @@
 import type { CensusRow } from './report.ts';
 import { formatBytes } from './format.ts';
 import { median } from './median.ts';
+import { hangingText } from './wrap-text.ts';
 import { type Column, type Paint, plainPaint, terminalTable } from './terminal-table.ts';
 
 /** What a conversion without verification has to say. */
@@ -10,17 +11,19 @@ export interface ConversionSummary {
   bytes: { before: number; after: number };
   expertBitsPerWeight: number | null;
   census: readonly CensusRow[];
+  notes: readonly string[];
   calibration: readonly { layer: string; tokens: number; experts: readonly { tokens: number }[] }[] | null;
 }
 
 /** The end of a conversion, for the terminal: calibration per layer, then the census by role. */
 export function describeConversion(summary: ConversionSummary, paint: Paint = plainPaint): string {
-  const { output, scheme, bytes, expertBitsPerWeight, census, calibration } = summary;
+  const { output, scheme, bytes, expertBitsPerWeight, census, notes, calibration } = summary;
   const bits =
     expertBitsPerWeight === null ? '' : `, ${expertBitsPerWeight.toFixed(2)} bits per expert weight`;
   return [
     `${output}: ${scheme}, ${formatBytes(bytes.before)} to ${formatBytes(bytes.after)}${bits}`,
     'Not verified: give --report or gates to measure routing and accuracy.',
+    ...notes.flatMap((note) => hangingText('note  ', note, 100)),
     '',
     ...(calibration ? [...calibrationLines(calibration, paint), ''] : []),
     ...censusLines(census, paint),

@@ -177,7 +177,10 @@ export const reportSchema = z.object({
   }),
   gates: z.array(gate),
   attribution: attribution.exactOptional(),
-  notes: z.array(z.string()).exactOptional().describe('What could not be measured, and why'),
+  notes: z
+    .array(z.string())
+    .exactOptional()
+    .describe('What was left undone or could not be measured, and why'),
   calibration: calibration.exactOptional(),
   recipe: z
     .record(z.string(), z.unknown())

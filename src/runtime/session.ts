@@ -1,11 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, parse, resolve } from 'node:path';
 import type * as Ort from 'onnxruntime-node';
 import { Fault } from '../fault.ts';
 import type { Model } from '../onnx/model.ts';
 import { weightBytesOf } from '../onnx/model.ts';
+import { linkTensors } from '../onnx/link-tensors.ts';
 import { encodeModel } from '../onnx/save-model.ts';
 import { writeModel } from '../onnx/write-model.ts';
 import type { DataType } from '../tensor/dtype.ts';
@@ -48,6 +49,8 @@ export async function openSession(model: Model | string, options: SessionOptions
     logSeverityLevel: 4,
   };
   const stored = storeModel(model);
+  if (stored.root)
+    settings.extra = { session: { model_external_initializers_file_folder_path: stored.root } };
   const load = (): Promise<Ort.InferenceSession> =>
     typeof stored.model === 'string'
       ? ort.InferenceSession.create(stored.model, settings)
@@ -81,10 +84,24 @@ export async function openSession(model: Model | string, options: SessionOptions
 /** ONNX Runtime refuses messages beyond 2 GiB; from here on weights are mapped from a file instead of copied twice. */
 const largestInMemory = 2 ** 29;
 
-/** What a session loads a model from: its file, bytes, or a temporary file that stays until `remove`. */
-function storeModel(model: Model | string): { model: Uint8Array | string; remove: () => void } {
+/** What a session loads a model from. */
+interface StoredModel {
+  /** A file, or bytes. */
+  model: Uint8Array | string;
+  /** Where the files that the bytes name are found. */
+  root?: string;
+  /** Removes the file, if it is a temporary one. */
+  remove: () => void;
+}
+
+/** Weights that stand in files are mapped from there; the rest is copied, or goes to a temporary file if it is large. */
+function storeModel(model: Model | string): StoredModel {
   if (typeof model === 'string') return { model, remove: () => {} };
-  if (weightBytesOf(model) <= largestInMemory) return { model: encodeModel(model), remove: () => {} };
+  const { root } = parse(resolve(model.path));
+  const placed = linkTensors(model, root);
+  const linked = [...placed.keys()].reduce((sum, { source }) => sum + source.byteLength, 0);
+  if (weightBytesOf(model) - linked <= largestInMemory)
+    return { model: encodeModel(model, placed), root, remove: () => {} };
   const folder = mkdtempSync(join(tmpdir(), 'moeq-session-'));
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
   try {

@@ -1,6 +1,7 @@
 import { Fault } from '../fault.ts';
 import type { DataType } from './dtype.ts';
 import { bfloatsToFloats, halvesToFloats } from './half.ts';
+import { giveBuffer } from './spare-buffers.ts';
 
 type NumberArray =
   | Float32Array<ArrayBuffer>
@@ -26,9 +27,12 @@ export function decodeNumbers(raw: Uint8Array, dtype: DataType, fresh = false): 
     case 'float64':
       return new Float64Array(bytes.buffer);
     case 'float16':
-      return halvesToFloats(new Uint16Array(bytes.buffer));
-    case 'bfloat16':
-      return bfloatsToFloats(new Uint16Array(bytes.buffer));
+    case 'bfloat16': {
+      const toFloats = dtype === 'float16' ? halvesToFloats : bfloatsToFloats;
+      const floats = toFloats(new Uint16Array(bytes.buffer));
+      giveBuffer(bytes);
+      return floats;
+    }
     case 'int64':
       return Float64Array.from(new BigInt64Array(bytes.buffer), Number);
     case 'uint64':

@@ -1,8 +1,14 @@
+import { takeBuffer } from './spare-buffers.ts';
+
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
 
-/** IEEE half-precision bits to a number. */
+/** IEEE half-precision bits to a number, looked up: there are only 65536 of them. */
 export function halfToFloat(bits: number): number {
+  return halfValues()[bits];
+}
+
+function decodeHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 0x1f;
   const mantissa = bits & 0x3ff;
@@ -11,19 +17,23 @@ export function halfToFloat(bits: number): number {
   return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
 }
 
-let halfValues: Float32Array | null = null;
+let table: Float32Array | null = null;
 
-/** Numbers of IEEE half-precision bits, looked up: there are only 65536 of them. */
+function halfValues(): Float32Array {
+  return (table ??= Float32Array.from({ length: 65536 }, (_, bits) => decodeHalf(bits)));
+}
+
+/** Numbers of IEEE half-precision bits. */
 export function halvesToFloats(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  const values = (halfValues ??= Float32Array.from({ length: 65536 }, (_, each) => halfToFloat(each)));
-  const result = new Float32Array(bits.length);
+  const values = halfValues();
+  const result = new Float32Array(takeBuffer(bits.length * 4));
   for (let i = 0; i < bits.length; i++) result[i] = values[bits[i]];
   return result;
 }
 
 /** Numbers of bfloat16 bits: the upper halves of float32. */
 export function bfloatsToFloats(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  const result = new Uint32Array(bits.length);
+  const result = new Uint32Array(takeBuffer(bits.length * 4));
   for (let i = 0; i < bits.length; i++) result[i] = bits[i] << 16;
   return new Float32Array(result.buffer);
 }

@@ -2,14 +2,23 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { Fault } from '../fault.ts';
 import type { DataType } from './dtype.ts';
 import { byteLengthOf, countOf } from './dtype.ts';
+import { takeBuffer } from './spare-buffers.ts';
 
 /** A range of bytes that is read on demand. Nothing else in the project moves weights. */
 export interface ByteSource {
   readonly byteLength: number;
   /** True when every read gives new bytes that are the caller's own; otherwise they may be a view: do not write to it. */
   readonly fresh?: boolean;
+  /** Where in a file the bytes stand; null for bytes that are in memory or made from others. */
+  readonly place?: FilePlace | null;
   /** Reads `length` bytes from `offset`; the whole range by default. */
   read(offset?: number, length?: number): Uint8Array;
+}
+
+/** Where a range of bytes begins. */
+export interface FilePlace {
+  path: string;
+  offset: number;
 }
 
 /** A tensor whose bytes, in ONNX raw (little-endian, packed) form, are read on demand. */
@@ -25,17 +34,21 @@ export function memorySource(bytes: Uint8Array): ByteSource {
   };
 }
 
+/** What one call reads at most: it takes no 2 GB. */
+const chunk = 1 << 30;
+
 /** Bytes `start … start + byteLength` of a file. The file is opened for each read, so that no handle is held. */
 export function fileSource(path: string, start: number, byteLength: number): ByteSource {
   return {
     byteLength,
     fresh: true,
+    place: { path, offset: start },
     read(offset = 0, length = byteLength - offset) {
-      const bytes = new Uint8Array(length);
+      const bytes = new Uint8Array(takeBuffer(length));
       const handle = openSync(path, 'r');
       try {
         for (let done = 0; done < length;) {
-          const count = readSync(handle, bytes, done, length - done, start + offset + done);
+          const count = readSync(handle, bytes, done, Math.min(chunk, length - done), start + offset + done);
           if (count === 0)
             throw new Fault({
               code: 'FILE_SHORT',
@@ -57,6 +70,7 @@ export function sliceSource(source: ByteSource, start: number, byteLength: numbe
   return {
     byteLength,
     fresh: source.fresh ?? false,
+    place: source.place ? { path: source.place.path, offset: source.place.offset + start } : null,
     read: (offset = 0, length = byteLength - offset) => source.read(start + offset, length),
   };
 }
@@ -86,6 +100,7 @@ export function tensorSource(
     shape,
     byteLength: source.byteLength,
     fresh: source.fresh ?? false,
+    place: source.place ?? null,
     read: (offset, length) => source.read(offset, length),
   };
 }

@@ -3,6 +3,7 @@ import { byteLengthOf } from './dtype.ts';
 import type { Matrix } from './matrix.ts';
 import { matrix } from './matrix.ts';
 import type { TensorSource } from './source.ts';
+import { giveBuffer, takeBuffer } from './spare-buffers.ts';
 
 /**
  * A [rows, cols] window on a stored tensor, as element offset and strides. One record covers every way a linear
@@ -32,10 +33,13 @@ export function readMatrix(view: MatrixView): Matrix {
   const span = (rows - 1) * rowStride + (cols - 1) * colStride + 1;
   const values = readFloats(view.source, view.offset, rows * cols === 0 ? 0 : span);
   if (colStride === 1 && rowStride === cols) return matrix(rows, cols, values);
-  const result = matrix(rows, cols);
+  const result = matrix(rows, cols, new Float32Array(takeBuffer(rows * cols * 4)));
   for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < cols; c++) result.data[r * cols + c] = values[r * rowStride + c * colStride]!;
+    const from = r * rowStride;
+    if (colStride === 1) result.data.set(values.subarray(from, from + cols), r * cols);
+    else for (let c = 0; c < cols; c++) result.data[r * cols + c] = values[from + c * colStride]!;
   }
+  giveBuffer(values);
   return result;
 }
 

@@ -26,7 +26,7 @@ test('the weights with and without a rotation that is tried are kept apart', asy
     const order = orderLayer(layer, null, { ...config, rotation: { ...config.rotation, down } });
     const stored = (await workshop.quantizeExperts(order))(expert);
     expect(stored).toEqual((await plainWorkshop.quantizeExperts(order))(expert));
-    made.push(stored.down.weight.codes);
+    made.push(stored.weights.down.weight.codes);
   }
   expect(made[0]).not.toEqual(made[1]);
   await workshop.close();

@@ -39,6 +39,16 @@ describe.each(kinds)('$name', ({ base, perByte, pack, unpack }) => {
   });
 });
 
+test('many signed codes are packed as few are, wherever they stand in memory', () => {
+  const codes = fc.int8Array({ maxLength: 40 });
+  fc.assert(
+    fc.property(codes, fc.nat({ max: 8 }), (list, start) => {
+      const part = list.subarray(start);
+      expect(packNibbles(part)).toEqual(packNibbles([...part]));
+    }),
+  );
+});
+
 test('signed codes are packed as two’s complement', () => {
   expect([...packNibbles(Int8Array.of(-8, 7, -1))]).toEqual([0x78, 0x0f]);
   expect([...packCrumbs(Int8Array.of(-2, -1, 0, 1))]).toEqual([0b01_00_11_10]);

@@ -3,7 +3,7 @@ import { checkParity } from '../../src/verify/check-parity.ts';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
 import type { LayerProbes } from '../../src/emit/parity-probes.ts';
-import { probeWeights } from '../../src/emit/parity-probes.ts';
+import { collectProbes, probeExpert } from '../../src/emit/parity-probes.ts';
 import type { RotationBlocks } from '../../src/emit/rotated-form.ts';
 import { noRotation } from '../../src/emit/rotated-form.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
@@ -27,8 +27,9 @@ function written(
 ): [Model, LayerProbes] {
   const { model, layer } = syntheticLayer({ hidden: 64, intermediate: 32, ...spec });
   const resolved = resolveTarget(target, scheme, 'auto');
-  const { weightsOf, probes } = probeWeights(layer, resolved, rotation, (expert) =>
-    quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf),
+  const form = { layer, resolved, rotation };
+  const { weightsOf, probes } = collectProbes(form, (expert) =>
+    probeExpert(expert.id, form, quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf)),
   );
   raiseOpset(model, resolved.opset);
   emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation }));

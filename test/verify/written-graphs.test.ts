@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
 import type { LayerProbes } from '../../src/emit/parity-probes.ts';
-import { probeWeights } from '../../src/emit/parity-probes.ts';
+import { collectProbes, probeExpert } from '../../src/emit/parity-probes.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import { noRotation } from '../../src/emit/rotated-form.ts';
@@ -43,11 +43,12 @@ function written(
   try {
     const { model, layers } = prepareModel(path, resolved.opset);
     const probes = layers.map((layer) => {
-      const probed = probeWeights(layer, resolved, noRotation, (expert) =>
-        quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf),
+      const form = { layer, resolved, rotation: noRotation };
+      const { weightsOf, probes } = collectProbes(form, (expert) =>
+        probeExpert(expert.id, form, quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf)),
       );
-      emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf: probed.weightsOf }));
-      return probed.probes;
+      emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf }));
+      return probes;
     });
     model.graph.removeDeadCode();
     return { model: decodeModel(encodeModel(model), path), probes };
