@@ -77,7 +77,7 @@ const rotation = z.strictObject({
     .union([z.literal('auto'), count()])
     .default('auto')
     .describe(
-      'Channels rotated together, a power of two; auto takes the largest up to 128 that divides the width.',
+      'At most so many channels are rotated together: the largest order of a Hadamard matrix that divides the width; auto for 128.',
     ),
 });
 

@@ -1,18 +1,19 @@
 import { matrix, type Matrix } from '../tensor/matrix.ts';
 import type { Hessian } from './hessian.ts';
+import { paleyMatrix, paleyOrder } from './paley.ts';
 
-/** Width of the blocks a width is rotated in: its largest power-of-two divisor, up to `limit`. */
+/** Width of the blocks a width is rotated in: the largest known Hadamard order up to `limit` that divides it, or 1. */
 export function hadamardBlock(width: number, limit = 256): number {
-  let block = 1;
-  while (block * 2 <= limit && width % (block * 2) === 0) block *= 2;
+  let block = Math.min(width, limit);
+  while (width % block !== 0 || coreOf(block) === null) block--;
   return block;
 }
 
 /**
- * X·diag(H, …, H) with the normalized Hadamard matrix H [block, block] (Sylvester's order), for X [rows, cols]: every
- * block of every row is rotated so that an outlier spreads over the whole block. H is symmetric and its own inverse:
- * rotating activations and the rows of W [out, in] alike leaves XWᵀ unchanged, and rotating twice gives X back.
- * O(rows · cols · log block).
+ * X·diag(H, …, H) with a normalized Hadamard matrix H [block, block], for X [rows, cols]: every block of every row is
+ * rotated so that an outlier spreads over the whole block. Rotating activations and the rows of W [out, in] alike
+ * leaves XWᵀ unchanged. H is Sylvester's for powers of two (then it is its own inverse), and Paley's times Sylvester's for
+ * other orders.
  */
 export function rotateRows({ rows, cols, data }: Matrix, block = hadamardBlock(cols)): Matrix {
   return matrix(rows, cols, new Float32Array(rotateBlocks(data, block)));
@@ -32,10 +33,12 @@ export function rotateHessian({ rows, cols, data }: Hessian, block = hadamardBlo
   return { rows, cols, data: rotateBlocks(transposed, block) };
 }
 
-/** Every run of `block` numbers rotated. */
+/** Every run of `block` numbers rotated. @throws RangeError for an order no matrix is known for */
 function rotateBlocks(data: Float32Array | Float64Array, block: number): Float64Array {
+  const core = coreOf(block);
+  if (core === null) throw new RangeError(`there is no Hadamard matrix of order ${block} here`);
   const result = new Float64Array(data);
-  for (let half = 1; half < block; half *= 2) {
+  for (let half = 1; half < block / core; half *= 2) {
     for (let start = 0; start < result.length; start += 2 * half) {
       for (let i = start; i < start + half; i++) {
         const [a, b] = [result[i], result[i + half]];
@@ -44,5 +47,33 @@ function rotateBlocks(data: Float32Array | Float64Array, block: number): Float64
       }
     }
   }
+  if (core > 1) multiplyStrided(result, block, paleyMatrix(core));
   return result.map((value) => value / Math.sqrt(block));
+}
+
+/** In every block, the numbers at equal distances times a matrix [order, order], in place. */
+function multiplyStrided(data: Float64Array, block: number, factors: Int8Array): void {
+  const order = Math.sqrt(factors.length);
+  const stride = block / order;
+  const taken = new Float64Array(order);
+  const multiplyAt = (first: number): void => {
+    for (let i = 0; i < order; i++) taken[i] = data[first + i * stride];
+    for (let j = 0; j < order; j++) {
+      let sum = 0;
+      for (let i = 0; i < order; i++) sum += taken[i] * factors[i * order + j];
+      data[first + j * stride] = sum;
+    }
+  };
+  for (let start = 0; start < data.length; start += block) {
+    for (let offset = 0; offset < stride; offset++) multiplyAt(start + offset);
+  }
+}
+
+/** The order of the factor that is not Sylvester's: 1 for powers of two; null where no matrix is known. */
+function coreOf(block: number): number | null {
+  let power = 1;
+  while (block % (2 * power) === 0) power *= 2;
+  if (power === block) return 1;
+  for (let core = block / power; core <= block; core *= 2) if (paleyOrder(core)) return core;
+  return null;
 }

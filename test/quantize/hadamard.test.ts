@@ -22,9 +22,11 @@ function dense(width: number, block: number): Matrix {
 
 describe('hadamardBlock', () => {
   test.each([
-    [96, 32],
-    [1344, 64],
+    [96, 96],
+    [1344, 224],
+    [704, 176],
     [2048, 256],
+    [90, 2],
     [64, 64],
     [7, 1],
   ])('of width %i is %i', (width, block) => expect(hadamardBlock(width)).toBe(block));
@@ -40,31 +42,33 @@ describe('hadamardMatrix', () => {
     );
   });
 
-  test.each([1, 2, 8, 64, 256])('of size %i is symmetric, orthogonal and flat', (block) => {
+  test.each([1, 2, 8, 12, 20, 24, 64, 88, 96, 256])('of size %i is orthogonal and flat', (block) => {
     const h = hadamardMatrix(block);
-    expect(transpose(h)).toEqual(h);
-    expect(distance(gemm(h, h), dense(block, 1))).toBeLessThan(1e-5);
+    expect(distance(gemm(h, transpose(h)), dense(block, 1))).toBeLessThan(1e-5);
     expect(h.data.every((value) => Math.abs(Math.abs(value) - block ** -0.5) < 1e-6)).toBe(true);
   });
+});
+
+test('an order that no construction gives is refused', () => {
+  expect(() => hadamardMatrix(6)).toThrow('order 6');
 });
 
 describe('rotateRows', () => {
   test.each([
     [96, 32],
-    [12, 4],
+    [40, 20],
+    [96, 96],
     [8, 8],
     [5, 1],
   ])('of width %i equals the product with blocks of %i', (width, block) => {
     const x = gaussian(3, width, width);
     expect(distance(rotateRows(x, block), gemm(x, dense(width, block)))).toBeLessThan(1e-5);
-    expect(rotateRows(x)).toEqual(rotateRows(x, block));
   });
 
-  test('twice gives the rows back, once keeps their norms and products', () => {
+  test('keeps norms and products', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 40 }), fc.integer(), (width, seed) => {
         const [x, weight] = [gaussian(2, width, seed), gaussian(3, width, seed + 1)];
-        expect(distance(rotateRows(rotateRows(x)), x)).toBeLessThan(1e-5);
         const product = gemm(rotateRows(x), transpose(rotateRows(weight)));
         expect(distance(product, gemm(x, transpose(weight)))).toBeLessThan(1e-4);
       }),
@@ -74,7 +78,7 @@ describe('rotateRows', () => {
   test('spreads an outlier over its block', () => {
     const x = matrix(1, 96);
     x.data[40] = 8;
-    const rotated = rotateRows(x).data;
+    const rotated = rotateRows(x, 32).data;
     expect(Math.max(...rotated.map(Math.abs))).toBeCloseTo(8 / Math.sqrt(32), 5);
     expect(rotated.slice(0, 32).every((value) => value === 0)).toBe(true);
   });
