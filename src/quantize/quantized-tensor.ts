@@ -7,11 +7,11 @@ export interface QuantizedTensor {
   cols: number;
   /** Storage width of a code. Ternary weights use 2 bits with codes -1, 0, 1. */
   bits: 2 | 3 | 4 | 8;
-  /** Row-major signed codes, [rows, cols]; symmetric grids use -(2^(bits-1)-1) … 2^(bits-1)-1. */
+  /** Row-major signed codes, [rows, cols]; see `minCodeOf` and `maxCodeOf` for their range. */
   codes: Int8Array;
   /** Weights per scale along a row; equals `cols` for one scale per output channel. */
   groupSize: number;
-  /** [rows, ceil(cols / groupSize)], all finite and positive (1 where every code of the group is 0). */
+  /** [rows, ceil(cols / groupSize)], all finite, none 0 (1 where every code of the group is 0); some may be negative. */
   scales: Float32Array;
   /** [rows, ceil(cols / groupSize)], or null for a symmetric grid. */
   zeroPoints: Int8Array | null;

@@ -1,5 +1,5 @@
 import type { Matrix } from '../tensor/matrix.ts';
-import { type Bits, maxCodeOf, requireFinite } from './grid.ts';
+import { type Bits, maxCodeOf, minCodeOf, requireFinite } from './grid.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { absMaxScales, fitScales, type ScaleFit } from './scale-fit.ts';
 
@@ -16,7 +16,7 @@ export interface RtnOptions {
 }
 
 /**
- * Round-to-nearest onto the symmetric grid -(2^(bits-1)-1) … 2^(bits-1)-1, ties to even.
+ * Round-to-nearest, ties to even: within ± (2^(bits-1)-1), or the whole range of codes where a `fit` chooses scales.
  * Throws `WEIGHT_NOT_FINITE`.
  */
 export function quantizeRtn(weight: Matrix, options: RtnOptions): QuantizedTensor {
@@ -44,6 +44,7 @@ function roundGroups(
 ): Int8Array {
   const codes = new Int8Array(rows * cols);
   const clips = limit < Infinity;
+  const least = minCodeOf(limit);
   let group = 0;
   for (let r = 0; r < rows; r++) {
     const end = (r + 1) * cols;
@@ -55,7 +56,7 @@ function roundGroups(
         continue;
       }
       for (let i = from; i < to; i++) {
-        const steps = Math.max(-limit, Math.min(limit, data[i] / scale));
+        const steps = Math.max(least, Math.min(limit, data[i] / scale));
         codes[i] = steps + integerShift - integerShift;
       }
     }

@@ -3,9 +3,9 @@ import { floatToHalf, halfToFloat } from '../tensor/half.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 
 /**
- * Chooses the step of one quantization group: the scale whose symmetric grid of codes up to `maxCode` holds the
+ * Chooses the step of one quantization group: the scale whose grid of codes `minCodeOf(maxCode)` … `maxCode` holds the
  * `weights` best. `importance` weighs their squared errors (the Hessian diagonal), null weighs all alike.
- * Always finite and positive; 1 for a group of zeros.
+ * Always finite; negative where the one code more below zero serves large positive weights; 1 for a group of zeros.
  */
 export type ScaleFit = (
   weights: Float32Array,
@@ -54,6 +54,7 @@ const halfRange = { smallest: 2 ** -14, largest: 65504 };
  * where float16 has the range, else float32; 1 where there is nothing to represent, never a denormal or an infinity.
  */
 export function safeScale(scale: number): number {
+  if (scale < 0) return -safeScale(-scale);
   if (!(scale > 0)) return 1;
   if (scale >= halfRange.smallest && scale <= halfRange.largest) return halfToFloat(floatToHalf(scale));
   return Math.fround(Math.min(Math.max(scale, 2 ** -126), 3.4e38));

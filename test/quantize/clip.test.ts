@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { clipScale } from '../../src/quantize/clip.ts';
+import { minCodeOf } from '../../src/quantize/grid.ts';
 import { relativeError } from './relative-error.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { absMaxScale } from '../../src/quantize/scale-fit.ts';
@@ -8,7 +9,7 @@ import { gaussian } from './random.ts';
 /** Σ importance · (w − ŵ)², written out. */
 function errorAt(scale: number, weights: Float32Array, importance: number[] | null, maxCode: number) {
   return weights.reduce((sum, weight, i) => {
-    const code = Math.max(-maxCode, Math.min(maxCode, Math.round(weight / scale)));
+    const code = Math.max(minCodeOf(maxCode), Math.min(maxCode, Math.round(weight / scale)));
     return sum + (importance?.[i] ?? 1) * (weight - code * scale) ** 2;
   }, 0);
 }
@@ -20,7 +21,10 @@ describe('clipScale', () => {
       const importance = seed % 2 ? Array.from(gaussian(1, 24, seed + 99).data, (value) => value ** 4) : null;
       const absMax = absMaxScale(weights, null, maxCode);
       const fine = Array.from({ length: 8000 }, (_, i) =>
-        errorAt(absMax * (1 - i / 8001), weights, importance, maxCode),
+        Math.min(
+          errorAt(absMax * (1 - i / 8001), weights, importance, maxCode),
+          errorAt(absMax * (i / 8001 - 1), weights, importance, maxCode),
+        ),
       );
       const found = errorAt(clipScale(weights, importance, maxCode), weights, importance, maxCode);
       expect(found).toBeLessThanOrEqual(1.1 * Math.min(...fine));
@@ -32,6 +36,18 @@ describe('clipScale', () => {
     const weights = gaussian(1, 64, 1).data;
     const found = errorAt(clipScale(weights, null, 127), weights, null, 127);
     expect(found).toBeLessThanOrEqual(errorAt(absMaxScale(weights, null, 127), weights, null, 127));
+  });
+
+  test('takes a negative scale where the largest weights are positive', () => {
+    const weights = Float32Array.of(8, 7, -3, 5);
+    expect(clipScale(weights, null, 7)).toBe(-1);
+    expect(
+      clipScale(
+        weights.map((weight) => -weight),
+        null,
+        7,
+      ),
+    ).toBe(1);
   });
 
   test('gives 1 for a group of zeros', () => {

@@ -20,6 +20,7 @@ type Rows = Float64Array[];
 export function gptqReference(weight: Matrix, hessian: Hessian, options: ReferenceOptions) {
   const { rows, cols } = weight;
   const { maxCode, groupSize } = options;
+  const minCode = maxCode === 3 || maxCode === 7 ? -maxCode - 1 : -maxCode;
   const order = orderOf(hessian, options);
   const factor = transposed(lowerFactor(inverse(damped(hessian, order, options.damping))));
   const codes = new Int8Array(rows * cols);
@@ -39,7 +40,7 @@ export function gptqReference(weight: Matrix, hessian: Hessian, options: Referen
         );
         scales[r * groups + group] = scale;
       }
-      const code = Math.max(-maxCode, Math.min(maxCode, Math.round(row[p] / scale)));
+      const code = Math.max(minCode, Math.min(maxCode, Math.round(row[p] / scale)));
       codes[r * cols + order[p]] = code;
       const error = (row[p] - code * scale) / factor[p][p];
       for (let q = p; q < cols; q++) row[q] -= error * factor[p][q];
