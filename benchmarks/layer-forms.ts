@@ -7,6 +7,7 @@ import { groupedFfn } from '../src/emit/grouped-ffn.ts';
 import { packCodes } from '../src/emit/pack-codes.ts';
 import type { QuantizedExpert } from '../src/emit/quantized-expert.ts';
 import type { Target } from '../src/emit/resolve-target.ts';
+import { matrix, type Matrix } from '../src/tensor/matrix.ts';
 import { resolveTarget } from '../src/emit/resolve-target.ts';
 import type { Expert, MoeLayer } from '../src/moe/moe-layer.ts';
 import { readExpert } from '../src/moe/read-expert.ts';
@@ -75,7 +76,10 @@ function rounded(
   scheme: SchemeName,
   groupSizeOf: (cols: number) => number,
 ): (expert: Expert) => QuantizedExpert {
-  const { bits, ternary } = resolveTarget('qdq', scheme, 'auto').scheme.weight;
+  const { weight: kind, activationBits } = resolveTarget('qdq', scheme, 'auto').scheme;
+  const { bits, ternary } = kind;
+  // As a conversion of few activation bits writes them.
+  const isShifted = (activationBits ?? 16) < 8;
   const round = ({ weight, bias }: ReturnType<typeof readExpert>['up']): QuantizedExpert['up'] => {
     const groupSize = groupSizeOf(weight.cols);
     return {
@@ -85,8 +89,15 @@ function rounded(
   };
   return (expert) => {
     const { gate, up, down } = readExpert(expert);
-    return { gate: gate && round(gate), up: round(up), down: round(down) };
+    const shift = isShifted ? quantizeRtn(meanOf(up.weight), { bits: 8, groupSize: up.weight.cols }) : null;
+    if (isShifted) for (const each of [gate, up]) if (each) each.bias ??= new Float32Array(each.weight.rows);
+    return { shift, gate: gate && round(gate), up: round(up), down: round(down) };
   };
+}
+
+/** Any numbers of the size of an input's mean, [1, in]. */
+function meanOf({ cols, data }: Matrix): Matrix {
+  return matrix(1, cols, data.slice(0, cols));
 }
 
 /** DequantizeLinear of INT4 weights [in, out] into MatMul: the pattern that ONNX Runtime turns into MatMulNBits. */

@@ -61,6 +61,8 @@ function emptyStats(layer: MoeLayer): LayerStats {
       .map(({ id }) => ({
         id,
         tokens: 0,
+        mass: 0,
+        inputMean: new Float32Array(layer.hidden),
         input: emptyChannels(layer.hidden),
         hidden: emptyChannels(layer.intermediate),
       })),
@@ -71,13 +73,16 @@ function emptyChannels(width: number): ChannelStats {
   return { absMax: new Float32Array(width), gram: null };
 }
 
-/** Adds one batch to the statistics; the probability stays a sum until {@link finish}. */
+/** Adds one batch to the statistics; means stay sums until {@link finish}. */
 function accumulate(stats: LayerStats, taps: TapData): void {
   stats.tokens += taps.tokens[0];
   keepMax(stats.inputAbsMax, taps.inputAbsMax);
   addTo(stats.probability, taps.probability);
   stats.experts.forEach((expert, index) => {
+    const width = expert.inputMean.length;
     expert.tokens += taps.expertTokens[index];
+    expert.mass += taps.expertMass[index];
+    addTo(expert.inputMean, taps.expertInputSum.subarray(index * width, (index + 1) * width));
     accumulateChannels(expert.input, index, taps.expertInputAbsMax, taps.expertInputGram);
     accumulateChannels(expert.hidden, index, taps.expertHiddenAbsMax, taps.expertHiddenGram);
   });
@@ -98,7 +103,14 @@ function accumulateChannels(
 }
 
 function finish(stats: LayerStats): LayerStats {
-  return { ...stats, probability: stats.probability.map((sum) => sum / stats.tokens) };
+  return {
+    ...stats,
+    probability: stats.probability.map((sum) => sum / stats.tokens),
+    experts: stats.experts.map((expert) => ({
+      ...expert,
+      inputMean: expert.inputMean.map((sum) => (expert.mass > 0 ? sum / expert.mass : 0)),
+    })),
+  };
 }
 
 function keepMax(target: Float32Array, values: Float32Array): void {

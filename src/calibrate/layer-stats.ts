@@ -10,6 +10,10 @@ export interface ExpertStats {
   id: string;
   /** Tokens routed to the expert; 0 for an expert that no record reached, whose other statistics mean nothing. */
   tokens: number;
+  /** What they weigh together in XᵀX and the mean: their number, unless each weighs as much as its routing. */
+  mass: number;
+  /** Mean of what gate and up read, [hidden]. */
+  inputMean: Float32Array;
   /** What gate and up read. */
   input: ChannelStats;
   /** What down reads. */

@@ -16,6 +16,10 @@ export interface LayerTaps {
   probability: Value;
   /** [E] */
   expertTokens: Value;
+  /** [E, 1] */
+  expertMass: Value;
+  /** [E, hidden] */
+  expertInputSum: Value;
   /** [E, hidden] and [E, intermediate] */
   expertInputAbsMax: Value;
   expertHiddenAbsMax: Value;
@@ -26,9 +30,9 @@ export interface LayerTaps {
 
 /**
  * Rewrites a layer in canonical float form with statistics computed beside it, per expert over its own tokens.
- * `valid` [T] bool leaves padding out of every statistic. With `affinity` each token enters XᵀX with its routing weight
- * (MoEQuant, arXiv 2505.03804: H = Σ c·x·xᵀ); maxima and counts stay. Where the weight multiplies the input of the experts
- * it is in X already.
+ * `valid` [T] bool leaves padding out of every statistic. With `affinity` each token enters XᵀX, and the mean, with its
+ * routing weight (MoEQuant, arXiv 2505.03804: H = Σ c·x·xᵀ); maxima and counts stay. Where the weight multiplies the input
+ * of the experts it is in X already.
  */
 export function tapLayer(
   model: Model,
@@ -37,6 +41,8 @@ export function tapLayer(
 ): LayerTaps {
   const parts = {
     tokens: [] as Value[],
+    mass: [] as Value[],
+    inputSum: [] as Value[],
     input: [] as Value[],
     hidden: [] as Value[],
     inputGram: [] as Value[],
@@ -54,10 +60,13 @@ export function tapLayer(
       parts.tokens.push(rowCount(b, x));
       parts.input.push(absMax(b, x));
       parts.hidden.push(absMax(b, h));
-      if (!options.gram) return;
       const weights = isWeighed ? keptRows(b, routed.weights, keep, 1) : null;
-      parts.inputGram.push(gram(b, x, weights));
-      parts.hiddenGram.push(gram(b, h, weights));
+      const weighed = (rows: Value): Value => (weights ? b.op('Mul', [rows, weights]) : rows);
+      parts.mass.push(weights ? columnSums(b, weights) : asMass(b, parts.tokens.at(-1)!));
+      parts.inputSum.push(columnSums(b, weighed(x)));
+      if (!options.gram) return;
+      parts.inputGram.push(gram(b, weighed(x), x));
+      parts.hiddenGram.push(gram(b, weighed(h), h));
     }),
   );
   const b = builder(model.graph, `moeq/${layer.id}/stats`);
@@ -69,6 +78,8 @@ export function tapLayer(
     inputAbsMax: absMax(b, rows),
     probability: probability(b, layer, options.valid),
     expertTokens: stack('tokens', parts.tokens),
+    expertMass: stack('mass', parts.mass),
+    expertInputSum: stack('input_sum', parts.inputSum),
     expertInputAbsMax: stack('input_absmax', parts.input),
     expertHiddenAbsMax: stack('hidden_absmax', parts.hidden),
     expertInputGram: options.gram ? stack('input_gram', parts.inputGram) : null,
@@ -95,8 +106,16 @@ function absMax(b: Builder, rows: Value): Value {
   return b.op('ReduceMax', [b.op('Abs', [rows]), b.ints([0])], { keepdims: 1 }, { name: 'absmax' });
 }
 
-function gram(b: Builder, rows: Value, weights: Value | null): Value {
-  const weighed = weights ? b.op('Mul', [rows, weights]) : rows;
+/** A count [1] as a sum of weights, [1, 1]. */
+function asMass(b: Builder, count: Value): Value {
+  return b.op('Cast', [b.op('Unsqueeze', [count, b.ints([0])])], { to: 1 }, { name: 'mass' });
+}
+
+function columnSums(b: Builder, rows: Value): Value {
+  return b.op('ReduceSum', [rows, b.ints([0])], { keepdims: 1 }, { name: 'sum' });
+}
+
+function gram(b: Builder, weighed: Value, rows: Value): Value {
   const product = b.op('Gemm', [weighed, rows], { transA: 1 });
   return b.op('Unsqueeze', [product, b.ints([0])], {}, { name: 'gram' });
 }

@@ -56,6 +56,12 @@ const smoothing = z.strictObject({
     .boolean()
     .default(false)
     .describe("Let the router's own scale enter the aggregate; of use where the router is quantized too."),
+  shift: z
+    .union([z.literal('auto'), z.boolean()])
+    .default('auto')
+    .describe(
+      'Subtract from the input of each expert the mean of its tokens, for which its biases make up; auto does so for activations below 8 bits.',
+    ),
   down: z
     .enum(['off', 'smoothquant', 'otsu'])
     .default('smoothquant')

@@ -9,6 +9,7 @@ import type { PairEmitter } from './expert-emitter.ts';
 import { expertProducts } from './expert-products.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import { scaleConstant } from './scale-constant.ts';
+import { shiftRows } from './shift-rows.ts';
 
 /** What the linears of a form multiply with weights: `operand · scales` stands for the input. */
 export interface Operand {
@@ -58,22 +59,30 @@ export function groupedFfn(
     const gates: WrittenLinear[] = [];
     const ups: WrittenLinear[] = [];
     const downs: WrittenLinear[] = [];
+    const shifts: (QuantizedTensor | null)[] = [];
     for (const expert of experts) {
-      const { gate, up, down } = weightsOf(expert);
+      const { shift, gate, up, down } = weightsOf(expert);
       const write = (name: string, linear: QuantizedLinear): WrittenLinear =>
         writeLinear(b, form, { prefix: `moeq/${expert.id}`, name }, linear);
       if (gate) gates.push(write('gate', gate));
       ups.push(write('up', up));
       downs.push(write('down', down));
+      shifts.push(shift);
     }
-    const input = pairRows(b, form.prepare(b, tokens, 'input'), dispatch);
+    const isShifted = shifts.some(Boolean);
+    const input = isShifted
+      ? form.prepare(b, shiftRows(b, tokens, dispatch, shifts), 'input')
+      : pairRows(b, form.prepare(b, tokens, 'input'), dispatch);
     const run = (operand: Operand, banks: readonly LinearBank[]): Value[] =>
       runLinears({ b, form, dispatch }, operand, banks);
-    const up: LinearBank = { linears: ups, result: 'up' };
+    const bias = isShifted ? 'offset' : 'bias';
+    const up: LinearBank = { linears: ups, result: 'up', bias };
     const isGated = gates.length > 0;
-    const first = run(input, isGated ? [{ linears: gates, result: 'gate' }, up] : [up]);
+    const first = run(input, isGated ? [{ linears: gates, result: 'gate', bias }, up] : [up]);
     const activated = emitActivation(b, layer.activation, isGated ? first[0] : null, first.at(-1)!);
-    const [results] = run(form.prepare(b, activated, 'hidden'), [{ linears: downs, result: 'results' }]);
+    const [results] = run(form.prepare(b, activated, 'hidden'), [
+      { linears: downs, result: 'results', bias: 'bias' },
+    ]);
     return results;
   };
   return { kind: 'pairs', emit };
@@ -119,6 +128,8 @@ interface LinearBank {
   linears: readonly WrittenLinear[];
   /** Names what they give after scales and biases. */
   result: string;
+  /** Names the biases; as offsets they hold what a shift of the input takes away, and are counted with the codes. */
+  bias: 'bias' | 'offset';
 }
 
 interface Context {
@@ -168,8 +179,11 @@ function finishLinears(
   }
   if (!hasBias(bank)) return value;
   const biases = table(linears.map(({ bias }) => bias));
-  const bias = perPair(b.constant(`${name}/bias`, 'float32', shape, biases), 'bias');
-  return b.op('Add', [value, bias], {}, { name: result });
+  const constant =
+    bank.bias === 'offset'
+      ? scaleConstant(b, `${name}/offset`, shape, biases)
+      : b.constant(`${name}/bias`, 'float32', shape, biases);
+  return b.op('Add', [value, perPair(constant, bank.bias)], {}, { name: result });
 }
 
 function scaledName(bank: LinearBank): string {

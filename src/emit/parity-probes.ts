@@ -1,5 +1,6 @@
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import { dequantizeActivations, quantizeActivations } from '../quantize/activation.ts';
+import { dequantize } from '../quantize/dequantize.ts';
 import { rotateRows } from '../quantize/hadamard.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import type { Matrix } from '../tensor/matrix.ts';
@@ -68,7 +69,7 @@ export function probeExpert(
   const { hidden, intermediate, activation } = layer;
   const { target, scheme } = resolved;
   const { gate, up, down } = weights;
-  const x = rotated(probeInput(hidden), rotation.input);
+  const x = rotated(shifted(probeInput(hidden), weights.shift), rotation.input);
   const h = rotated(probeInput(intermediate), rotation.hidden);
   const bits = scheme.activationBits;
   const first = { gate: gate && referenceLinear(gate, x, bits), up: referenceLinear(up, x, bits) };
@@ -80,6 +81,12 @@ export function probeExpert(
 /** Notes what a router in 8 bits must compute. `weight` is what is written of it, `bias` what its own node adds. */
 export function probeRouter(probes: LayerProbes, router: QuantizedLinear): void {
   probes.router = referenceLinear(router, probeInput(probes.layer.hidden), 8);
+}
+
+function shifted(x: Matrix, shift: QuantizedTensor | null): Matrix {
+  if (!shift) return x;
+  const { data } = dequantize(shift);
+  return { ...x, data: x.data.map((value, i) => value - data[i % x.cols]) };
 }
 
 function rotated(x: Matrix, block: number | null): Matrix {

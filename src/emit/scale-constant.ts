@@ -1,7 +1,7 @@
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import { encodeNumbers } from '../tensor/encode.ts';
-import { floatToHalf, halfToFloat } from '../tensor/half.ts';
+import { roundToHalf } from '../tensor/half.ts';
 
 /**
  * Weight scales as a float32 value. They are stored as float16 where that is exact, as it is for what `safeScale` gave
@@ -35,5 +35,5 @@ export function blockScaleConstant(
 }
 
 function isHalf(scale: number): boolean {
-  return halfToFloat(floatToHalf(scale)) === scale;
+  return Math.abs(scale) <= 65504 && roundToHalf(scale) === scale;
 }

@@ -16,13 +16,17 @@ export interface LayerOrder {
 
 /** Settles how the experts of a layer are quantized, from its statistics; null where nothing was calibrated. */
 export function orderLayer(layer: MoeLayer, stats: LayerStats | null, config: SettledConfig): LayerOrder {
-  const smoothing = stats ? smoothLayer(layer, stats, config.smoothing) : noSmoothing;
+  const smoothing = stats ? smoothLayer(layer, stats, config) : noSmoothing;
   const experts = layer.experts
     .filter(({ kind }) => kind === 'ffn')
     .map(({ id }) => ({
       id,
       stats: stats?.experts.find((expert) => expert.id === id && expert.tokens > 0) ?? null,
-      smoothing: { input: smoothing.input, hidden: smoothing.hidden.get(id) ?? null },
+      smoothing: {
+        input: smoothing.input,
+        hidden: smoothing.hidden.get(id) ?? null,
+        shift: smoothing.shifts.get(id) ?? null,
+      },
     }));
   return { layer, smoothing, experts, recipe: { config, rotation: rotationOf(layer, config.rotation) } };
 }

@@ -8,17 +8,21 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { ExpertWeights, LinearWeights } from '../moe/read-expert.ts';
 import { readExpert } from '../moe/read-expert.ts';
+import { dequantize } from '../quantize/dequantize.ts';
 import { rotateHessian, rotateRows } from '../quantize/hadamard.ts';
 import type { Hessian } from '../quantize/hessian.ts';
+import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
+import { roundToHalf } from '../tensor/half.ts';
 import { scaleColumns, scaleRows } from '../tensor/matrix.ts';
 import { giveBuffer } from '../tensor/spare-buffers.ts';
 import type { Rounding } from './rounding.ts';
 import { roundingOf } from './rounding.ts';
 
-/** What an expert's linears are divided and multiplied by; see `LayerSmoothing`. */
+/** What an expert's linears are divided and multiplied by, and what is taken from their input; see `LayerSmoothing`. */
 export interface ExpertSmoothing {
   input: Float32Array | null;
   hidden: Float32Array | null;
+  shift: QuantizedTensor | null;
 }
 
 /** How one expert is to be quantized, as plain data; its weights stay in the model file. */
@@ -58,6 +62,8 @@ async function quantizeExpert(
   round: Rounding,
 ): Promise<QuantizedExpert> {
   smoothWeights(weights, smoothing);
+  const shift = smoothing.shift && dequantize(smoothing.shift).data;
+  if (shift) for (const each of [weights.gate, weights.up]) if (each) each.bias = shiftedBias(each, shift);
   const linear = async (
     { weight, bias }: LinearWeights,
     part: 'input' | 'hidden',
@@ -67,9 +73,10 @@ async function quantizeExpert(
     if (block === null) return { weight: await round(weight, hessian), bias };
     return { weight: await round(rotateRows(weight, block), hessian && rotateHessian(hessian, block)), bias };
   };
-  const input = stats && hessianOf(stats.input, smoothing.input);
+  const input = stats && inputHessian(stats, smoothing.input, shift);
   const hidden = stats && hessianOf(stats.hidden, smoothing.hidden);
   return {
+    shift: smoothing.shift,
     gate: weights.gate && (await linear(weights.gate, 'input', input)),
     up: await linear(weights.up, 'input', input),
     down: await linear(weights.down, 'hidden', hidden),
@@ -84,6 +91,35 @@ function smoothWeights({ gate, up, down }: ExpertWeights, { input, hidden }: Exp
   scaleRows(up.weight, inverse);
   up.bias?.forEach((value, r) => (up.bias![r] = value * inverse[r]));
   scaleColumns(down.weight, hidden);
+}
+
+/** What a linear adds after `shift` was taken from its input, as float16 keeps it: bias + W·shift. */
+function shiftedBias(
+  { weight: { rows, cols, data }, bias }: LinearWeights,
+  shift: Float32Array,
+): Float32Array {
+  return Float32Array.from({ length: rows }, (_, r) => {
+    let sum = bias?.[r] ?? 0;
+    for (let c = 0; c < cols; c++) sum += data[r * cols + c] * shift[c];
+    return roundToHalf(sum);
+  });
+}
+
+/** (X − 1·shiftᵀ)ᵀ(X − 1·shiftᵀ) of the input X, its channels divided by their scales: from XᵀX and the mean of X. */
+function inputHessian(
+  { input, inputMean, mass }: ExpertStats,
+  scales: Float32Array | null,
+  shift: Float32Array | null,
+): Hessian | null {
+  const hessian = hessianOf(input, scales);
+  if (!hessian || !shift) return hessian;
+  const { rows: size, data } = hessian;
+  const mean = inputMean.map((value, j) => value / (scales?.[j] ?? 1));
+  for (let r = 0; r < size; r++) {
+    for (let c = 0; c < size; c++)
+      data[r * size + c] += mass * (shift[r] * shift[c] - mean[r] * shift[c] - shift[r] * mean[c]);
+  }
+  return hessian;
 }
 
 /** XᵀX after every channel of X was divided by its scale. */

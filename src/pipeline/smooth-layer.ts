@@ -3,26 +3,28 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import type { Activation, Expert, MoeLayer } from '../moe/moe-layer.ts';
 import { readLinear } from '../moe/read-expert.ts';
 import { outlierScales } from '../quantize/outlier-scales.ts';
+import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
+import { quantizeRtn } from '../quantize/rtn.ts';
+import { schemeOf } from '../quantize/scheme.ts';
 import type { Requirement } from '../quantize/smooth.ts';
 import { smoothingScales, smoothQuantScales } from '../quantize/smooth.ts';
-import { columnAbsMax } from '../tensor/matrix.ts';
+import { columnAbsMax, matrix } from '../tensor/matrix.ts';
 
-/** Smoothing of one layer: what each channel is divided by before it is quantized. */
+/** Smoothing of one layer: what each channel is divided by before it is quantized, and what is taken from it then. */
 export interface LayerSmoothing {
   /** Input of the layer, [hidden]; null for none. */
   input: Float32Array | null;
   /** Input of each expert's `down`, [intermediate], by expert id; an expert without an entry is not smoothed. */
   hidden: Map<string, Float32Array>;
+  /** Subtracted from the divided input of each expert, [1, hidden] in 8 bits, by expert id. */
+  shifts: Map<string, QuantizedTensor>;
 }
 
-export const noSmoothing: LayerSmoothing = { input: null, hidden: new Map() };
+export const noSmoothing: LayerSmoothing = { input: null, hidden: new Map(), shifts: new Map() };
 
-/** Smoothing scales of a layer from its statistics and weights, read one expert at a time. */
-export function smoothLayer(
-  layer: MoeLayer,
-  stats: LayerStats,
-  { enabled, alpha, aggregate, router, down }: QuantizeConfig['smoothing'],
-): LayerSmoothing {
+/** Smoothing of a layer from its statistics and weights, read one expert at a time. */
+export function smoothLayer(layer: MoeLayer, stats: LayerStats, config: QuantizeConfig): LayerSmoothing {
+  const { enabled, alpha, aggregate, down } = config.smoothing;
   if (!enabled) return noSmoothing;
   const statsOf = new Map(stats.experts.map((expert) => [expert.id, expert]));
   const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
@@ -35,18 +37,24 @@ export function smoothLayer(
       probability: stats.probability[expert.index],
     };
   });
-  const alwaysOn = alwaysOnReaders(layer, stats, router);
+  const alwaysOn = alwaysOnReaders(layer, stats, config);
+  const input = smoothingScales({ experts: requirements, alwaysOn, alpha, aggregate });
   return {
-    input: smoothingScales({ experts: requirements, alwaysOn, alpha, aggregate }),
+    input,
     hidden:
       down === 'off' ? new Map() : hiddenScales(experts, layer.activation, statsOf, { kind: down, alpha }),
+    shifts: shiftsInputs(config) ? inputShifts(stats.experts, input) : new Map(),
   };
 }
 
-/** Readers of every token: the shared expert, and the router if it is to have a say. */
-function alwaysOnReaders(layer: MoeLayer, stats: LayerStats, withRouter: boolean): Requirement[] {
-  const { router, shared } = layer;
-  const linears = [withRouter ? router.linear : null, shared?.gate, shared?.up];
+/** Readers of every token: the shared expert where it is quantized, and the router if it is to have a say. */
+function alwaysOnReaders(
+  { router, shared }: MoeLayer,
+  stats: LayerStats,
+  { smoothing, dense }: QuantizeConfig,
+): Requirement[] {
+  const quantized = dense.scheme === 'keep' ? [] : [shared?.gate, shared?.up];
+  const linears = smoothing.router ? [router.linear, ...quantized] : quantized;
   return linears
     .filter((linear) => linear != null)
     .map((linear) => ({
@@ -84,6 +92,28 @@ function hiddenScales(
     );
   }
   return scales;
+}
+
+function shiftsInputs({ smoothing: { shift }, scheme }: QuantizeConfig): boolean {
+  return shift === 'auto' ? (schemeOf(scheme).activationBits ?? 16) < 8 : shift;
+}
+
+/**
+ * The mean of each expert's tokens: routing gathers tokens that point the same way, and what they share need not be
+ * quantized with each of them. Channel-wise shifting (Outlier Suppression+, arXiv 2304.09145), expert by expert.
+ */
+function inputShifts(experts: readonly ExpertStats[], scales: Float32Array): LayerSmoothing['shifts'] {
+  const seen = experts.filter(({ tokens }) => tokens > 0);
+  return new Map(
+    seen.map(({ id, inputMean }) => {
+      const mean = matrix(
+        1,
+        scales.length,
+        inputMean.map((value, j) => value / scales[j]),
+      );
+      return [id, quantizeRtn(mean, { bits: 8, groupSize: scales.length })];
+    }),
+  );
 }
 
 /** Whether scaling the rows of `up` scales the input of `down` alike: true for a plain product, and for ReLU. */

@@ -1,5 +1,5 @@
 import { groupCountOf, requireFinite } from './grid.ts';
-import { floatToHalf, halfToFloat } from '../tensor/half.ts';
+import { roundToHalf } from '../tensor/half.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 
 /**
@@ -56,7 +56,7 @@ const halfRange = { smallest: 2 ** -14, largest: 65504 };
 export function safeScale(scale: number): number {
   if (scale < 0) return -safeScale(-scale);
   if (!(scale > 0)) return 1;
-  if (scale >= halfRange.smallest && scale <= halfRange.largest) return halfToFloat(floatToHalf(scale));
+  if (scale >= halfRange.smallest && scale <= halfRange.largest) return roundToHalf(scale);
   return Math.fround(Math.min(Math.max(scale, 2 ** -126), 3.4e38));
 }
 

@@ -38,6 +38,11 @@ export function bfloatsToFloats(bits: Uint16Array): Float32Array<ArrayBuffer> {
   return new Float32Array(result.buffer);
 }
 
+/** The nearest number that float16 holds; beyond its range the number itself, as float32. */
+export function roundToHalf(value: number): number {
+  return Math.abs(value) <= 65504 ? halfToFloat(floatToHalf(value)) : Math.fround(value);
+}
+
 /** A number to IEEE half-precision bits, rounding half to even. */
 export function floatToHalf(value: number): number {
   f32[0] = value;

@@ -9,10 +9,10 @@ import type { CensusRow } from '../report/report.ts';
 import { countOf } from '../tensor/dtype.ts';
 
 /**
- * Names under which this project writes weights: `moeq/L0.E3/up/weight`; scales of all experts: `moeq/L0/up/scales`; and
- * what unpacks them. Biases stay float.
+ * Names under which this project writes weights: `moeq/L0.E3/up/weight`; scales of all experts: `moeq/L0/up/scales`, and
+ * what shifting them takes: `moeq/L0/shift/codes`, `moeq/L0/up/offset`; and what unpacks them. Biases stay float.
  */
-const expertConstant = /^moeq\/(?:trits\/|L\d+(?:\.E\d+)?\/(?:gate|up|gate_up|down)\/(?!bias))/;
+const expertConstant = /^moeq\/(?:trits\/|L\d+(?:\.E\d+)?\/(?:gate|up|gate_up|down|shift)\/(?!bias))/;
 
 /** Other linears: `moeq/dense/<name in the source>/linear/weight`, and their scales. */
 const denseConstant = /^moeq\/dense\/(.+)\/linear\/\w+$/;

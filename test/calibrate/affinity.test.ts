@@ -22,7 +22,7 @@ async function statsOf(appliesTo: 'output' | 'input', affinity: boolean): Promis
 }
 
 describe('affinity', () => {
-  test("weighs each token's part of XᵀX by its routing weight, and nothing else", async () => {
+  test("weighs each token's part of XᵀX and of the mean by its routing weight, and nothing else", async () => {
     const { spec } = syntheticLayer();
     const [plain, weighed] = [await statsOf('output', false), await statsOf('output', true)];
     const x = gaussian(tokens, spec.hidden, 9);
@@ -31,13 +31,20 @@ describe('affinity', () => {
       expect(expert.tokens).toBe(plain.experts[e].tokens);
       expect(expert.input.absMax).toEqual(plain.experts[e].input.absMax);
       const expected = new Float64Array(spec.hidden ** 2);
+      const sum = new Float64Array(spec.hidden);
+      let mass = 0;
       routes.forEach((route, t) => {
         const weight = route.get(e) ?? 0;
         const row = x.data.subarray(t * spec.hidden, (t + 1) * spec.hidden);
+        mass += weight;
+        row.forEach((value, i) => (sum[i] += weight * value));
         for (let i = 0; i < row.length; i++)
           for (let j = 0; j < row.length; j++) expected[i * row.length + j] += weight * row[i] * row[j];
       });
       expert.input.gram!.forEach((value, i) => expect(value).toBeCloseTo(expected[i], 3));
+      expect(expert.mass).toBeCloseTo(mass, 4);
+      expect(plain.experts[e].mass).toBe(expert.tokens);
+      expert.inputMean.forEach((value, i) => expect(value * mass).toBeCloseTo(sum[i], 4));
       expect(expert.hidden.gram).not.toEqual(plain.experts[e].hidden.gram);
     });
   });

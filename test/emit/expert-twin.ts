@@ -24,7 +24,7 @@ export function quantizeByRtn(
     return { weight: quantized, bias };
   };
   const { gate, up, down } = readExpert(expert);
-  return { gate: gate && round(gate), up: round(up), down: round(down) };
+  return { shift: null, gate: gate && round(gate), up: round(up), down: round(down) };
 }
 
 /** A quantized linear on float input, slowly: activations through their grid (unless bits are null), float64 sums. */
