@@ -20,8 +20,8 @@ export interface EmitterOptions {
   /** In front of the linears; the weights are rotated already. None by default. */
   rotation?: RotationBlocks;
   /**
-   * Whether integer arithmetic reads packed weights while there are few tokens; true by default. Costs memory: about one
-   * byte more per weight, and five more while ONNX Runtime loads the model.
+   * Whether integer arithmetic reads packed weights while there are few tokens; true by default. Costs memory (about one
+   * byte more per weight, and five more while ONNX Runtime loads the model) and an operator outside the ONNX standard.
    */
   forFewTokens?: boolean;
   /** Of MatMulNBits; see there. */
