@@ -31,7 +31,7 @@ function written(
     quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf),
   );
   raiseOpset(model, resolved.opset);
-  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation }));
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation, fewRowsFrom: 0 }));
   model.graph.removeDeadCode();
   return [decodeModel(encodeModel(model), 'written.onnx'), probes];
 }
