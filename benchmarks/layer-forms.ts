@@ -1,4 +1,5 @@
 import { emitLayer } from '../src/emit/emit-layer.ts';
+import type { EmitterOptions } from '../src/emit/emitter-for.ts';
 import { emitterFor } from '../src/emit/emitter-for.ts';
 import type { ExpertEmitter } from '../src/emit/expert-emitter.ts';
 import { floatExperts } from '../src/emit/float-experts.ts';
@@ -50,7 +51,10 @@ export function* layerForms(size: Size): Generator<[string, Model]> {
   yield ['float MoE', floatMoe(size)];
   yield ['QMoE, 4 bits', written(size, (layer) => emitterOf(layer, 'w4a16', 'qmoe'))];
   yield ['QDQ, 4 bits, as ONNX Runtime fuses it', written(size, fusedQdq)];
-  yield ['w4a4 int, bytes only', written(size, (layer) => emitterOf(layer, 'w4a4', 'int', false))];
+  yield [
+    'w4a4 int, bytes only',
+    written(size, (layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsFrom: Infinity })),
+  ];
   for (const [scheme, target] of ours)
     yield [`${scheme} ${target}`, written(size, (layer) => emitterOf(layer, scheme, target))];
 }
@@ -66,10 +70,10 @@ function emitterOf(
   layer: MoeLayer,
   scheme: SchemeName,
   target: Target | 'auto',
-  forFewTokens = true,
+  options: Pick<EmitterOptions, 'fewRowsFrom'> = {},
 ): ExpertEmitter {
   const resolved = resolveTarget(target, scheme, 'auto');
-  return emitterFor(resolved, { layer, weightsOf: rounded(scheme, resolved.groupSizeOf), forFewTokens });
+  return emitterFor(resolved, { layer, weightsOf: rounded(scheme, resolved.groupSizeOf), ...options });
 }
 
 function rounded(

@@ -20,10 +20,11 @@ export interface EmitterOptions {
   /** In front of the linears; the weights are rotated already. None by default. */
   rotation?: RotationBlocks;
   /**
-   * Whether integer arithmetic reads packed weights while there are few tokens; true by default. Costs memory: about one
-   * byte more per weight, and five more while ONNX Runtime loads the model.
+   * Linears of integer arithmetic from this number of weights on are also written for few tokens; Infinity for none. Costs
+   * memory (about one byte more per weight, and five more while ONNX Runtime loads the model) and an operator outside
+   * the ONNX standard. By default as it pays, see "What was tried" in the benchmarks.
    */
-  forFewTokens?: boolean;
+  fewRowsFrom?: number;
   /** Of MatMulNBits; see there. */
   accuracyLevel?: AccuracyLevel;
 }
@@ -34,13 +35,13 @@ export interface EmitterOptions {
  */
 export function emitterFor(
   { target, scheme: { activationBits } }: ResolvedTarget,
-  { layer, weightsOf, rotation = noRotation, forFewTokens = true, accuracyLevel = 4 }: EmitterOptions,
+  { layer, weightsOf, rotation = noRotation, fewRowsFrom = 2 ** 19, accuracyLevel = 4 }: EmitterOptions,
 ): ExpertEmitter {
   const grouped = (form: LinearForm): ExpertEmitter =>
     groupedFfn(layer, weightsOf, rotatedForm(form, rotation));
   switch (target) {
     case 'int':
-      return grouped(intForm(activationBits!, forFewTokens));
+      return grouped(intForm(activationBits!, fewRowsFrom));
     case 'qdq':
       return grouped(qdqForm(activationBits));
     case 'nbits':

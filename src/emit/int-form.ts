@@ -9,13 +9,14 @@ import { perRow, tokenGrid } from './quantize-tokens.ts';
 /**
  * Integer arithmetic: uint8 token codes times INT2, INT4 or INT8 weights in MatMulInteger, summed exactly in int32,
  * then one float32 scale per token and one per output channel. The packed initializer passes nodes to INT8 that ONNX
- * Runtime folds when it loads the model; for few rows (if `forFewRows`) the same sums come from packed weights, see
- * `fewRowsWriter`. Codes are unsigned because ONNX Runtime multiplies uint8 by int8 many times faster than int8 by int8.
+ * Runtime folds when it loads the model. For few rows the same sums come from packed weights, see `fewRowsWriter`, in
+ * linears from `fewRowsFrom` weights on. Codes are unsigned because ONNX Runtime multiplies uint8 by int8 many times
+ * faster than int8 by int8.
  *
  * MatMulInteger takes one zero point for all tokens. Grids below 8 bits have one each, so their codes are shifted until
  * zero has the same code everywhere: a token of b bits uses 2^b neighbouring codes around 2^b.
  */
-export function intForm(activationBits: number, forFewRows: boolean): LinearForm {
+export function intForm(activationBits: number, fewRowsFrom: number): LinearForm {
   const zeroCode = activationBits === 8 ? 128 : 2 ** activationBits;
   const writeFewRows = fewRowsWriter();
   return {
@@ -39,7 +40,7 @@ export function intForm(activationBits: number, forFewRows: boolean): LinearForm
       return {
         product: (inner, { operand, zeroPoint }) =>
           inner.op('MatMulInteger', [operand, columns, zeroPoint!], {}, { name }),
-        fewRows: forFewRows ? writeFewRows(b, name, signed, weight) : null,
+        fewRows: rows * cols >= fewRowsFrom ? writeFewRows(b, name, signed, weight) : null,
       };
     },
   };

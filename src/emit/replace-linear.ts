@@ -38,7 +38,7 @@ export function replaceLinear(
 }
 
 function formOf({ target, scheme: { activationBits } }: ResolvedTarget): LinearForm {
-  if (target === 'int') return intForm(activationBits!, false);
+  if (target === 'int') return intForm(activationBits!, Infinity);
   if (target === 'qdq') return qdqForm(activationBits);
   return nbitsForm({ activationBits, accuracyLevel: 4, packed: false });
 }

@@ -53,7 +53,7 @@ export async function errorsOf(trial: Trial): Promise<Errors> {
   emitLayer(
     model,
     layer,
-    emitterFor(resolved, { layer, weightsOf: ({ id }) => weights.get(id)!, accuracyLevel }),
+    emitterFor(resolved, { layer, weightsOf: ({ id }) => weights.get(id)!, accuracyLevel, fewRowsFrom: 0 }),
   );
   model.graph.removeDeadCode();
   exposeLayer(model, layer);

@@ -17,14 +17,14 @@ function written(
   scheme: SchemeName,
   hidden: number,
   intermediate: number,
-  forFewTokens = true,
+  fewRowsFrom = 0,
 ): [Model, LayerSpec] {
   const { model, layer, spec } = syntheticLayer({ hidden, intermediate, experts: 3 });
   const resolved = resolveTarget('int', scheme, 'auto');
   const weightsOf = (expert: (typeof layer.experts)[number]) =>
     quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf);
   raiseOpset(model, resolved.opset);
-  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, forFewTokens }));
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, fewRowsFrom }));
   model.graph.removeDeadCode();
   return [model, spec];
 }
@@ -72,10 +72,10 @@ describe('a token gets the same numbers, to the bit, alone and among many', () =
 });
 
 test.each([
-  ['for 8-bit weights', 'w8a8', 64, true],
-  ['for rows that are no whole bytes', 'w4a4', 37, true],
-  ['on request', 'w4a4', 64, false],
-] as const)('there is one way only %s', (_name, scheme, width, forFewTokens) => {
-  const [model] = written(scheme, width, width, forFewTokens);
+  ['for 8-bit weights', 'w8a8', 64, 0],
+  ['for rows that are no whole bytes', 'w4a4', 37, 0],
+  ['below the given size', 'w4a4', 64, 64 * 64 + 1],
+] as const)('there is one way only %s', (_name, scheme, width, fewRowsFrom) => {
+  const [model] = written(scheme, width, width, fewRowsFrom);
   expect(model.graph.nodes.map(({ opType }) => opType)).not.toContain('If');
 });

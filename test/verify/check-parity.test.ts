@@ -32,7 +32,7 @@ function written(
     probeExpert(expert.id, form, quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf)),
   );
   raiseOpset(model, resolved.opset);
-  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation }));
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation, fewRowsFrom: 0 }));
   model.graph.removeDeadCode();
   return [decodeModel(encodeModel(model), 'written.onnx'), probes];
 }
