@@ -1,11 +1,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { Piscina } from 'piscina';
 import type { ProbedExpert } from '../emit/parity-probes.ts';
 import type { FaultRecord } from '../fault.ts';
 import { Fault } from '../fault.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
+import type { ExpertOrder } from '../pipeline/quantize-expert.ts';
+import { quantizeOrder } from '../pipeline/quantize-expert.ts';
 import type { Workshop } from '../pipeline/workshop.ts';
 import { plainWorkshop } from '../pipeline/workshop.ts';
 import { estimateQuantize } from './estimate.ts';
@@ -23,15 +26,15 @@ const memoryShare = 0.8;
 const keptInMemory = 2 ** 29;
 
 /**
- * A workshop that quantizes the experts of a layer side by side. It is to be closed, and what it made is to be written
- * by then.
+ * A workshop that quantizes the experts of a layer side by side, in this thread and in others. It is to be closed, and
+ * what it made is to be written by then.
  */
 export function threadedWorkshop(model: string, threads: number): Workshop & { close(): Promise<void> } {
   const budget = memoryBudget(process.availableMemory() * memoryShare);
   const folder = mkdtempSync(join(tmpdir(), 'moeq-weights-'));
   let pool: Piscina | null = null;
 
-  async function quantize(task: ExpertTask): Promise<ProbedExpert> {
+  async function elsewhere(task: ExpertTask): Promise<ProbedExpert> {
     const made = (await pool!.run(task)) as ProbedExpert | FaultRecord;
     if ('code' in made) throw Fault.fromRecord(made);
     return made;
@@ -48,12 +51,19 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
       );
       const seconds = [...estimates.values()].reduce((sum, estimate) => sum + estimate.seconds, 0);
       if (threads === 1 || (!pool && seconds < parallelFrom)) return plainWorkshop.quantizeExperts(whole);
-      pool ??= workerPool('expert-worker', threads);
+      pool ??= workerPool('expert-worker', threads - 1);
       const made = new Map<string, ProbedExpert>();
+      let isBusy = false;
+      const here = async (order: ExpertOrder): Promise<ProbedExpert> => {
+        isBusy = true;
+        // A moment to hear the others and hand them work: this thread is deaf until it is done with its own.
+        await setTimeout(1);
+        return quantizeOrder(layer, order, recipe).finally(() => (isBusy = false));
+      };
       await inLanes(experts, threads, async (order) => {
         const release = await budget.reserve(estimates.get(order.id)!.memory);
-        const quantized = quantize({ model, layer: layer.id, order, recipe });
-        made.set(order.id, await quantized.finally(release));
+        const task = { model, layer: layer.id, order, recipe };
+        made.set(order.id, await (isBusy ? elsewhere(task) : here(order)).finally(release));
       });
       return ({ id }) => made.get(id)!;
     },
