@@ -56,7 +56,7 @@ function addLayer(b: Builder, stream: Value, experts: number): Value {
       weight(b, 'fc2', [experts, hidden, intermediate]),
     ],
     {
-      k: 6,
+      k: Math.min(6, experts),
       activation_type: 'swiglu',
       swiglu_fusion: 1,
       activation_alpha: { f: 1 },

@@ -11,15 +11,15 @@ export interface Estimate {
   seconds: number;
 }
 
-/** Weights rounded per second and core; measured on 1024 x 1024 matrices on a server core. */
-const weightsPerSecond = { rtn: 130e6, clip: 2.6e6, gptq: 1.1e6, ternary: 6e6 };
+/** Weights read, rounded and stored per second and core; measured on 2048 x 1408 matrices on a server core. */
+const weightsPerSecond = { rtn: 80e6, clip: 2.6e6, gptq: 1.1e6, ternary: 6e6 };
 /** Bytes a conversion copies per second, reading, packing and writing. */
 const bytesPerSecond = 300e6;
 /** Floating-point operations per second of a model's run. */
-const flopsPerSecond = 10e9;
-/** Tokens of a record where nobody has counted. */
-const tokensPerRecord = 128;
-const processBytes = 150e6;
+const flopsPerSecond = 30e9;
+const processBytes = 250e6;
+/** Activations of a batch, as ONNX Runtime keeps room for them. */
+const batchBytes = 350e6;
 
 /** Rounding of one expert. In memory: its weights as stored and in float32, its codes, and XᵀX for GPTQ. */
 export function estimateQuantize(expert: Expert, config: QuantizeConfig): Estimate {
@@ -34,12 +34,17 @@ export function estimateQuantize(expert: Expert, config: QuantizeConfig): Estima
   };
 }
 
-/** A pass of records through a model of that many bytes. Every parameter counts once a token, an upper bound. */
-export function estimateRun(modelBytes: number, records: number): Estimate {
-  const parameters = modelBytes / 4;
+/** What runs: so many weights at a time in memory, and so many multiplied by each token. */
+export interface RunSize {
+  inMemory: number;
+  perToken: number;
+}
+
+/** A pass of tokens through a model. In memory: a batch on its way, and the weights in float32 and, once more, in codes. */
+export function estimateRun({ inMemory, perToken }: RunSize, tokens: number): Estimate {
   return {
-    memory: processBytes + modelBytes * 3,
-    seconds: 1 + (records * tokensPerRecord * parameters * 2) / flopsPerSecond,
+    memory: processBytes + batchBytes + inMemory * 5,
+    seconds: 2 + (tokens * perToken * 2) / flopsPerSecond,
   };
 }
 

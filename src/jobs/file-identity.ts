@@ -18,13 +18,22 @@ export async function fileHash(path: string): Promise<string> {
  * @throws Fault DATA_NOT_FOUND
  */
 export async function dataIdentity(path: string): Promise<string> {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (!stat) throw missing(path);
-  if (!stat.isDirectory()) return fileHash(path);
-  const names = readdirSync(path).toSorted();
-  const files = names.map((name) => join(path, name)).filter((file) => statSync(file).isFile());
+  const files = dataFiles(path);
+  if (files[0] === path) return fileHash(path);
   const hashes = await Promise.all(files.map(fileHash));
   return contentKey(files.map((file, i) => [basename(file), hashes[i]]));
+}
+
+/**
+ * The file, or those of a folder.
+ * @throws Fault DATA_NOT_FOUND
+ */
+export function dataFiles(path: string): string[] {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat) throw missing(path);
+  if (!stat.isDirectory()) return [path];
+  const names = readdirSync(path).toSorted();
+  return names.map((name) => join(path, name)).filter((file) => statSync(file).isFile());
 }
 
 const hashedUpTo = 256e6;

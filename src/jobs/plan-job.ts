@@ -7,12 +7,15 @@ import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
-import { needsRecords } from '../pipeline/calibrate-model.ts';
+import { isByLayer, needsRecords } from '../pipeline/calibrate-model.ts';
 import type { SettledRotation } from '../pipeline/settle-rotation.ts';
 import { recordsTried, rotationsTried } from '../pipeline/settle-rotation.ts';
+import { countOf } from '../tensor/dtype.ts';
 import { version } from '../version.ts';
 import { contentKey } from './content-key.ts';
+import type { Estimate, RunSize } from './estimate.ts';
 import { estimateEmit, estimateQuantize, estimateRun, linearsOf, weightsOf } from './estimate.ts';
+import { estimateTokens } from './estimate-tokens.ts';
 import { dataIdentity, modelIdentity } from './file-identity.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
 import { quantizeItemId } from './plan.ts';
@@ -29,7 +32,7 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const layers = prepared.layers.map((layer) => resultBytes(layer, target));
   const after = before - expertBytes(prepared) + sum(layers);
   const ingredients = await ingredientsOf(job, prepared);
-  const calibrate = needsRecords(config) ? [calibrateItem(job, before, ingredients)] : [];
+  const calibrate = needsRecords(config) ? [calibrateItem(job, before, prepared, ingredients)] : [];
   const rotations = rotationsTried(boundedConfig(prepared.model, config).config, config.data !== null);
   const experts = prepared.layers.flatMap((layer) =>
     layer.experts.filter(({ kind }) => kind === 'ffn').map((expert) => ({ layer: layer.id, expert })),
@@ -37,7 +40,8 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const quantize = rotations.flatMap((down) =>
     experts.map(({ layer, expert }) => quantizeItem({ layer, expert, down }, config, calibrate, ingredients)),
   );
-  const rotation = rotations.length > 1 ? [rotationItem(job, before + after, quantize, ingredients)] : [];
+  const pair = { bytes: before + after, prepared };
+  const rotation = rotations.length > 1 ? [rotationItem(job, pair, quantize, ingredients)] : [];
   const emit = item({
     id: 'emit',
     needs: [...calibrate, ...quantize, ...rotation],
@@ -47,7 +51,7 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
     bytes: before - expertBytes(prepared),
     ...estimateEmit(after, Math.max(...layers)),
   });
-  const verify = verifyItems(job, emit, before + after, ingredients);
+  const verify = verifyItems(job, emit, pair, ingredients);
   const items = [...calibrate, ...quantize, ...rotation, emit, ...verify];
   return {
     name,
@@ -106,10 +110,13 @@ function item({ id, expert = null, needs, parts, ...facts }: ItemFacts): WorkIte
 }
 
 function calibrateItem(
-  { model, config: { data, calibration } }: BatchJob,
+  { model, config }: BatchJob,
   bytes: number,
+  prepared: PreparedModel,
   { tuning: _later, verification: _last, ...parts }: Ingredients,
 ): WorkItem {
+  const { data, calibration } = config;
+  const tokens = data === null ? 0 : estimateTokens(data, prepared.model, calibration.records);
   return item({
     id: 'calibrate',
     needs: [],
@@ -117,12 +124,9 @@ function calibrateItem(
     outputs: [],
     parts,
     bytes,
-    ...estimateRun(bytes, calibration.records ?? unknownRecords),
+    ...estimateRun(runSize(prepared, isByLayer(prepared.model, config)), tokens),
   });
 }
-
-/** Records of a file that nobody has counted: planning reads no records. */
-const unknownRecords = 500;
 
 function quantizeItem(
   { layer, expert, down }: { layer: string; expert: Expert; down: SettledRotation['down'] },
@@ -143,20 +147,27 @@ function quantizeItem(
   });
 }
 
+/** Two models that are compared. */
+interface Pair {
+  bytes: number;
+  /** The first; the second has as many weights. */
+  prepared: PreparedModel;
+}
+
 function rotationItem(
   { model, config: { data } }: BatchJob,
-  bytes: number,
+  pair: Pair,
   needs: WorkItem[],
   { tuning, recipe }: Ingredients,
 ): WorkItem {
-  const tried = estimateRun(bytes, recordsTried);
+  const tried = estimatePair(pair, data!, recordsTried);
   return item({
     id: 'rotation',
     needs,
     inputs: [model, data!],
     outputs: [],
     parts: [tuning, recipe],
-    bytes: 2 * bytes,
+    bytes: 2 * pair.bytes,
     memory: tried.memory,
     seconds: 2 * tried.seconds,
   });
@@ -165,7 +176,7 @@ function rotationItem(
 function verifyItems(
   { model, name, config }: BatchJob,
   emit: WorkItem,
-  bytes: number,
+  pair: Pair,
   { verification }: Ingredients,
 ): WorkItem[] {
   const { verify, data } = config;
@@ -178,10 +189,27 @@ function verifyItems(
       inputs: [model, records],
       outputs: [join(`${name}.report`, 'report.json')],
       parts: [verification, config.tokenizer],
-      bytes,
-      ...estimateRun(bytes, verify.records ?? unknownRecords),
+      bytes: pair.bytes,
+      ...estimatePair(pair, records, verify.records),
     }),
   ];
+}
+
+function estimatePair({ prepared }: Pair, data: string, records: number | null): Estimate {
+  const size = runSize(prepared, false);
+  const tokens = estimateTokens(data, prepared.model, records);
+  return estimateRun({ ...size, perToken: 2 * size.perToken }, tokens);
+}
+
+/** Every weight but those of experts meets every token; of experts, the share that the router chooses. */
+function runSize({ model, layers }: PreparedModel, byLayer: boolean): RunSize {
+  const tensors = [...model.graph.constants].map(({ tensor }) => tensor!.source);
+  const all = sum(tensors.map(({ shape }) => countOf(shape)));
+  const experts = layers.map((layer) => sum(layer.experts.map(weightsOf)));
+  const idle = layers.map(({ router: { topK, experts: count } }, i) =>
+    topK === null ? 0 : experts[i] * (1 - topK / count),
+  );
+  return { inMemory: byLayer ? Math.max(...experts) : all, perToken: all - sum(idle) };
 }
 
 /** Codes, and one float32 scale per group. */
@@ -199,8 +227,7 @@ function resultBytes(layer: MoeLayer, { scheme, groupSizeOf }: ResolvedTarget): 
 
 function storedBytes(expert: Expert): number {
   const widths = linearsOf(expert).map(({ weight: { rows, cols, source } }) => {
-    const elements = source.shape.reduce((product, dim) => product * dim, 1);
-    return (rows * cols * source.byteLength) / elements;
+    return (rows * cols * source.byteLength) / countOf(source.shape);
   });
   return weightsOf(expert) === 0 ? 0 : sum(widths);
 }

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
+import { setTimeout } from 'node:timers/promises';
 import type { Piscina } from 'piscina';
 import type { ProbedExpert } from '../emit/parity-probes.ts';
 import type { FaultRecord } from '../fault.ts';
@@ -56,8 +56,8 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
       let isBusy = false;
       const here = async (order: ExpertOrder): Promise<ProbedExpert> => {
         isBusy = true;
-        // Others are given their work first: this thread hears nothing until it is done with its own.
-        await setImmediate();
+        // A moment to hear the others and hand them work: this thread is deaf until it is done with its own.
+        await setTimeout(1);
         return quantizeOrder(layer, order, recipe).finally(() => (isBusy = false));
       };
       await inLanes(experts, threads, async (order) => {
