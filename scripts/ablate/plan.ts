@@ -39,6 +39,7 @@ interface Scheme {
 }
 
 const smoothing: Step = { name: 'smoothing', off: ['smoothing.enabled=false'] };
+const shift: Step = { name: 'shift by expert', off: ['smoothing.shift=false'] };
 const gptq: Step = { name: 'GPTQ', off: ['rounding.method=rtn'] };
 const refinement: Step = { name: 'refinement', off: ['rounding.sweeps=0'] };
 const rotation: Step = { name: 'rotation before down where it pays', off: ['rotation.down=none'] };
@@ -54,7 +55,7 @@ const schemes: Record<string, Scheme> = {
     title: 'W4A4: 4-bit weights and activations',
     settings: ['scheme=w4a4'],
     base: 'round to nearest',
-    steps: [smoothing, gptq, refinement, rotation, realignment],
+    steps: [smoothing, shift, gptq, refinement, rotation, realignment],
     variants: {
       'not realigned, without smoothing': [...realignment.off, ...smoothing.off],
       'not realigned, without GPTQ': [...realignment.off, ...gptq.off],
@@ -71,7 +72,7 @@ const schemes: Record<string, Scheme> = {
     title: 'W3A4: 3-bit weights, 4-bit activations',
     settings: ['scheme=w3a4'],
     base: 'round to nearest',
-    steps: [smoothing, gptq, refinement, rotation, realignment],
+    steps: [smoothing, shift, gptq, refinement, rotation, realignment],
     variants: { 'not realigned, affinity': [...realignment.off, affinity] },
   },
   w4a16: {
