@@ -20,7 +20,7 @@ test.each([
   const resolved = resolveTarget(target, scheme, 'auto');
   const weightsOf = (expert: (typeof layer.experts)[number]) =>
     quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf);
-  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf }));
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, fewRowsFrom: 0 }));
   model.graph.removeDeadCode();
   const bytes = [...model.graph.constants].reduce((sum, { tensor }) => sum + tensor!.source.byteLength, 0);
   const weights = layer.experts.length * 3 * 512 * 192;
