@@ -146,6 +146,12 @@ const output = z.strictObject({
     .enum(['auto', 'always', 'never'])
     .default('auto')
     .describe('Weights in a file beside the model; auto: when it would pass the 2 GB limit of one file.'),
+  fewTokens: z
+    .union([z.literal('auto'), z.boolean()])
+    .default('auto')
+    .describe(
+      'Target int reads packed weights while experts have few tokens: faster there, at about twice the memory, and an operator outside the standard; auto does so for large linears of models of up to 1 GB of weights.',
+    ),
 });
 
 const verify = z.strictObject({

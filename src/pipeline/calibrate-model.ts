@@ -68,12 +68,14 @@ export async function calibrateModel(
   return { stats: await calibrate(() => prepareModel(path), batches, options), balance };
 }
 
-/** Up to so many bytes of weights are run at once. Not the free memory: the result must not depend on the machine. */
-const atOnce = 2 ** 30;
+/** Whether a model's weights, up to 1 GB, may be held several times. Not by free memory: the result must not depend on the machine. */
+export function isSmall(model: Model): boolean {
+  return weightBytesOf(model) <= 2 ** 30;
+}
 
 /** True for a model that is run one layer at a time, since it is too large or the config says so. */
 export function isByLayer(model: Model, { calibration: { byLayer } }: QuantizeConfig): boolean {
-  return byLayer === 'auto' ? weightBytesOf(model) > atOnce : byLayer === 'always';
+  return byLayer === 'auto' ? !isSmall(model) : byLayer === 'always';
 }
 
 function dataRequired(): Fault {

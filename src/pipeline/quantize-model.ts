@@ -17,7 +17,7 @@ import type { Model } from '../onnx/model.ts';
 import { version } from '../version.ts';
 import { boundedConfig } from './bounded-config.ts';
 import type { Calibration, CalibrationData } from './calibrate-model.ts';
-import { calibrateModel } from './calibrate-model.ts';
+import { calibrateModel, isSmall } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
 import { orderLayer } from './order-layer.ts';
 import { refuseUnsupported } from './refuse-unsupported.ts';
@@ -104,6 +104,7 @@ async function writeExperts(
 ): Promise<WrittenModel> {
   const { model, layers } = prepareModel(path, resolved.opset);
   const original = new Set(model.graph.constants);
+  const fewRows = writesFewRows(model, config) ? {} : { fewRowsFrom: Infinity };
   const smoothing: LayerSmoothing[] = [];
   const probes: LayerProbes[] = [];
   for (const [i, layer] of layers.entries()) {
@@ -116,7 +117,7 @@ async function writeExperts(
     const expertOf = await workshop.quantizeExperts(order);
     if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
     const { weightsOf, probes: noted } = collectProbes({ layer, resolved, rotation }, expertOf);
-    emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation }));
+    emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation, ...fewRows }));
     probes.push(noted);
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
     tell(i + 1);
@@ -125,6 +126,10 @@ async function writeExperts(
   const dense = quantizeRest(model, layers, config, resolved);
   annotate({ model, layers }, config, resolved, { calibration, dense });
   return { model, calibration, smoothing, probes, dense };
+}
+
+function writesFewRows(model: Model, { output: { fewTokens } }: QuantizeConfig): boolean {
+  return fewTokens === 'auto' ? isSmall(model) : fewTokens;
 }
 
 /** Attention, shared experts and head, by the scheme of their own. */

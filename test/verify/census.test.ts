@@ -29,7 +29,7 @@ test.each([
   ['w4a4', 'int', 4, 2],
   ['w8a8', 'int', 8, 2],
   ['w4a4', 'qdq', 4, 2],
-  ['w4a16', 'nbits', 4, 4],
+  ['w4a16', 'nbits', 4, 2],
   ['w4a16', 'qmoe', 4, 2],
 ] as const)(
   '%s %s: codes and scales are all that expert weights take',
@@ -50,7 +50,7 @@ test.each([
 
 test.each([
   ['w8a8', 'int', 8, 2],
-  ['w4a16', 'int', 4, 4],
+  ['w4a16', 'int', 4, 2],
   ['w4a8', 'qdq', 4, 2],
 ] as const)('dense %s beside target %s is counted as quantized', async (dense, target, bits, scaleBytes) => {
   const model = await written(`target=${target}`, `dense.scheme=${dense}`);
