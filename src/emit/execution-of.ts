@@ -3,13 +3,19 @@ import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { storageOf } from './pack-codes.ts';
 import type { ResolvedTarget, Target } from './resolve-target.ts';
 
-/** What really happens in a written model on ONNX Runtime's CPU provider: executed in low precision, or emulated. */
-export function executionOf({ target, scheme }: ResolvedTarget): ModelRecord['execution'] {
+/**
+ * What really happens in a written model on ONNX Runtime's CPU provider: executed in low precision, or emulated.
+ * `hasFewRows`: integer experts were written a second way, see `fewRowsWriter`.
+ */
+export function executionOf(
+  { target, scheme }: ResolvedTarget,
+  hasFewRows = false,
+): ModelRecord['execution'] {
   const { bits, ternary } = scheme.weight;
   const codes = ternary ? 'ternary codes' : `${bits}-bit codes`;
   return {
     target,
-    weights: weightsOf(target, bits, codes),
+    weights: weightsOf(target, bits, codes) + (hasFewRows ? ', for few tokens in blocks as stored' : ''),
     activations: activationsOf(target, scheme.activationBits),
     executed: target === 'int',
     provider: 'cpu',
@@ -23,7 +29,7 @@ function weightsOf(target: Target, bits: QuantizedTensor['bits'], codes: string)
   const stored = storageOf({ bits });
   switch (target) {
     case 'int':
-      return `${stored}, ${codes}; multiplied as int8${bits === 8 ? saturation : ', for few tokens in blocks'}`;
+      return `${stored}, ${codes}; multiplied as int8${bits === 8 ? saturation : ''}`;
     case 'qdq':
       return `${stored}, ${codes}; multiplied as float32`;
     case 'packed':

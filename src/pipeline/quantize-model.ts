@@ -152,11 +152,14 @@ function annotate(
   resolved: ResolvedTarget,
   { calibration, dense }: Pick<QuantizedModel, 'calibration' | 'dense'>,
 ): void {
+  const hasFewRows = model.graph.nodes.some(
+    ({ opType, name }) => opType === 'If' && name.startsWith('moeq/'),
+  );
   writeModelRecord(model, {
     version,
     // The number of threads does not change the result, so it must not change the file.
     recipe: { ...config, threads: 'auto' },
-    execution: executionOf(resolved),
+    execution: executionOf(resolved, hasFewRows),
     layers: layers.map((layer, i) =>
       layerRecord(layer, calibration ? calibration.stats[i].experts.map(({ tokens }) => tokens) : null),
     ),

@@ -14,8 +14,8 @@ type NumberArray =
   | Uint8Array;
 
 /**
- * The numbers in raw (little-endian) bytes, in a new array (or, of `fresh` bytes, in the same memory): Float32Array for floats of up to 32 bits. 64-bit
- * integers are rounded to the nearest double.
+ * The numbers in raw (little-endian) bytes, in a new array (or, of `fresh` bytes, in the same memory): Float32Array for
+ * floats of up to 32 bits. 64-bit integers are rounded to the nearest double.
  * @throws Fault TENSOR_DTYPE for element types that do not occupy whole bytes or are no plain numbers
  */
 export function decodeNumbers(raw: Uint8Array, dtype: DataType, fresh = false): NumberArray {

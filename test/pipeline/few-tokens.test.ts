@@ -2,6 +2,7 @@ import { rmSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readModelRecord } from '../../src/moe/model-record.ts';
 import { writeModel } from '../../src/onnx/write-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { configFrom, dataFree } from '../helpers/bundled.ts';
@@ -35,4 +36,5 @@ test.each([
   const config = configFrom(...dataFree, 'target=int', `output.fewTokens=${fewTokens}`);
   const { model } = await quantizeModel(path, null, config);
   expect(model.graph.nodes.some(({ opType }) => opType === 'If')).toBe(expected);
+  expect(readModelRecord(model)!.execution.weights.includes('few tokens')).toBe(expected);
 });
