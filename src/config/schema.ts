@@ -79,6 +79,12 @@ const rotation = z.strictObject({
     .describe(
       'Rotation of the input of down: one product of matrices at run time; auto tries both on calibration records.',
     ),
+  permute: z
+    .enum(['none', 'zigzag'])
+    .default('zigzag')
+    .describe(
+      'Order of the channels before down where it is rotated in several blocks; zigzag deals outliers to them evenly, at no cost at run time (DuQuant).',
+    ),
   block: z
     .union([z.literal('auto'), count()])
     .default('auto')

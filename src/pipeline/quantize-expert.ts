@@ -15,6 +15,7 @@ import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { roundToHalf } from '../tensor/half.ts';
 import { scaleColumns, scaleRows } from '../tensor/matrix.ts';
 import { giveBuffer } from '../tensor/spare-buffers.ts';
+import { permuteHessian, permuteNeurons } from './permute-neurons.ts';
 import type { Rounding } from './rounding.ts';
 import { roundingOf } from './rounding.ts';
 
@@ -31,6 +32,8 @@ export interface ExpertOrder {
   /** Null for an expert that no calibration token reached. */
   stats: ExpertStats | null;
   smoothing: ExpertSmoothing;
+  /** Another order of its neurons, see `permuteNeurons`; null for their own. */
+  neurons: Uint32Array | null;
 }
 
 /** What is the same for every expert of a conversion. */
@@ -42,28 +45,29 @@ export interface Recipe {
 /** Reads an expert's weights, quantizes them and notes what they must compute. */
 export async function quantizeOrder(
   layer: MoeLayer,
-  { id, stats, smoothing }: ExpertOrder,
+  { id, ...order }: ExpertOrder,
   { config, rotation }: Recipe,
 ): Promise<ProbedExpert> {
   const expert = layer.experts.find((each) => each.id === id)!;
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const round = roundingOf(resolved.scheme, config, resolved.groupSizeOf);
   const floats = readExpert(expert);
-  const weights = await quantizeExpert(floats, stats, { smoothing, rotation }, round);
+  const weights = await quantizeExpert(floats, order, rotation, round);
   for (const linear of [floats.gate, floats.up, floats.down]) if (linear) giveBuffer(linear.weight.data);
   return probeExpert(id, { layer, resolved, rotation }, weights);
 }
 
-/** Smooths, rotates and rounds one expert's weights. `stats` is null for an expert without calibration tokens. */
+/** Smooths, shifts, permutes, rotates and rounds one expert's weights. */
 async function quantizeExpert(
-  weights: ExpertWeights,
-  stats: ExpertStats | null,
-  { smoothing, rotation }: { smoothing: ExpertSmoothing; rotation: RotationBlocks },
+  floats: ExpertWeights,
+  { stats, smoothing, neurons }: Omit<ExpertOrder, 'id'>,
+  rotation: RotationBlocks,
   round: Rounding,
 ): Promise<QuantizedExpert> {
-  smoothWeights(weights, smoothing);
+  smoothWeights(floats, smoothing);
   const shift = smoothing.shift && dequantize(smoothing.shift).data;
-  if (shift) for (const each of [weights.gate, weights.up]) if (each) each.bias = shiftedBias(each, shift);
+  if (shift) for (const each of [floats.gate, floats.up]) if (each) each.bias = shiftedBias(each, shift);
+  const weights = neurons ? permuteNeurons(floats, neurons) : floats;
   const linear = async (
     { weight, bias }: LinearWeights,
     part: 'input' | 'hidden',
@@ -74,7 +78,8 @@ async function quantizeExpert(
     return { weight: await round(rotateRows(weight, block), hessian && rotateHessian(hessian, block)), bias };
   };
   const input = stats && inputHessian(stats, smoothing.input, shift);
-  const hidden = stats && hessianOf(stats.hidden, smoothing.hidden);
+  const smoothed = stats && hessianOf(stats.hidden, smoothing.hidden);
+  const hidden = neurons && smoothed ? permuteHessian(smoothed, neurons) : smoothed;
   return {
     shift: smoothing.shift,
     gate: weights.gate && (await linear(weights.gate, 'input', input)),
