@@ -22,6 +22,10 @@ function hiddenOf({ gate, up }: ExpertWeights, x: Matrix): Matrix {
   return matrix(tokens, neurons, data);
 }
 
+function gramOf(h: Matrix): Matrix {
+  return gemm(transpose(h), h);
+}
+
 test('an expert with its neurons in another order computes the same', () => {
   const x = gaussian(tokens, hidden, 6);
   const permuted = permuteNeurons(expert, order);
@@ -36,7 +40,6 @@ test('an expert with its neurons in another order computes the same', () => {
 
 test('the Hessian follows', () => {
   const x = gaussian(tokens, hidden, 7);
-  const gramOf = (h: Matrix): Matrix => gemm(transpose(h), h);
   const { data } = permuteHessian(gramOf(hiddenOf(expert, x)), order);
   const expected = gramOf(hiddenOf(permuteNeurons(expert, order), x)).data;
   data.forEach((value, i) => expect(value).toBeCloseTo(expected[i], 2));
