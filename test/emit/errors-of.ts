@@ -6,6 +6,9 @@ import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Expert } from '../../src/moe/moe-layer.ts';
 import { raiseOpset } from '../../src/onnx/raise-opset.ts';
+import { dequantize } from '../../src/quantize/dequantize.ts';
+import type { QuantizedTensor } from '../../src/quantize/quantized-tensor.ts';
+import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';
 import type { SessionOptions } from '../../src/runtime/session.ts';
 import { floatToHalf, halfToFloat } from '../../src/tensor/half.ts';
@@ -26,6 +29,8 @@ export interface Trial {
   accuracyLevel?: AccuracyLevel;
   spec?: Partial<LayerSpec>;
   scheme?: SchemeName;
+  /** Every expert but the first has a shift of its own. */
+  isShifted?: boolean;
   tokens?: number;
   routes?: TokenRoute[];
   x?: Matrix;
@@ -46,7 +51,10 @@ export async function errorsOf(trial: Trial): Promise<Errors> {
   const resolved = resolveTarget(trial.target ?? 'int', trial.scheme ?? 'w4a4', trial.group ?? 'auto');
   const { scheme } = resolved;
   const weights = new Map(
-    layer.experts.map((expert) => [expert.id, quantizeByRtn(expert, scheme, resolved.groupSizeOf)]),
+    layer.experts.map((expert, i) => {
+      const shift = trial.isShifted && i > 0 ? shiftOf(spec.hidden, i) : null;
+      return [expert.id, { ...quantizeByRtn(expert, scheme, resolved.groupSizeOf), shift }];
+    }),
   );
   raiseOpset(model, resolved.opset);
   const accuracyLevel = trial.accuracyLevel ?? 0;
@@ -85,8 +93,9 @@ export async function errorsOf(trial: Trial): Promise<Errors> {
       output: part('results'),
     };
     start += own.length;
-    const { gate, up, down } = weights.get(expert.id)!;
-    const rows = gather(input, own, routes, spec.appliesTo === 'input' ? expert.index : null);
+    const { shift, gate, up, down } = weights.get(expert.id)!;
+    const gathered = gather(input, own, routes, spec.appliesTo === 'input' ? expert.index : null);
+    const rows = shift ? minus(gathered, dequantize(shift).data) : gathered;
     const check = (linear: NonNullable<QuantizedExpert['gate']>, from: Matrix, actual: Matrix): void => {
       errors.linear = Math.max(
         errors.linear,
@@ -108,6 +117,18 @@ export async function errorsOf(trial: Trial): Promise<Errors> {
   }
   errors.sum = rowError(asMatrix('y'), sum);
   return errors;
+}
+
+function shiftOf(hidden: number, seed: number): QuantizedTensor {
+  return quantizeRtn(gaussian(1, hidden, seed), { bits: 8, groupSize: hidden });
+}
+
+function minus({ rows, cols, data }: Matrix, shift: Float32Array): Matrix {
+  return matrix(
+    rows,
+    cols,
+    data.map((value, i) => value - shift[i % cols]),
+  );
 }
 
 function rowRange({ cols, data }: Matrix, start: number, rows: number): Matrix {
