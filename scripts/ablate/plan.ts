@@ -48,6 +48,7 @@ const hessianFit: Step = { name: 'fit under the Hessian', off: ['ternary.fit=exa
 const ternaryGptq: Step = { name: 'GPTQ on the ternary grid', off: ['ternary.compensate=false'] };
 
 const affinity = 'calibration.affinity=true';
+const weighed: Step = { name: 'affinity', off: ['calibration.affinity=false'] };
 
 /** Realignment takes longer than all else together, so most variants do without. */
 const schemes: Record<string, Scheme> = {
@@ -87,15 +88,15 @@ const schemes: Record<string, Scheme> = {
     recipe: 'ternary.yaml',
     settings: ['group=32'],
     base: 'exact fit of the weights',
-    steps: [hessianFit, ternaryGptq, refinement],
-    variants: { affinity: [affinity], realigned: ['router.realign=true'] },
+    steps: [hessianFit, ternaryGptq, refinement, realignment, weighed],
+    variants: {},
   },
   'ternary-a8': {
     title: 'Ternary weights per channel, 8-bit activations',
     settings: ['scheme=ternary-a8'],
     base: 'smoothing, exact fit of the weights',
-    steps: [hessianFit, ternaryGptq, refinement],
-    variants: { affinity: [affinity], realigned: ['router.realign=true'] },
+    steps: [hessianFit, ternaryGptq, refinement, realignment],
+    variants: { 'not realigned, affinity': [...realignment.off, affinity] },
   },
 };
 

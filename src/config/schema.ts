@@ -136,7 +136,7 @@ const router = z.strictObject({
     .union([z.literal('auto'), z.boolean()])
     .default('auto')
     .describe(
-      'Correct the router so that it chooses the same experts from the quantized hidden states, in each layer where that helps on calibration records held out; auto does so for activations below 8 bits, given 64 records.',
+      'Correct the router so that it chooses the same experts from the quantized hidden states, in each layer where that helps on calibration records held out; auto does so for activations below 8 bits and for ternary weights, given 64 records.',
     ),
 });
 

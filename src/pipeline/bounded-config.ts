@@ -1,7 +1,7 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { Model } from '../onnx/model.ts';
 import { weightBytesOf } from '../onnx/model.ts';
-import { schemeOf } from '../quantize/scheme.ts';
+import { hasCoarseActivations, movesRouters, schemeOf } from '../quantize/scheme.ts';
 import { formatBytes } from '../report/format.ts';
 import { isByLayer, needsRecords } from './calibrate-model.ts';
 
@@ -21,14 +21,14 @@ export function boundedConfig(model: Model, config: QuantizeConfig): BoundedConf
   const { rotation, router } = config;
   const down = rotation.down === 'auto' ? 'none' : rotation.down;
   const realign = router.realign === 'auto' ? false : router.realign;
-  const isCoarse = (schemeOf(config.scheme).activationBits ?? 16) < 8;
+  const scheme = schemeOf(config.scheme);
   const open = [
-    ...(rotation.down === 'auto' ? ['rotation.down'] : []),
-    ...(router.realign === 'auto' ? ['router.realign'] : []),
+    ...(rotation.down === 'auto' && hasCoarseActivations(scheme) ? ['rotation.down'] : []),
+    ...(router.realign === 'auto' && movesRouters(scheme) ? ['router.realign'] : []),
   ];
   const note = `${open.join(' and ')}: auto did nothing, since choosing runs the whole model, and with ${formatBytes(weightBytesOf(model))} of weights this one is calibrated layer by layer; set calibration.byLayer=never where memory allows it`;
   return {
     config: { ...config, rotation: { ...rotation, down }, router: { ...router, realign } },
-    notes: isCoarse && needsRecords(config) && open.length > 0 ? [note] : [],
+    notes: needsRecords(config) && open.length > 0 ? [note] : [],
   };
 }

@@ -2,6 +2,7 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import type { Model } from '../onnx/model.ts';
+import { hasCoarseActivations } from '../quantize/scheme.ts';
 import { tryModel } from './try-model.ts';
 import { sessionOptions } from './session-options.ts';
 
@@ -16,7 +17,7 @@ export function rotationsTried(config: QuantizeConfig, hasRecords: boolean): Set
   const { down } = config.rotation;
   if (down !== 'auto') return [down];
   const { target, scheme } = resolveTarget(config.target, config.scheme, config.group);
-  const isWorthTrying = (scheme.activationBits ?? 16) < 8 && target !== 'qmoe';
+  const isWorthTrying = hasCoarseActivations(scheme) && target !== 'qmoe';
   return hasRecords && isWorthTrying ? ['none', 'hadamard'] : ['none'];
 }
 

@@ -4,7 +4,7 @@ import type { LayerProbes } from '../emit/parity-probes.ts';
 import { findRouterLinear } from '../emit/router-linear.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
-import { schemeOf } from '../quantize/scheme.ts';
+import { movesRouters, schemeOf } from '../quantize/scheme.ts';
 import { needsRecords } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
 import type { RouterClip } from './quantize-routers.ts';
@@ -51,7 +51,7 @@ export async function settleRouters(
 /** Fewer records do not tell a router that chooses better from luck. */
 const recordsWorthwhile = 64;
 
-/** `auto` realigns where coarse activations change hidden states, every router can be changed, and records can judge. */
+/** `auto` realigns where hidden states change much, every router can be changed, and records can judge. */
 function isToRealign(
   config: QuantizeConfig,
   layers: readonly MoeLayer[],
@@ -59,9 +59,8 @@ function isToRealign(
 ): boolean {
   const { realign } = config.router;
   if (realign !== 'auto') return realign;
-  const isCoarse = (schemeOf(config.scheme).activationBits ?? 16) < 8;
   return (
-    isCoarse &&
+    movesRouters(schemeOf(config.scheme)) &&
     needsRecords(config) &&
     records.length >= recordsWorthwhile &&
     layers.every((layer) => typeof findRouterLinear(layer) !== 'string')

@@ -5,7 +5,7 @@ import { readLinear } from '../moe/read-expert.ts';
 import { outlierScales } from '../quantize/outlier-scales.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../quantize/rtn.ts';
-import { schemeOf } from '../quantize/scheme.ts';
+import { hasCoarseActivations, schemeOf } from '../quantize/scheme.ts';
 import type { Requirement } from '../quantize/smooth.ts';
 import { smoothingScales, smoothQuantScales } from '../quantize/smooth.ts';
 import { columnAbsMax, matrix } from '../tensor/matrix.ts';
@@ -95,7 +95,7 @@ function hiddenScales(
 }
 
 function shiftsInputs({ smoothing: { shift }, scheme }: QuantizeConfig): boolean {
-  return shift === 'auto' ? (schemeOf(scheme).activationBits ?? 16) < 8 : shift;
+  return shift === 'auto' ? hasCoarseActivations(schemeOf(scheme)) : shift;
 }
 
 /**

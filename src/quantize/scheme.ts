@@ -33,3 +33,13 @@ export function schemeOf(name: SchemeName): Scheme {
     activationBits: !activation || activation === '16' ? null : (Number(activation) as 3 | 4 | 8),
   };
 }
+
+/** Activations of fewer than 8 bits: what is done for their sake pays. */
+export function hasCoarseActivations({ activationBits }: Scheme): boolean {
+  return activationBits !== null && activationBits < 8;
+}
+
+/** Experts whose results differ so much from the reference that routers behind them choose otherwise. */
+export function movesRouters(scheme: Scheme): boolean {
+  return hasCoarseActivations(scheme) || scheme.weight.ternary;
+}

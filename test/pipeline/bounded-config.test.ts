@@ -17,6 +17,11 @@ test('one that is calibrated layer by layer is not run whole to choose, and says
   expect(notes).toEqual([expect.stringMatching(/^rotation\.down and router\.realign: auto did nothing/)]);
 });
 
+test('ternary weights leave only the routers open', () => {
+  const { notes } = boundedConfig(model, configFrom('scheme=ternary', 'calibration.byLayer=always'));
+  expect(notes).toEqual([expect.stringMatching(/^router\.realign: auto did nothing/)]);
+});
+
 test('what is asked for by name stays', () => {
   const config = configFrom('calibration.byLayer=always', 'rotation.down=hadamard', 'router.realign=true');
   expect(boundedConfig(model, config)).toEqual({ config, notes: [] });
