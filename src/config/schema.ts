@@ -63,9 +63,11 @@ const smoothing = z.strictObject({
       'Subtract from the input of each expert the mean of its tokens, for which its biases make up; auto does so for activations below 8 bits.',
     ),
   down: z
-    .enum(['off', 'smoothquant', 'otsu'])
-    .default('smoothquant')
-    .describe('Smoothing between up and down inside an expert; otsu scales outlier channels only.'),
+    .enum(['auto', 'off', 'error', 'smoothquant', 'otsu'])
+    .default('auto')
+    .describe(
+      'Smoothing between up and down inside an expert: scales that leave the least error of both roundings, by SmoothQuant, or of outlier channels only (otsu); auto: error where down is rotated and GPTQ has the statistics, else smoothquant.',
+    ),
 });
 
 const rotation = z.strictObject({

@@ -7,6 +7,7 @@ import { prepareModel } from '../moe/prepare-model.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
 import { orderLayer } from '../pipeline/order-layer.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
+import { rotationName } from '../pipeline/settle-rotation.ts';
 import type { ArtefactStore } from './artefact-store.ts';
 import { errorRecord } from './error-record.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
@@ -57,12 +58,12 @@ let opened: { plan: string; prepared: PreparedModel; calibration: Calibration | 
 let ordered: { of: string; order: LayerOrder } | null = null;
 
 function orderOf(
-  { layer: id, down }: NonNullable<WorkItem['expert']>,
+  { layer: id, rotation }: NonNullable<WorkItem['expert']>,
   { items, job: { model, config } }: JobPlan,
   task: ItemTask,
   store: ArtefactStore,
 ): LayerOrder {
-  const of = [task.plan, id, down].join();
+  const of = [task.plan, id, rotationName(rotation)].join();
   if (ordered?.of === of) return ordered.order;
   if (opened?.plan !== task.plan) {
     const calibrate = items.find(({ kind }) => kind === 'calibrate');
@@ -72,6 +73,6 @@ function orderOf(
   const { prepared, calibration } = opened;
   const layer = prepared.layers.find((each) => each.id === id)!;
   const stats = calibration?.stats.find((each) => each.id === id) ?? null;
-  ordered = { of, order: orderLayer(layer, stats, { ...config, rotation: { ...config.rotation, down } }) };
+  ordered = { of, order: orderLayer(layer, stats, { ...config, rotation }) };
   return ordered.order;
 }

@@ -37,11 +37,14 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const experts = prepared.layers.flatMap((layer) =>
     layer.experts.filter(({ kind }) => kind === 'ffn').map((expert) => ({ layer: layer.id, expert })),
   );
-  const quantize = rotations.flatMap((down) =>
-    experts.map(({ layer, expert }) => quantizeItem({ layer, expert, down }, config, calibrate, ingredients)),
+  const quantize = rotations.flatMap((rotation) =>
+    experts.map(({ layer, expert }) =>
+      quantizeItem({ layer, expert, rotation }, config, calibrate, ingredients),
+    ),
   );
   const pair = { bytes: before + after, prepared };
-  const rotation = rotations.length > 1 ? [rotationItem(job, pair, quantize, ingredients)] : [];
+  const rotation =
+    rotations.length > 1 ? [rotationItem(job, pair, quantize, rotations.length, ingredients)] : [];
   const emit = item({
     id: 'emit',
     needs: [...calibrate, ...quantize, ...rotation],
@@ -129,15 +132,15 @@ function calibrateItem(
 }
 
 function quantizeItem(
-  { layer, expert, down }: { layer: string; expert: Expert; down: SettledRotation['down'] },
+  { layer, expert, rotation }: { layer: string; expert: Expert; rotation: SettledRotation },
   config: QuantizeConfig,
   needs: WorkItem[],
   { tuning: _later, verification: _last, ...parts }: Ingredients,
 ): WorkItem {
   const linears = linearsOf(expert);
   return item({
-    id: quantizeItemId(expert.id, down),
-    expert: { layer, id: expert.id, down },
+    id: quantizeItemId(expert.id, rotation),
+    expert: { layer, id: expert.id, rotation },
     needs,
     inputs: linears.map(({ name }) => name),
     outputs: [],
@@ -158,6 +161,7 @@ function rotationItem(
   { model, config: { data } }: BatchJob,
   pair: Pair,
   needs: WorkItem[],
+  tries: number,
   { tuning, recipe }: Ingredients,
 ): WorkItem {
   const tried = estimatePair(pair, data!, recordsTried);
@@ -167,9 +171,9 @@ function rotationItem(
     inputs: [model, data!],
     outputs: [],
     parts: [tuning, recipe],
-    bytes: 2 * pair.bytes,
+    bytes: tries * pair.bytes,
     memory: tried.memory,
-    seconds: 2 * tried.seconds,
+    seconds: tries * tried.seconds,
   });
 }
 

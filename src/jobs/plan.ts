@@ -1,5 +1,6 @@
 import type { BatchJob } from '../config/batch-jobs.ts';
 import type { FaultRecord } from '../fault.ts';
+import { rotationName, type SettledRotation } from '../pipeline/settle-rotation.ts';
 
 /**
  * One piece of work of a conversion. Items are data: what a `--dry-run` shows, what threads are handed, and what
@@ -10,7 +11,7 @@ export interface WorkItem {
   id: string;
   kind: 'calibrate' | 'quantize' | 'rotation' | 'emit' | 'verify';
   /** What is quantized, and with which rotation before `down`; null for other kinds. */
-  expert: { layer: string; id: string; down: 'none' | 'hadamard' } | null;
+  expert: { layer: string; id: string; rotation: SettledRotation } | null;
   /** Ids of the items whose results it reads. */
   needs: string[];
   /** Files and constants it reads besides. */
@@ -27,9 +28,9 @@ export interface WorkItem {
   seconds: number;
 }
 
-/** Id of the item that quantizes an expert. Where a rotation is to be tried, there is one item with it and one without. */
-export function quantizeItemId(expert: string, down: 'none' | 'hadamard'): string {
-  return down === 'none' ? `quantize:${expert}` : `quantize:${expert}:${down}`;
+/** Id of the item that quantizes an expert. Where rotations are to be tried, there is one item with each and one without. */
+export function quantizeItemId(expert: string, rotation: SettledRotation): string {
+  return rotation.down === 'none' ? `quantize:${expert}` : `quantize:${expert}:${rotationName(rotation)}`;
 }
 
 /** A conversion of a batch with its work. */

@@ -75,7 +75,7 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
     },
     async quantizeExperts(order) {
       const { experts, recipe } = order;
-      const itemOf = (id: string): WorkItem => items.get(quantizeItemId(id, recipe.config.rotation.down))!;
+      const itemOf = (id: string): WorkItem => items.get(quantizeItemId(id, recipe.config.rotation))!;
       const missing = experts.filter(({ id }) => !store.has(itemOf(id).key));
       if (missing.length > 0 && isParallel) pool ??= workerPool('item-worker', task.threads);
       await inLanes(missing, pool ? task.threads : 1, (expert) => quantize(expert, itemOf(expert.id), order));

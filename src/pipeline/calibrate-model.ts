@@ -64,8 +64,13 @@ export async function calibrateModel(
   const onStep = (done: number, total: number): void => progress({ stage: 'calibrate', detail, done, total });
   const batches = [...makeBatches(records, declaredInputs(model))];
   const { affinity } = config.calibration;
-  const options = { gram: needsHessian(config), affinity, onStep, ...running };
+  const options = { gram: needsGram(config), affinity, onStep, ...running };
   return { stats: await calibrate(() => prepareModel(path), batches, options), balance };
+}
+
+/** True when a recipe is computed from XᵀX. */
+function needsGram(config: QuantizeConfig): boolean {
+  return needsHessian(config) || (config.smoothing.enabled && config.smoothing.down === 'error');
 }
 
 /** Whether a model's weights, up to 1 GB, may be held several times. Not by free memory: the result must not depend on the machine. */

@@ -1,10 +1,9 @@
-import type { ChannelStats, ExpertStats } from '../calibrate/layer-stats.ts';
+import type { ExpertStats } from '../calibrate/layer-stats.ts';
 import type { ProbedExpert } from '../emit/parity-probes.ts';
 import { probeExpert } from '../emit/parity-probes.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../emit/quantized-expert.ts';
 import type { RotationBlocks } from '../emit/rotated-form.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
-import type { QuantizeConfig } from '../config/schema.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { ExpertWeights, LinearWeights } from '../moe/read-expert.ts';
 import { readExpert } from '../moe/read-expert.ts';
@@ -15,14 +14,17 @@ import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { roundToHalf } from '../tensor/half.ts';
 import { scaleColumns, scaleRows } from '../tensor/matrix.ts';
 import { giveBuffer } from '../tensor/spare-buffers.ts';
+import { hessianOf, inputHessian } from './expert-hessians.ts';
 import { permuteHessian, permuteNeurons } from './permute-neurons.ts';
 import type { Rounding } from './rounding.ts';
 import { roundingOf } from './rounding.ts';
+import type { SettledConfig } from './settle-rotation.ts';
+import type { HiddenSmoothing } from './smooth-hidden.ts';
+import { smoothHidden } from './smooth-hidden.ts';
 
-/** What an expert's linears are divided and multiplied by, and what is taken from their input; see `LayerSmoothing`. */
-export interface ExpertSmoothing {
-  input: Float32Array | null;
-  hidden: Float32Array | null;
+/** What an expert's input is divided by, and what is taken from it then; see `LayerSmoothing`. */
+export interface InputSmoothing {
+  scales: Float32Array | null;
   shift: QuantizedTensor | null;
 }
 
@@ -31,42 +33,51 @@ export interface ExpertOrder {
   id: string;
   /** Null for an expert that no calibration token reached. */
   stats: ExpertStats | null;
-  smoothing: ExpertSmoothing;
-  /** Another order of its neurons, see `permuteNeurons`; null for their own. */
-  neurons: Uint32Array | null;
+  input: InputSmoothing;
 }
 
 /** What is the same for every expert of a conversion. */
 export interface Recipe {
-  config: QuantizeConfig;
+  config: SettledConfig;
   rotation: RotationBlocks;
 }
 
 /** Reads an expert's weights, quantizes them and notes what they must compute. */
 export async function quantizeOrder(
   layer: MoeLayer,
-  { id, ...order }: ExpertOrder,
+  { id, stats, input }: ExpertOrder,
   { config, rotation }: Recipe,
 ): Promise<ProbedExpert> {
   const expert = layer.experts.find((each) => each.id === id)!;
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const round = roundingOf(resolved.scheme, config, resolved.groupSizeOf);
   const floats = readExpert(expert);
-  const weights = await quantizeExpert(floats, order, rotation, round);
+  const hidden =
+    stats && (await smoothHidden(floats, stats, { activation: layer.activation, config, rotation }));
+  const weights = await quantizeExpert(floats, stats, { input, hidden, rotation }, round);
   for (const linear of [floats.gate, floats.up, floats.down]) if (linear) giveBuffer(linear.weight.data);
   return probeExpert(id, { layer, resolved, rotation }, weights);
+}
+
+/** What is done to an expert's weights before they are rounded. */
+interface Preparation {
+  input: InputSmoothing;
+  /** Null for an expert that no token reached. */
+  hidden: HiddenSmoothing | null;
+  rotation: RotationBlocks;
 }
 
 /** Smooths, shifts, permutes, rotates and rounds one expert's weights. */
 async function quantizeExpert(
   floats: ExpertWeights,
-  { stats, smoothing, neurons }: Omit<ExpertOrder, 'id'>,
-  rotation: RotationBlocks,
+  stats: ExpertStats | null,
+  { input, hidden, rotation }: Preparation,
   round: Rounding,
 ): Promise<QuantizedExpert> {
-  smoothWeights(floats, smoothing);
-  const shift = smoothing.shift && dequantize(smoothing.shift).data;
+  smoothWeights(floats, input.scales, hidden?.scales ?? null);
+  const shift = input.shift && dequantize(input.shift).data;
   if (shift) for (const each of [floats.gate, floats.up]) if (each) each.bias = shiftedBias(each, shift);
+  const neurons = hidden?.neurons ?? null;
   const weights = neurons ? permuteNeurons(floats, neurons) : floats;
   const linear = async (
     { weight, bias }: LinearWeights,
@@ -77,19 +88,23 @@ async function quantizeExpert(
     if (block === null) return { weight: await round(weight, hessian), bias };
     return { weight: await round(rotateRows(weight, block), hessian && rotateHessian(hessian, block)), bias };
   };
-  const input = stats && inputHessian(stats, smoothing.input, shift);
-  const smoothed = stats && hessianOf(stats.hidden, smoothing.hidden);
-  const hidden = neurons && smoothed ? permuteHessian(smoothed, neurons) : smoothed;
+  const ofInput = stats && inputHessian(stats, input.scales, shift);
+  const smoothed = stats && hessianOf(stats.hidden, hidden?.scales ?? null);
+  const ofHidden = neurons && smoothed ? permuteHessian(smoothed, neurons) : smoothed;
   return {
-    shift: smoothing.shift,
-    gate: weights.gate && (await linear(weights.gate, 'input', input)),
-    up: await linear(weights.up, 'input', input),
-    down: await linear(weights.down, 'hidden', hidden),
+    shift: input.shift,
+    gate: weights.gate && (await linear(weights.gate, 'input', ofInput)),
+    up: await linear(weights.up, 'input', ofInput),
+    down: await linear(weights.down, 'hidden', ofHidden),
   };
 }
 
 /** Multiplies what reads a divided input, and divides what makes the input of `down`. Exact up to rounding. */
-function smoothWeights({ gate, up, down }: ExpertWeights, { input, hidden }: ExpertSmoothing): void {
+function smoothWeights(
+  { gate, up, down }: ExpertWeights,
+  input: Float32Array | null,
+  hidden: Float32Array | null,
+): void {
   if (input) for (const linear of [gate, up]) if (linear) scaleColumns(linear.weight, input);
   if (!hidden) return;
   const inverse = hidden.map((scale) => 1 / scale);
@@ -108,32 +123,4 @@ function shiftedBias(
     for (let c = 0; c < cols; c++) sum += data[r * cols + c] * shift[c];
     return roundToHalf(sum);
   });
-}
-
-/** (X − 1·shiftᵀ)ᵀ(X − 1·shiftᵀ) of the input X, its channels divided by their scales: from XᵀX and the mean of X. */
-function inputHessian(
-  { input, inputMean, mass }: ExpertStats,
-  scales: Float32Array | null,
-  shift: Float32Array | null,
-): Hessian | null {
-  const hessian = hessianOf(input, scales);
-  if (!hessian || !shift) return hessian;
-  const { rows: size, data } = hessian;
-  const mean = inputMean.map((value, j) => value / (scales?.[j] ?? 1));
-  for (let r = 0; r < size; r++) {
-    for (let c = 0; c < size; c++)
-      data[r * size + c] += mass * (shift[r] * shift[c] - mean[r] * shift[c] - shift[r] * mean[c]);
-  }
-  return hessian;
-}
-
-/** XᵀX after every channel of X was divided by its scale. */
-function hessianOf({ gram, absMax }: ChannelStats, scales: Float32Array | null): Hessian | null {
-  if (!gram) return null;
-  const size = absMax.length;
-  const data = Float64Array.from(gram);
-  if (scales) {
-    for (let r = 0; r < size; r++) for (let c = 0; c < size; c++) data[r * size + c] /= scales[r] * scales[c];
-  }
-  return { rows: size, cols: size, data };
 }

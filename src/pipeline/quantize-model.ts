@@ -24,7 +24,7 @@ import { refuseUnsupported } from './refuse-unsupported.ts';
 import type { SettledConfig } from './settle-rotation.ts';
 import type { RouterOutcome } from './settle-routers.ts';
 import { settleRouters } from './settle-routers.ts';
-import { settleRotation } from './settle-rotation.ts';
+import { rotationName, settleRotation } from './settle-rotation.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
@@ -65,16 +65,17 @@ export async function quantizeModel(
     calibrateModel(path, data, config, progress),
   );
   // What was written to be tried need not be written again.
-  const tried = new Map<SettledConfig['rotation']['down'], WrittenModel>();
+  const tried = new Map<string, WrittenModel>();
   const write = async (rotation: SettledConfig['rotation']): Promise<WrittenModel> => {
     const order = { path, config: { ...config, rotation }, resolved, calibration };
-    const model = tried.get(rotation.down) ?? (await writeExperts(order, progress, workshop));
-    tried.set(rotation.down, model);
+    const name = rotationName(rotation);
+    const model = tried.get(name) ?? (await writeExperts(order, progress, workshop));
+    tried.set(name, model);
     return model;
   };
   const rotation = await workshop.remember('rotation', () =>
     settleRotation(path, data?.records ?? null, config, (candidate) => {
-      progress({ stage: 'try', detail: `rotation before down: ${candidate.down}` });
+      progress({ stage: 'try', detail: `rotation before down: ${rotationName(candidate)}` });
       return write(candidate);
     }),
   );

@@ -2,6 +2,7 @@ import { Fault } from '../fault.ts';
 import { cholesky, type SymmetricMatrix } from '../tensor/cholesky.ts';
 import type { Gemm } from '../tensor/gemm.ts';
 import type { Matrix } from '../tensor/matrix.ts';
+import { settlingOrder } from './settling-order.ts';
 
 /** XᵀX of the tokens X [tokens, in] that reached an expert: [in, in]. */
 export type Hessian = SymmetricMatrix;
@@ -51,4 +52,19 @@ export async function factorHessian(
     why: `its Cholesky factorization failed with damping ${damping} up to ${damping * 1000} of the mean diagonal`,
     remedy: 'check the calibration data for NaN or infinite activations',
   });
+}
+
+/**
+ * What GPTQ leaves of each channel's sum of squares, [in]: R_pp² of the damped Hessian's factor, the part of a channel
+ * that those settled after it cannot make up for.
+ */
+export async function conditionalSquares(
+  hessian: Hessian,
+  { damping, gemm }: { damping: number; gemm: Gemm },
+): Promise<Float64Array> {
+  const order = settlingOrder(diagonalOf(hessian), hessian.rows, hessian.rows);
+  const factor = await factorHessian(hessian, { damping, gemm, order });
+  const squares = new Float64Array(hessian.rows);
+  order.forEach((channel, p) => (squares[channel] = factor.data[p * factor.cols + p] ** 2));
+  return squares;
 }

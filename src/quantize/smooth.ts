@@ -54,7 +54,7 @@ export function smoothingScales({
       scales[j] = Math.max(joint, ...always);
     }
   }
-  return normalizeScales(scales);
+  return geometricMeanOne(scales);
 }
 
 /** SmoothQuant's scales for a tensor with one reader, such as the input of an expert's down projection. */
@@ -82,7 +82,7 @@ function channelRequirement(
 }
 
 /** Brings positive scales to geometric mean 1 and gives 1 to the rest; kept within 2^±40 for float32's sake. */
-function normalizeScales(scales: Float64Array): Float32Array {
+export function geometricMeanOne(scales: Float64Array): Float32Array {
   const positive = scales.filter((scale) => scale > 0);
   const mean = Math.exp(positive.reduce((sum, scale) => sum + Math.log(scale), 0) / positive.length);
   return Float32Array.from(scales, (scale) =>

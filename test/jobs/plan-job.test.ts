@@ -33,17 +33,17 @@ describe('planJob', () => {
     expect(hasReport).toBe(true);
   });
 
-  test('a rotation that is to be tried is one more item per expert, and the choice an item of its own', async () => {
+  test('each rotation that is to be tried is one more item per expert, and the choice an item of its own', async () => {
     const { items, experts } = await plan({ data: records });
     const byId = new Map(items.map((item) => [item.id, item]));
     expect(experts).toBe(48);
-    expect(items).toHaveLength(1 + 2 * 48 + 3);
-    expect(byId.get('quantize:L0.E1:hadamard')!.expert).toEqual({
+    expect(items).toHaveLength(1 + 4 * 48 + 3);
+    expect(byId.get('quantize:L0.E1:hadamard of 16')!.expert).toEqual({
       layer: 'L0',
       id: 'L0.E1',
-      down: 'hadamard',
+      rotation: { input: 'none', down: 'hadamard', permute: 'zigzag', block: 16 },
     });
-    expect(byId.get('rotation')!.needs).toHaveLength(2 * 48);
+    expect(byId.get('rotation')!.needs).toHaveLength(4 * 48);
     expect(byId.get('emit')!.needs).toContain('rotation');
   });
 

@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { dampedHessian, dampingOf, diagonalOf, factorHessian } from '../../src/quantize/hessian.ts';
+import {
+  conditionalSquares,
+  dampedHessian,
+  dampingOf,
+  diagonalOf,
+  factorHessian,
+} from '../../src/quantize/hessian.ts';
 import { gemm } from '../../src/tensor/gemm.ts';
 import { matrix, transpose } from '../../src/tensor/matrix.ts';
 
@@ -39,4 +45,14 @@ describe('factorHessian', () => {
     const wild = matrix(2, 2, Float32Array.of(1, 50, 50, 1));
     await expect(factorHessian(wild, { damping: 0.01, gemm })).rejects.toThrow(/HESSIAN_NOT_POSITIVE/);
   });
+});
+
+test('conditionalSquares is what of each channel those settled after it cannot explain', async () => {
+  const squares = await conditionalSquares(hessian, { damping: 0.25, gemm });
+  // Settled by falling diagonal (2, 1, 0): each keeps its Schur complement on the channels that come after it.
+  const [a, b, c, ab, ac, bc] = [6, 10, 14, 1, 2, 3];
+  const explained = (ac * ac * b - 2 * ac * bc * ab + bc * bc * a) / (a * b - ab * ab);
+  expect(squares[0]).toBeCloseTo(a, 4);
+  expect(squares[1]).toBeCloseTo(b - (ab * ab) / a, 4);
+  expect(squares[2]).toBeCloseTo(c - explained, 4);
 });

@@ -1,0 +1,100 @@
+import type { ExpertStats } from '../calibrate/layer-stats.ts';
+import type { QuantizeConfig } from '../config/schema.ts';
+import type { RotationBlocks } from '../emit/rotated-form.ts';
+import type { Activation } from '../moe/moe-layer.ts';
+import type { ExpertWeights } from '../moe/read-expert.ts';
+import { conditionalSquares, diagonalOf, type Hessian } from '../quantize/hessian.ts';
+import { leastErrorScales } from '../quantize/least-error-scales.ts';
+import { outlierScales } from '../quantize/outlier-scales.ts';
+import { schemeOf } from '../quantize/scheme.ts';
+import { smoothQuantScales } from '../quantize/smooth.ts';
+import { zigzagPermutation } from '../quantize/zigzag.ts';
+import { ortGemm as gemm } from '../runtime/ort-gemm.ts';
+import { columnAbsMax, type Matrix } from '../tensor/matrix.ts';
+import { needsHessian } from './rounding.ts';
+import type { SettledConfig } from './settle-rotation.ts';
+
+/** What is done to the input of an expert's `down` before it is quantized. */
+export interface HiddenSmoothing {
+  /** What each channel is divided by, [intermediate]; null for none. */
+  scales: Float32Array | null;
+  /** Another order of the expert's neurons, see `permuteNeurons`; null for their own. */
+  neurons: Uint32Array | null;
+}
+
+export interface HiddenSettings {
+  activation: Activation;
+  config: SettledConfig;
+  rotation: RotationBlocks;
+}
+
+/**
+ * What a config does between `up` and `down`: `auto` takes the scales of least error where a rotation makes what they
+ * assume true, and statistics are at hand.
+ */
+function kindOf(
+  config: QuantizeConfig,
+  isRotated: boolean,
+): Exclude<QuantizeConfig['smoothing']['down'], 'auto'> {
+  const { enabled, down } = config.smoothing;
+  if (!enabled) return 'off';
+  if (down !== 'auto') return down;
+  return isRotated && needsHessian(config) ? 'error' : 'smoothquant';
+}
+
+/**
+ * Smoothing between `up` and `down` of an expert that saw tokens, and the order in which its neurons are dealt to the
+ * blocks of a rotation: by the outliers that smoothing leaves.
+ */
+export async function smoothHidden(
+  weights: ExpertWeights,
+  stats: ExpertStats,
+  { activation, config, rotation }: HiddenSettings,
+): Promise<HiddenSmoothing> {
+  const block = rotation.hidden;
+  const isExact = commutesWithScale(activation, weights.gate !== null);
+  const scales = isExact ? await scalesOf(weights.down.weight, stats, config, block !== null) : null;
+  const { absMax } = stats.hidden;
+  if (config.rotation.permute === 'none' || block === null || block === absMax.length)
+    return { scales, neurons: null };
+  const smoothed = scales ? absMax.map((value, j) => value / scales[j]) : absMax;
+  return { scales, neurons: zigzagPermutation(smoothed, block) };
+}
+
+/** What the config divides the channels before `down` [out, intermediate] by; null for nothing. */
+async function scalesOf(
+  weight: Matrix,
+  { hidden, mass }: ExpertStats,
+  config: QuantizeConfig,
+  isRotated: boolean,
+): Promise<Float32Array | null> {
+  const kind = kindOf(config, isRotated);
+  if (kind === 'off') return null;
+  const { absMax, gram } = hidden;
+  if (kind === 'otsu') return outlierScales({ max: absMax, min: absMax.map((value) => -value) });
+  if (kind === 'smoothquant')
+    return smoothQuantScales(
+      { activationAbsMax: absMax, weightAbsMax: columnAbsMax(weight) },
+      config.smoothing.alpha,
+    );
+  const hessian: Hessian = { rows: absMax.length, cols: absMax.length, data: gram! };
+  const energy = diagonalOf(hessian).map((sum) => sum / mass);
+  const exposure = await exposureOf(hessian, config.rounding);
+  return leastErrorScales(
+    { energy, exposure: exposure.map((sum) => sum / mass), weight },
+    schemeOf(config.scheme),
+  );
+}
+
+/** What rounding weights costs in each channel: all of its energy, or what GPTQ leaves of it. */
+async function exposureOf(
+  hessian: Hessian,
+  { method, damping }: QuantizeConfig['rounding'],
+): Promise<Float64Array> {
+  return method === 'gptq' ? conditionalSquares(hessian, { damping, gemm }) : diagonalOf(hessian);
+}
+
+/** Whether scaling the rows of `up` scales the input of `down` alike: true for a plain product, and for ReLU. */
+function commutesWithScale({ name, limit, upOffset }: Activation, isGated: boolean): boolean {
+  return isGated ? limit === null && upOffset === 0 : name === 'relu' || name === 'identity';
+}
