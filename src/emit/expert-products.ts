@@ -15,24 +15,25 @@ export interface Bank {
 
 /**
  * The rows of every expert times its weight, [S, out], for each of `banks`, which read the same input. Where weights
- * can be multiplied in another way for few rows, the graph chooses at every run.
+ * can be multiplied in another way, the graph chooses.
  */
 export function expertProducts(
   b: Builder,
   input: Operand,
-  { counts, areFew }: Dispatch,
+  dispatch: Dispatch,
   banks: readonly Bank[],
 ): Value[] {
-  const many = (inner: Builder): Value[] => products(inner, input, counts, banks, ({ product }) => product);
-  const { fewRows } = banks[0].weights[0];
-  if (!fewRows) return many(b);
-  const few = (inner: Builder): Value[] => {
-    const operand = fewRows.prepare(inner, input);
-    const sums = products(inner, operand, counts, banks, (weight) => weight.fewRows!.product);
+  const { counts } = dispatch;
+  const usual = (inner: Builder): Value[] => products(inner, input, counts, banks, ({ product }) => product);
+  const { otherWay } = banks[0].weights[0];
+  if (!otherWay) return usual(b);
+  const other = (inner: Builder): Value[] => {
+    const operand = otherWay.prepare(inner, input);
+    const sums = products(inner, operand, counts, banks, (weight) => weight.otherWay!.product);
     return sums.map((value) => inner.op('Cast', [value], { to: codeOf('int32') }));
   };
-  const branches = { then_branch: b.subgraph('few', few), else_branch: b.subgraph('many', many) };
-  return b.ops(banks.length, 'If', [areFew], branches, { name: 'products' });
+  const branches = { then_branch: b.subgraph('other', other), else_branch: b.subgraph('usual', usual) };
+  return b.ops(banks.length, 'If', [otherWay.when(b, dispatch)], branches, { name: 'products' });
 }
 
 function products(
