@@ -1,7 +1,7 @@
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
-import { codeOf } from '../tensor/dtype.ts';
+import { chooseWay } from './choose-way.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import type { Operand, Product, WrittenWeight } from './grouped-ffn.ts';
 import { splitByExpert } from './split-by-expert.ts';
@@ -20,20 +20,19 @@ export interface Bank {
 export function expertProducts(
   b: Builder,
   input: Operand,
-  dispatch: Dispatch,
+  { counts, areFew }: Dispatch,
   banks: readonly Bank[],
 ): Value[] {
-  const { counts } = dispatch;
-  const usual = (inner: Builder): Value[] => products(inner, input, counts, banks, ({ product }) => product);
-  const { otherWay } = banks[0].weights[0];
-  if (!otherWay) return usual(b);
-  const other = (inner: Builder): Value[] => {
-    const operand = otherWay.prepare(inner, input);
-    const sums = products(inner, operand, counts, banks, (weight) => weight.otherWay!.product);
-    return sums.map((value) => inner.op('Cast', [value], { to: codeOf('int32') }));
-  };
-  const branches = { then_branch: b.subgraph('other', other), else_branch: b.subgraph('usual', usual) };
-  return b.ops(banks.length, 'If', [otherWay.when(b, dispatch)], branches, { name: 'products' });
+  return chooseWay(
+    b,
+    banks[0].weights[0].otherWay,
+    areFew,
+    (inner) => products(inner, input, counts, banks, ({ product }) => product),
+    (inner, otherWay) => {
+      const operand = otherWay.prepare(inner, input);
+      return products(inner, operand, counts, banks, (weight) => weight.otherWay!.product);
+    },
+  );
 }
 
 function products(

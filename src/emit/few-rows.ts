@@ -36,7 +36,7 @@ export function fewRowsWriter(): FewRowsWriter {
     const options = { domain: 'com.microsoft', name };
     const attributes = { K, N: rows, bits: layout.bits, block_size: size, accuracy_level: 4 };
     return {
-      when: (_, { areFew }) => areFew,
+      when: (_, areFew) => areFew,
       prepare: (inner, input) => ({ operand: activationBlocks(inner, input, layout), scales: null }),
       product: (inner, { operand }) => inner.op('MatMulNBits', [operand, blob, ones], attributes, options),
     };

@@ -27,8 +27,8 @@ export type Product = (b: Builder, input: Operand) => Value;
 
 /** Another way to the same product, which a graph takes when it is the better one. */
 export interface OtherWay {
-  /** Whether to take it, a bool. */
-  when(b: Builder, dispatch: Dispatch): Value;
+  /** Whether to take it, a bool; null for never. `areFew`: see `Dispatch`, null where rows are not counted. */
+  when(b: Builder, areFew: Value | null): Value | null;
   /** From what the form prepared, for all weights that read it. */
   prepare(b: Builder, input: Operand): Operand;
   product: Product;

@@ -4,7 +4,6 @@ import { emitterFor } from '../../src/emit/emitter-for.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { makeTensor } from '../../src/onnx/tensor.ts';
-import type { SessionOptions } from '../../src/runtime/session.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { syntheticLayer } from '../helpers/synthetic-layer.ts';
 import { gaussian } from '../quantize/random.ts';
@@ -38,7 +37,7 @@ function pretend(model: Model, saturates: boolean): void {
 
 test.each(['disabled', 'all'] as const)(
   'signed and unsigned weights give the same numbers, to the bit (optimization: %s)',
-  async (optimization: SessionOptions['optimization']) => {
+  async (optimization) => {
     const [model, spec] = written();
     const feeds = feedsOf(spec, gaussian(6, 40, 5), randomRoutes(spec, 6));
     const results = [];
