@@ -11,12 +11,16 @@ import { layerForms } from './layer-forms.ts';
  * short), so that what disturbs the machine disturbs all alike; medians over the rounds.
  * `--clock cpu` counts processor time instead of wall time: with one thread that is what a quiet machine would show.
  *   node benchmarks/inference.ts [--threads 1] [--rounds 15] [--size large|many] [--clock wall|cpu]
+ *     [--forms REGEXP]
+ * `--forms` takes the forms whose name it matches, and those that ratios are taken of.
  */
 const sizes: Record<string, Size> = {
   large: { hidden: 1024, intermediate: 1024, experts: 8, k: 2 },
   many: { hidden: 512, intermediate: 512, experts: 64, k: 8 },
 };
 const tokenCounts = [1, 8, 64, 256];
+/** The best of these is what the others are compared with. */
+const bases = ['float, experts apart', 'float MoE'];
 
 const { values } = parseArgs({
   options: {
@@ -24,6 +28,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '15' },
     size: { type: 'string', default: 'large' },
     clock: { type: 'string', default: 'wall' },
+    forms: { type: 'string', default: '' },
   },
 });
 await main(sizes[values.size], Number(values.threads), Number(values.rounds));
@@ -33,15 +38,16 @@ async function main(size: Size, threads: number, rounds: number): Promise<void> 
     `${JSON.stringify(size)}, ${threads} thread(s), ${values.clock} clock, medians of ${rounds} rounds in ms`,
   );
   const sessions = new Map<string, Session>();
-  for (const [name, model] of layerForms(size)) sessions.set(name, await openSession(model, { threads }));
+  const wanted = new RegExp(values.forms);
+  for (const [name, model] of layerForms(size))
+    if (bases.includes(name) || wanted.test(name))
+      sessions.set(name, await openSession(model(), { threads }));
   console.log(['form', ...tokenCounts.map((tokens) => `${tokens} tokens`)].join('\t'));
   const columns: Map<string, number>[] = [];
   for (const tokens of tokenCounts) columns.push(await timeAll(sessions, size, tokens, rounds));
   for (const name of sessions.keys())
     console.log([name, ...columns.map((column) => column.get(name)!.toFixed(3))].join('\t'));
-  const best = columns.map((column) =>
-    Math.min(column.get('float, experts apart')!, column.get('float MoE')!),
-  );
+  const best = columns.map((column) => Math.min(...bases.map((base) => column.get(base)!)));
   for (const name of sessions.keys())
     console.log(
       [

@@ -43,20 +43,23 @@ const ours: readonly [SchemeName, Target | 'auto'][] = [
   ['ternary', 'qmoe'],
 ];
 
-/** One layer (random weights, top-k of logits that are fed) in every form that is compared. */
-export function* layerForms(size: Size): Generator<[string, Model]> {
-  yield ['float, source loop', sourceForm(size, 'loop')];
-  yield ['float, source batched', sourceForm(size, 'batched')];
-  yield ['float, experts apart', written(size, floatExperts)];
-  yield ['float MoE', floatMoe(size)];
-  yield ['QMoE, 4 bits', written(size, (layer) => emitterOf(layer, 'w4a16', 'qmoe'))];
-  yield ['QDQ, 4 bits, as ONNX Runtime fuses it', written(size, fusedQdq)];
-  yield [
-    'w4a4 int, bytes only',
-    written(size, (layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsFrom: Infinity })),
+/** One layer (random weights, top-k of logits that are fed) in every form that is compared, each made when it is asked for. */
+export function layerForms(size: Size): [string, () => Model][] {
+  const emitted = (emitter: (layer: MoeLayer) => ExpertEmitter) => (): Model => written(size, emitter);
+  return [
+    ['float, source loop', () => sourceForm(size, 'loop')],
+    ['float, source batched', () => sourceForm(size, 'batched')],
+    ['float, experts apart', emitted(floatExperts)],
+    ['float MoE', () => floatMoe(size)],
+    ['QMoE, 4 bits', emitted((layer) => emitterOf(layer, 'w4a16', 'qmoe'))],
+    ['QDQ, 4 bits, as ONNX Runtime fuses it', emitted(fusedQdq)],
+    ['w4a4 int, bytes only', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsFrom: Infinity }))],
+    ['w4a4 int, always both ways', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsFrom: 0 }))],
+    ...ours.map(([scheme, target]): [string, () => Model] => [
+      `${scheme} ${target}`,
+      emitted((layer) => emitterOf(layer, scheme, target)),
+    ]),
   ];
-  for (const [scheme, target] of ours)
-    yield [`${scheme} ${target}`, written(size, (layer) => emitterOf(layer, scheme, target))];
 }
 
 function written(size: Size, emitter: (layer: MoeLayer) => ExpertEmitter): Model {

@@ -22,14 +22,14 @@ export function executionOf(
   };
 }
 
-/** ONNX Runtime adds pairs of products of 8-bit codes in 16 bits there; narrower weights always fit. */
-const saturation = ' (x86 processors without VNNI may saturate)';
+/** See `unsignedWay`; narrower weights always fit. */
+const unsigned = ', as uint8 on processors where int8 would saturate';
 
 function weightsOf(target: Target, bits: QuantizedTensor['bits'], codes: string): string {
   const stored = storageOf({ bits });
   switch (target) {
     case 'int':
-      return `${stored}, ${codes}; multiplied as int8${bits === 8 ? saturation : ''}`;
+      return `${stored}, ${codes}; multiplied as int8${bits === 8 ? unsigned : ''}`;
     case 'qdq':
       return `${stored}, ${codes}; multiplied as float32`;
     case 'packed':

@@ -1,7 +1,7 @@
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
-import { codeOf } from '../tensor/dtype.ts';
+import { chooseWay } from './choose-way.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import type { Operand, Product, WrittenWeight } from './grouped-ffn.ts';
 import { splitByExpert } from './split-by-expert.ts';
@@ -15,7 +15,7 @@ export interface Bank {
 
 /**
  * The rows of every expert times its weight, [S, out], for each of `banks`, which read the same input. Where weights
- * can be multiplied in another way for few rows, the graph chooses at every run.
+ * can be multiplied in another way, the graph chooses.
  */
 export function expertProducts(
   b: Builder,
@@ -23,16 +23,16 @@ export function expertProducts(
   { counts, areFew }: Dispatch,
   banks: readonly Bank[],
 ): Value[] {
-  const many = (inner: Builder): Value[] => products(inner, input, counts, banks, ({ product }) => product);
-  const { fewRows } = banks[0].weights[0];
-  if (!fewRows) return many(b);
-  const few = (inner: Builder): Value[] => {
-    const operand = fewRows.prepare(inner, input);
-    const sums = products(inner, operand, counts, banks, (weight) => weight.fewRows!.product);
-    return sums.map((value) => inner.op('Cast', [value], { to: codeOf('int32') }));
-  };
-  const branches = { then_branch: b.subgraph('few', few), else_branch: b.subgraph('many', many) };
-  return b.ops(banks.length, 'If', [areFew], branches, { name: 'products' });
+  return chooseWay(
+    b,
+    banks[0].weights[0].otherWay,
+    areFew,
+    (inner) => products(inner, input, counts, banks, ({ product }) => product),
+    (inner, otherWay) => {
+      const operand = otherWay.prepare(inner, input);
+      return products(inner, operand, counts, banks, (weight) => weight.otherWay!.product);
+    },
+  );
 }
 
 function products(

@@ -2,7 +2,7 @@ import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
-import type { FewRows, Operand } from './grouped-ffn.ts';
+import type { Operand, OtherWay } from './grouped-ffn.ts';
 
 /** Writes a weight anew, from its codes [out, in] as int8; null where this way is closed. */
 export type FewRowsWriter = (
@@ -10,7 +10,7 @@ export type FewRowsWriter = (
   name: string,
   codes: Value,
   weight: QuantizedTensor,
-) => FewRows | null;
+) => OtherWay | null;
 
 /**
  * The sums of `intForm` for few rows, where reading weights is what takes the time: MatMulNBits reads 4 or 2 bits of
@@ -36,6 +36,7 @@ export function fewRowsWriter(): FewRowsWriter {
     const options = { domain: 'com.microsoft', name };
     const attributes = { K, N: rows, bits: layout.bits, block_size: size, accuracy_level: 4 };
     return {
+      when: (_, areFew) => areFew,
       prepare: (inner, input) => ({ operand: activationBlocks(inner, input, layout), scales: null }),
       product: (inner, { operand }) => inner.op('MatMulNBits', [operand, blob, ones], attributes, options),
     };

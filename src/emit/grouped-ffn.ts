@@ -25,8 +25,10 @@ export interface Operand {
 /** One expert's rows times its weight: from [n, in] to [n, out], without bias. Writes into the builder's graph. */
 export type Product = (b: Builder, input: Operand) => Value;
 
-/** Another way to the same product, faster while experts have few rows. */
-export interface FewRows {
+/** Another way to the same product, which a graph takes when it is the better one. */
+export interface OtherWay {
+  /** Whether to take it, a bool; null for never. `areFew`: see `Dispatch`, null where rows are not counted. */
+  when(b: Builder, areFew: Value | null): Value | null;
   /** From what the form prepared, for all weights that read it. */
   prepare(b: Builder, input: Operand): Operand;
   product: Product;
@@ -39,7 +41,7 @@ export type Part = 'input' | 'hidden';
 export interface LinearForm {
   prepare(b: Builder, x: Value, part: Part): Operand;
   /** Writes one expert's weight (`name` is gate, up or down) and returns what multiplies with it. */
-  linear(b: Builder, name: string, weight: QuantizedTensor): { product: Product; fewRows?: FewRows | null };
+  linear(b: Builder, name: string, weight: QuantizedTensor): { product: Product; otherWay?: OtherWay | null };
   /** True when products are int32 sums of codes, whose scales (per token, per channel) follow for all experts at once. */
   integer: boolean;
 }
@@ -93,7 +95,7 @@ export interface WrittenWeight {
   /** Of the names of the expert's nodes. */
   prefix: string;
   product: Product;
-  fewRows?: FewRows | null;
+  otherWay?: OtherWay | null;
 }
 
 interface WrittenLinear extends WrittenWeight {

@@ -5,12 +5,13 @@ import { fewRowsWriter } from './few-rows.ts';
 import type { LinearForm } from './grouped-ffn.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
 import { perRow, tokenGrid } from './quantize-tokens.ts';
+import { unsignedWay } from './unsigned-way.ts';
 
 /**
  * Integer arithmetic: uint8 token codes times INT2, INT4 or INT8 weights in MatMulInteger, summed exactly in int32,
  * then one float32 scale per token and one per output channel. The packed initializer passes nodes to INT8 that ONNX
  * Runtime folds when it loads the model. For few rows the same sums come from packed weights, see `fewRowsWriter`, in
- * linears from `fewRowsFrom` weights on. Codes are unsigned because ONNX Runtime multiplies uint8 by int8 many times
+ * linears from `fewRowsFrom` weights on; where the processor cannot sum 8-bit weights, see `unsignedWay`. Codes are unsigned because ONNX Runtime multiplies uint8 by int8 many times
  * faster than int8 by int8.
  *
  * MatMulInteger takes one zero point for all tokens. Grids below 8 bits have one each, so their codes are shifted until
@@ -37,10 +38,11 @@ export function intForm(activationBits: number, fewRowsFrom: number): LinearForm
       const signed =
         dtype === 'int8' ? packed : b.op('Cast', [packed], { to: codeOf('int8') }, { name: `${name}/int8` });
       const columns = b.op('Transpose', [signed], { perm: [1, 0] }, { name: `${name}/columns` });
+      const fewRows = rows * cols >= fewRowsFrom ? writeFewRows(b, name, signed, weight) : null;
       return {
         product: (inner, { operand, zeroPoint }) =>
           inner.op('MatMulInteger', [operand, columns, zeroPoint!], {}, { name }),
-        fewRows: rows * cols >= fewRowsFrom ? writeFewRows(b, name, signed, weight) : null,
+        otherWay: dtype === 'int8' ? unsignedWay(name, columns) : fewRows,
       };
     },
   };

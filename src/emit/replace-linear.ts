@@ -5,6 +5,7 @@ import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { codeOf } from '../tensor/dtype.ts';
+import { chooseWay } from './choose-way.ts';
 import type { LinearForm } from './grouped-ffn.ts';
 import { scaleRows } from './grouped-ffn.ts';
 import { intForm } from './int-form.ts';
@@ -44,9 +45,15 @@ function formOf({ target, scheme: { activationBits } }: ResolvedTarget): LinearF
 }
 
 function runLinear(b: Builder, form: LinearForm, weight: QuantizedTensor, x: Value): Value {
-  const { product } = form.linear(b, 'linear', weight);
+  const { product, otherWay } = form.linear(b, 'linear', weight);
   const input = form.prepare(b, x, 'input');
-  const result = product(b, input);
+  const [result] = chooseWay(
+    b,
+    otherWay,
+    null,
+    (inner) => [product(inner, input)],
+    (inner, other) => [other.product(inner, other.prepare(inner, input))],
+  );
   if (!form.integer) return result;
   const scaled = scaleRows(b, result, input.scales!, 'scaled');
   const scales = scaleConstant(b, 'linear/scales', [weight.rows], weight.scales);

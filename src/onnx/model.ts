@@ -27,6 +27,12 @@ export function weightBytesOf({ graph }: Model): number {
   return [...graph.constants].reduce((sum, { tensor }) => sum + tensor!.source.byteLength, 0);
 }
 
+/** Bytes of the file and of its external data. */
+export function storedBytesOf({ graph, byteLength }: Model): number {
+  const external = [...graph.constants].filter(({ tensor }) => tensor!.proto.dataLocation === 1);
+  return external.reduce((sum, { tensor }) => sum + tensor!.source.byteLength, byteLength);
+}
+
 /** The domain of an operator set, a node or a function; '' for ai.onnx. */
 export function domainOf({ domain = '' }: { domain?: string }): string {
   return domain === 'ai.onnx' ? '' : domain;

@@ -11,6 +11,7 @@ import { Fault } from '../fault.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
 import { weightBytesOf } from '../onnx/model.ts';
+import { schemeOf } from '../quantize/scheme.ts';
 import { chooseRecords } from './choose-records.ts';
 import type { Progress } from './progress.ts';
 import { needsHessian } from './rounding.ts';
@@ -45,7 +46,7 @@ export async function calibrateModel(
   progress: Progress,
 ): Promise<Calibration | null> {
   if (!needsRecords(config)) return null;
-  if (!data) throw dataRequired();
+  if (!data) throw dataRequired(config);
   const { model } = prepareModel(path);
   checkVocabulary([...data.records, ...data.pool], vocabularySize(model));
   const running = {
@@ -83,12 +84,14 @@ export function isByLayer(model: Model, { calibration: { byLayer } }: QuantizeCo
   return byLayer === 'auto' ? !isSmall(model) : byLayer === 'always';
 }
 
-function dataRequired(): Fault {
+function dataRequired({ scheme }: QuantizeConfig): Fault {
+  const rounding = schemeOf(scheme).weight.ternary
+    ? '--set ternary.fit=exact --set ternary.compensate=false'
+    : '--set rounding.method=rtn';
   return new Fault({
     code: 'DATA_REQUIRED',
     what: 'this recipe needs calibration records',
     why: 'smoothing, GPTQ and what is done to routers are computed from the activations of a calibration run',
-    remedy:
-      'give --data, or --set smoothing.enabled=false --set rounding.method=rtn for a data-free conversion',
+    remedy: `give --data, or --set smoothing.enabled=false ${rounding} for a data-free conversion`,
   });
 }

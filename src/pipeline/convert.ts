@@ -6,6 +6,7 @@ import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import { Fault } from '../fault.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
+import { storedBytesOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { StagedModel } from '../onnx/write-model.ts';
 import { stageModel } from '../onnx/write-model.ts';
@@ -85,7 +86,7 @@ export async function convert(
     model: path,
     output,
     scheme: config.scheme,
-    bytes: { before: openModel(path).byteLength, after: openModel(output).byteLength },
+    bytes: { before: storedBytesOf(openModel(path)), after: storedBytesOf(openModel(output)) },
     expertBitsPerWeight: size.expertBitsPerWeight,
     census,
     notes,

@@ -154,7 +154,7 @@ function annotate(
   { calibration, dense }: Pick<QuantizedModel, 'calibration' | 'dense'>,
 ): void {
   const hasFewRows = model.graph.nodes.some(
-    ({ opType, name }) => opType === 'If' && name.startsWith('moeq/'),
+    ({ name }) => name.startsWith('moeq/') && name.endsWith('/are_few'),
   );
   writeModelRecord(model, {
     version,

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Model } from '../onnx/model.ts';
+import { storedBytesOf } from '../onnx/model.ts';
 import type { ModelFacts } from '../report/report.ts';
 import { countOf } from '../tensor/dtype.ts';
 import { fileSource } from '../tensor/source.ts';
@@ -7,10 +8,9 @@ import { fileSource } from '../tensor/source.ts';
 /** Size and identity of a model; external data counts, the hash is of the model file. */
 export function modelFacts(model: Model): ModelFacts {
   const tensors = [...model.graph.constants].map((value) => value.tensor!);
-  const external = tensors.filter(({ proto }) => proto.dataLocation === 1);
   return {
     path: model.path,
-    bytes: model.byteLength + external.reduce((sum, { source }) => sum + source.byteLength, 0),
+    bytes: storedBytesOf(model),
     parameters: tensors.reduce((sum, { source }) => sum + countOf(source.shape), 0),
     sha256: hashFile(model.path, model.byteLength),
   };

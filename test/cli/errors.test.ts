@@ -108,6 +108,8 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     const path = join(folder, 'none.jsonl');
     expectRefusal(['quantize', model, '-o', outputPath(), '--data', path], 'DATA_NOT_FOUND', path);
     expectRefusal(['quantize', model, '-o', outputPath()], 'DATA_REQUIRED', '--data');
+    const ternary = ['quantize', model, '-o', outputPath(), '--scheme', 'ternary'];
+    expectRefusal(ternary, 'DATA_REQUIRED', '--set ternary.fit=exact --set ternary.compensate=false');
   });
 
   test('a wrong config key, in a file and as a flag', () => {

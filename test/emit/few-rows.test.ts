@@ -72,7 +72,6 @@ describe('a token gets the same numbers, to the bit, alone and among many', () =
 });
 
 test.each([
-  ['for 8-bit weights', 'w8a8', 64, 0],
   ['for rows that are no whole bytes', 'w4a4', 37, 0],
   ['below the given size', 'w4a4', 64, 64 * 64 + 1],
 ] as const)('there is one way only %s', (_name, scheme, width, fewRowsFrom) => {

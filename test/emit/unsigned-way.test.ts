@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest';
+import { emitLayer } from '../../src/emit/emit-layer.ts';
+import { emitterFor } from '../../src/emit/emitter-for.ts';
+import { resolveTarget } from '../../src/emit/resolve-target.ts';
+import type { Model } from '../../src/onnx/model.ts';
+import { makeTensor } from '../../src/onnx/tensor.ts';
+import type { LayerSpec } from '../helpers/synthetic-layer.ts';
+import { syntheticLayer } from '../helpers/synthetic-layer.ts';
+import { gaussian } from '../quantize/random.ts';
+import { quantizeByRtn } from './expert-twin.ts';
+import { feedsOf, randomRoutes, runOnce } from './run-layer.ts';
+
+/** A layer with 8-bit weights so small that no processor saturates: two products of 64 and 255 fit into 16 bits. */
+function written(): [Model, LayerSpec] {
+  const { model, layer, spec } = syntheticLayer({ hidden: 40, intermediate: 24, opset: 21 });
+  const resolved = resolveTarget('int', 'w8a8', 'auto');
+  const weightsOf = (expert: (typeof layer.experts)[number]) => {
+    const weights = quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf);
+    for (const linear of [weights.gate!, weights.up, weights.down])
+      linear.weight.codes = linear.weight.codes.map((code) => Math.trunc(code / 2));
+    return weights;
+  };
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf }));
+  model.graph.removeDeadCode();
+  return [model, spec];
+}
+
+/** Makes the graph believe that its processor saturates, or does not. */
+function pretend(model: Model, saturates: boolean): void {
+  const conditions = model.graph.nodes.filter(({ name }) => name.includes('/saturates'));
+  expect(conditions).toHaveLength(2);
+  for (const { inputs } of conditions) {
+    const sum = Int32Array.of(saturates ? 2 ** 30 : 0);
+    inputs[1]!.tensor = makeTensor(inputs[1]!.name, 'int32', [], new Uint8Array(sum.buffer));
+  }
+}
+
+test.each(['disabled', 'all'] as const)(
+  'signed and unsigned weights give the same numbers, to the bit (optimization: %s)',
+  async (optimization) => {
+    const [model, spec] = written();
+    const feeds = feedsOf(spec, gaussian(6, 40, 5), randomRoutes(spec, 6));
+    const results = [];
+    for (const saturates of [true, false]) {
+      pretend(model, saturates);
+      results.push((await runOnce(model, feeds, { optimization, threads: 1 }))['y'].data);
+    }
+    expect(Math.max(...results[0])).toBeGreaterThan(0);
+    expect(results[0]).toEqual(results[1]);
+  },
+);
