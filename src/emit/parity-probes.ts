@@ -3,6 +3,7 @@ import { dequantizeActivations, quantizeActivations } from '../quantize/activati
 import { dequantize } from '../quantize/dequantize.ts';
 import { rotateRows } from '../quantize/hadamard.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
+import { timesCodes } from '../quantize/times-codes.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
 import { applyActivation } from './apply-activation.ts';
@@ -126,52 +127,7 @@ function referenceLinear(
 ): Matrix {
   const input =
     activationBits === null ? x : dequantizeActivations(quantizeActivations(x, { bits: activationBits }));
-  const { rows } = weight;
   const product = timesCodes(input, weight);
-  return matrix(
-    x.rows,
-    rows,
-    product.map((sum, i) => sum + (bias?.[i % rows] ?? 0)),
-  );
-}
-
-/** x·Wᵀ for the probes, [probeRows, rows], with sums in float64. No weight is made, and a row of zeros costs nothing. */
-function timesCodes({ rows, cols, data }: Matrix, weight: QuantizedTensor): Float32Array {
-  const product = new Float32Array(rows * weight.rows);
-  const tokens = Array.from({ length: rows }, (_, t) => ({
-    x: Float64Array.from(data.subarray(t * cols, (t + 1) * cols)),
-    sums: product.subarray(t * weight.rows, (t + 1) * weight.rows),
-  })).filter(({ x }) => x.some((value) => value !== 0));
-  for (let t = 0; t < tokens.length; t += 2) multiplyTwo(tokens[t], tokens[t + 1] ?? tokens[t], weight);
+  if (bias) product.data.forEach((sum, i) => (product.data[i] = sum + bias[i % weight.rows]));
   return product;
-}
-
-/** A row of the input, and where its products go. */
-interface ProbeToken {
-  x: Float64Array;
-  sums: Float32Array;
-}
-
-/** Two rows at a time: reading a code takes as long as multiplying it, and an inner loop over rows half as long again. */
-function multiplyTwo(first: ProbeToken, second: ProbeToken, weight: QuantizedTensor): void {
-  const { rows, cols, codes, groupSize, scales, zeroPoints } = weight;
-  const [x0, x1] = [first.x, second.x];
-  let group = 0;
-  for (let r = 0; r < rows; r++) {
-    let [sum0, sum1] = [0, 0];
-    const row = codes.subarray(r * cols, (r + 1) * cols);
-    for (let from = 0; from < cols; from += groupSize, group++) {
-      const [to, zero, scale] = [Math.min(from + groupSize, cols), zeroPoints?.[group] ?? 0, scales[group]];
-      let [part0, part1] = [0, 0];
-      for (let c = from; c < to; c++) {
-        const code = row[c] - zero;
-        part0 += x0[c] * code;
-        part1 += x1[c] * code;
-      }
-      sum0 += part0 * scale;
-      sum1 += part1 * scale;
-    }
-    first.sums[r] = sum0;
-    second.sums[r] = sum1;
-  }
 }
