@@ -83,7 +83,7 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
       return ({ id }) => readExpert(store, itemOf(id));
     },
     settle: weightSpool(spool),
-    check: plainWorkshop.check,
+    check: (written, checks) => plainWorkshop.check(written, checks),
     close: async () => pool?.destroy(),
   };
 }

@@ -91,5 +91,5 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
 
 function withoutFault<T>(result: T | FaultRecord): T {
   if (typeof result === 'object' && result !== null && 'code' in result) throw Fault.fromRecord(result);
-  return result as T;
+  return result;
 }

@@ -6,8 +6,6 @@ import { fitsVectors, multiplyByVectors } from './vector-passes.ts';
 /** x·Wᵀ, [x.rows, W.rows], with sums in float64 of float32 inputs. No weight is made, and a row of zeros costs nothing. */
 export function timesCodes(x: Matrix, weight: QuantizedTensor): Matrix {
   const product = matrix(x.rows, weight.rows);
-  const rowOf = ({ data, cols }: Matrix, row: number): Float32Array =>
-    data.subarray(row * cols, (row + 1) * cols);
   const inputs = Array.from({ length: x.rows }, (_, row) => row).filter((row) =>
     rowOf(x, row).some((value) => value !== 0),
   );
@@ -21,6 +19,10 @@ export function timesCodes(x: Matrix, weight: QuantizedTensor): Matrix {
     }
   }
   return product;
+}
+
+function rowOf({ data, cols }: Matrix, row: number): Float32Array {
+  return data.subarray(row * cols, (row + 1) * cols);
 }
 
 type Pair = readonly [Float32Array, Float32Array];
