@@ -51,20 +51,18 @@ export async function quantizeOrder(
   const expert = layer.experts.find((each) => each.id === id)!;
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const round = roundingOf(resolved.scheme, config, resolved.groupSizeOf);
-  const floats = readExpert(expert);
-  const weights = await quantizeExpert(floats, order, rotation, round);
-  for (const linear of [floats.gate, floats.up, floats.down]) if (linear) giveBuffer(linear.weight.data);
+  const weights = await quantizeExpert(readExpert(expert), order, rotation, round);
   return probeExpert(id, { layer, resolved, rotation }, weights);
 }
 
-/** Smooths, shifts, permutes, rotates and rounds one expert's weights. */
+/** Smooths, shifts, permutes, rotates and rounds one expert's weights, one linear at a time where nothing joins them. */
 async function quantizeExpert(
   floats: ExpertWeights,
   { stats, smoothing, neurons }: Omit<ExpertOrder, 'id'>,
   rotation: RotationBlocks,
   round: Rounding,
 ): Promise<QuantizedExpert> {
-  smoothWeights(floats, smoothing);
+  if (smoothing.input || smoothing.hidden) smoothWeights(floats, smoothing);
   const shift = smoothing.shift && dequantize(smoothing.shift).data;
   if (shift) for (const each of [floats.gate, floats.up]) if (each) each.bias = shiftedBias(each, shift);
   const weights = neurons ? permuteNeurons(floats, neurons) : floats;
@@ -74,8 +72,12 @@ async function quantizeExpert(
     hessian: Hessian | null,
   ): Promise<QuantizedLinear> => {
     const block = rotation[part];
-    if (block === null) return { weight: await round(weight, hessian), bias };
-    return { weight: await round(rotateRows(weight, block), hessian && rotateHessian(hessian, block)), bias };
+    const rounded =
+      block === null
+        ? await round(weight, hessian)
+        : await round(rotateRows(weight, block), hessian && rotateHessian(hessian, block));
+    giveBuffer(weight.data);
+    return { weight: rounded, bias };
   };
   const input = stats && inputHessian(stats, smoothing.input, shift);
   const smoothed = stats && hessianOf(stats.hidden, smoothing.hidden);
