@@ -1,7 +1,7 @@
 /**
  * Weight-only round-to-nearest to 4 bits in blocks of 32, against ONNX Runtime's own quantizer on as many fp32 weights
- * (4096 x 4096 matrices): the kernels alone on one core, and whole conversions from file to file, by turns; the best of
- * the rounds counts.
+ * (4096 x 4096 matrices): the kernels alone on one core, and whole conversions from file to file, by turns; medians of
+ * the rounds count. Processor time, which a busy machine distorts less, stands beside the wall time.
  *   node benchmarks/conversion.ts [--matrices 24] [--rounds 3] [--threads N]
  * Both sides may use all cores; `--threads` limits this one. It ends with every linear it wrote executed and compared,
  * which the other does not do.
@@ -21,6 +21,7 @@ import { Value } from '../src/onnx/value.ts';
 import { writeModel } from '../src/onnx/write-model.ts';
 import { convert } from '../src/pipeline/convert.ts';
 import { quantizeRtn } from '../src/quantize/rtn.ts';
+import { median } from '../src/report/median.ts';
 import { codeOf } from '../src/tensor/dtype.ts';
 import { matrix } from '../src/tensor/matrix.ts';
 import { packNibbles } from '../src/tensor/pack.ts';
@@ -70,7 +71,11 @@ function writeLayer(path: string, experts: number): void {
 }
 
 /** File to file, as `moeq quantize` does it. */
-async function conversionSeconds(model: string, output: string, threads: number): Promise<number> {
+async function convertOnce(
+  model: string,
+  output: string,
+  threads: number,
+): Promise<Pick<Reading, 'conversion' | 'processor'>> {
   const config = configSchema.parse({
     scheme: 'w4a16',
     target: 'nbits',
@@ -78,17 +83,19 @@ async function conversionSeconds(model: string, output: string, threads: number)
     smoothing: { enabled: false },
     rounding: { method: 'rtn' },
   });
-  const started = performance.now();
+  const [started, before] = [performance.now(), process.cpuUsage()];
   const workshop = threadedWorkshop(model, threads);
   await convert({ model, output, config, reportFolder: null, force: true }, () => {}, workshop);
   await workshop.close();
-  return (performance.now() - started) / 1000;
+  const { user, system } = process.cpuUsage(before);
+  return { conversion: (performance.now() - started) / 1000, processor: (user + system) / 1e6 };
 }
 
-/** Seconds of one matrix, and of one whole conversion. */
+/** Seconds of one matrix, and of one whole conversion; `processor` is what the latter took of all cores. */
 interface Reading {
   kernel: number;
   conversion: number;
+  processor: number;
 }
 
 /** ONNX Runtime's figures; a message where it cannot be run. */
@@ -109,11 +116,14 @@ const { values } = parseArgs({
   },
 });
 const [matrices, rounds, threads] = [values.matrices, values.rounds, values.threads].map(Number);
-const bytes = { kernel: size * size * 4, conversion: size * size * 4 * matrices };
+const whole = size * size * 4 * matrices;
+const bytes = { kernel: size * size * 4, conversion: whole, processor: whole };
 const rate = (what: keyof Reading, seconds: number): string =>
   `${(bytes[what] / 1e6 / seconds).toFixed(0)} MB/s`;
-const best = (readings: readonly Reading[], what: keyof Reading): number =>
-  Math.min(...readings.map((reading) => reading[what]));
+const medianOf = (readings: readonly Reading[], what: keyof Reading): number =>
+  median(readings.map((reading) => reading[what]));
+const describe = (name: string, { conversion, processor }: Reading): string =>
+  `${name} ${rate('conversion', conversion)} (${processor.toFixed(1)} s of processor time)`;
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-benchmark-'));
 try {
@@ -121,22 +131,25 @@ try {
   writeLayer(model, matrices / 3);
   const [own, rival]: Reading[][] = [[], []];
   for (let round = 0; round < rounds; round++) {
-    const conversion = await conversionSeconds(model, join(folder, 'layer-nbits.onnx'), threads);
-    own.push({ kernel: kernelSeconds(), conversion });
+    own.push({
+      kernel: kernelSeconds(),
+      ...(await convertOnce(model, join(folder, 'layer-nbits.onnx'), threads)),
+    });
     const other = rivalSeconds(folder, matrices);
     if (typeof other === 'string') console.log(`no comparison with ONNX Runtime's quantizer: ${other}`);
     else rival.push(other);
-    const texts = [conversion, ...rival.slice(-1).map((each) => each.conversion)].map((seconds) =>
-      rate('conversion', seconds),
-    );
-    console.log(`round ${round + 1}: ${texts.join(', ONNX Runtime ')} (load ${loadavg()[0].toFixed(1)})`);
+    const texts = [
+      describe('moeq', own.at(-1)!),
+      ...rival.slice(-1).map((each) => describe('ONNX Runtime', each)),
+    ];
+    console.log(`round ${round + 1}: ${texts.join(', ')}, load ${loadavg()[0].toFixed(1)}`);
   }
-  for (const what of ['kernel', 'conversion'] as const) {
-    const seconds = best(own, what);
-    console.log(`${what}: ${rate(what, seconds)}${what === 'conversion' ? `, ${threads} threads` : ''}`);
+  for (const what of ['kernel', 'conversion', 'processor'] as const) {
+    const seconds = medianOf(own, what);
+    console.log(`${what}: ${rate(what, seconds)}`);
     if (rival.length === 0) continue;
-    const ratio = (best(rival, what) / seconds).toFixed(2);
-    console.log(`  ONNX Runtime ${rate(what, best(rival, what))}: ${ratio} times as fast as it`);
+    const ratio = (medianOf(rival, what) / seconds).toFixed(2);
+    console.log(`  ONNX Runtime ${rate(what, medianOf(rival, what))}: ${ratio} times as fast as it`);
   }
 } finally {
   rmSync(folder, { recursive: true, force: true });

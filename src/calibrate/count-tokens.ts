@@ -1,5 +1,7 @@
 import type { Batch } from '../data/batches.ts';
 import { positionsOf } from '../data/positions.ts';
+import { emitLayer } from '../emit/emit-layer.ts';
+import { floatExperts } from '../emit/float-experts.ts';
 import { Fault } from '../fault.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { AttachProbe, LayerProbe, RunOptions } from './run-probes.ts';
@@ -26,14 +28,17 @@ export async function countTokens(
 ): Promise<RecordCounts> {
   const tokens = new Uint32Array(records);
   const layers: RecordCounts['layers'] = [];
-  const attach: AttachProbe = (_model, { id, router, boundary }) => {
+  const attach: AttachProbe = (model, layer) => {
+    const { id, router, boundary } = layer;
+    // Written out: a source form may gather the weights of every token.
+    if (boundary) emitLayer(model, layer, floatExperts(layer));
     if (boundary?.routing.kind !== 'topk') return { outputs: [], take: () => {} };
     const { indices, k } = boundary.routing;
-    const layer = { id, k, experts: router.experts, visits: new Uint32Array(records * router.experts) };
+    const visited = { id, k, experts: router.experts, visits: new Uint32Array(records * router.experts) };
     // Every layer sees the same tokens: the first one counts them.
-    const counted = layers.push(layer) === 1 ? tokens : null;
+    const counted = layers.push(visited) === 1 ? tokens : null;
     const take: LayerProbe['take'] = (results, batch) =>
-      addVisits(layer, counted, batch, results[indices.name].data);
+      addVisits(visited, counted, batch, results[indices.name].data);
     return { outputs: [indices], take };
   };
   await runProbes(open, batches, attach, options);

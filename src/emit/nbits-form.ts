@@ -2,7 +2,6 @@ import { Fault } from '../fault.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
-import { bytesOf } from '../tensor/encode.ts';
 import { fakeQuantize } from './fake-quantize.ts';
 import type { LinearForm } from './grouped-ffn.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
@@ -97,10 +96,13 @@ function weightBlob(b: Builder, name: string, blocks: Blocks): Value {
 
 /** The operator's codes are unsigned, 2^(bits-1) stands for zero: two's complement with the highest bit turned over. */
 function unsignedCodes(blocks: Blocks): Uint8Array {
-  const words = new Uint32Array(packCodes(blocks.codes, storageOf(blocks)).slice().buffer);
+  const packed = packCodes(blocks.codes, storageOf(blocks));
+  // Bytes that are the codes themselves are not ours to change.
+  const bytes = blocks.bits === 8 ? packed.slice() : packed;
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   const mask = highestBits[blocks.bits];
   for (let i = 0; i < words.length; i++) words[i] ^= mask;
-  return bytesOf(words);
+  return bytes;
 }
 
 /** Of every code in four bytes. A block is 4 bytes at least. */

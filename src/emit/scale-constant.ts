@@ -1,7 +1,6 @@
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
-import { encodeNumbers } from '../tensor/encode.ts';
-import { roundToHalf } from '../tensor/half.ts';
+import { exactHalves } from '../tensor/half.ts';
 
 /**
  * Weight scales as a float32 value. They are stored as float16 where that is exact, as it is for what `safeScale` gave
@@ -13,8 +12,9 @@ export function scaleConstant(
   shape: readonly number[],
   scales: Float32Array,
 ): Value {
-  if (!scales.every(isHalf)) return b.constant(name, 'float32', shape, scales);
-  const stored = b.constant(name, 'float16', shape, encodeNumbers(scales, 'float16'));
+  const halves = exactHalves(scales);
+  if (!halves) return b.constant(name, 'float32', shape, scales);
+  const stored = b.constant(name, 'float16', shape, halves);
   return b.op('Cast', [stored], { to: 1 }, { name: `${name}_float32` });
 }
 
@@ -32,8 +32,4 @@ export function blockScaleConstant(
   if (groupOfBlock.length === shape.at(-1)) return grouped;
   const groups = b.constant(`${name}_groups`, 'int32', [groupOfBlock.length], groupOfBlock);
   return b.op('Gather', [grouped, groups], { axis: shape.length - 1 }, { name: `${name}_of_blocks` });
-}
-
-function isHalf(scale: number): boolean {
-  return Math.abs(scale) <= 65504 && roundToHalf(scale) === scale;
 }

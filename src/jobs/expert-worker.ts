@@ -1,10 +1,13 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import type { ProbedExpert } from '../emit/parity-probes.ts';
 import type { FaultRecord } from '../fault.ts';
+import { openModel } from '../onnx/open-model.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import type { ExpertOrder, Recipe } from '../pipeline/quantize-expert.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
+import { checkParity } from '../verify/check-parity.ts';
+import type { ParityCheck } from '../verify/parity-checks.ts';
 import { errorRecord } from './error-record.ts';
 
 /** One expert for a thread: where its weights are and what to do with them. */
@@ -13,6 +16,12 @@ export interface ExpertTask {
   layer: string;
   order: ExpertOrder;
   recipe: Recipe;
+}
+
+/** One run of linears of a written model. */
+export interface CheckTask {
+  written: string;
+  check: ParityCheck;
 }
 
 /** Of the one model that the threads of a pool work on. */
@@ -34,5 +43,15 @@ export default async function quantizeTask(task: ExpertTask): Promise<ProbedExpe
     }) as unknown as ProbedExpert;
   } catch (error) {
     return errorRecord(error, `${model}, ${order.id}`, model);
+  }
+}
+
+/** Runs linears of a written model in one thread, as one of several that do. */
+export async function checkTask({ written, check }: CheckTask): Promise<FaultRecord | null> {
+  try {
+    await checkParity(openModel(written), [check], { threads: 1 });
+    return null;
+  } catch (error) {
+    return errorRecord(error, written, written);
   }
 }

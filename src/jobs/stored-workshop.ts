@@ -6,6 +6,7 @@ import type { ExpertOrder } from '../pipeline/quantize-expert.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
 import type { Workshop } from '../pipeline/workshop.ts';
+import { plainWorkshop } from '../pipeline/workshop.ts';
 import type { ArtefactStore } from './artefact-store.ts';
 import { damaged, openStore } from './artefact-store.ts';
 import type { ItemTask } from './item-worker.ts';
@@ -82,6 +83,7 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
       return ({ id }) => readExpert(store, itemOf(id));
     },
     settle: weightSpool(spool),
+    check: (written, checks) => plainWorkshop.check(written, checks),
     close: async () => pool?.destroy(),
   };
 }

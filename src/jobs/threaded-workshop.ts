@@ -6,13 +6,15 @@ import type { Piscina } from 'piscina';
 import type { ProbedExpert } from '../emit/parity-probes.ts';
 import type { FaultRecord } from '../fault.ts';
 import { Fault } from '../fault.ts';
+import { openModel } from '../onnx/open-model.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
-import type { ExpertOrder } from '../pipeline/quantize-expert.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
 import type { Workshop } from '../pipeline/workshop.ts';
 import { plainWorkshop } from '../pipeline/workshop.ts';
+import { checkParity } from '../verify/check-parity.ts';
+import type { ParityCheck } from '../verify/parity-checks.ts';
 import { estimateQuantize } from './estimate.ts';
-import type { ExpertTask } from './expert-worker.ts';
+import type { CheckTask, ExpertTask } from './expert-worker.ts';
 import { inLanes } from './in-lanes.ts';
 import { memoryBudget } from './memory-budget.ts';
 import { weightSpool } from './weight-spool.ts';
@@ -26,18 +28,22 @@ const memoryShare = 0.8;
 const keptInMemory = 2 ** 29;
 
 /**
- * A workshop that quantizes the experts of a layer side by side, in this thread and in others. It is to be closed, and
- * what it made is to be written by then.
+ * A workshop that quantizes the experts of a layer, and checks what was written of them, side by side, in this thread and
+ * in others. It is to be closed, and what it made is to be written by then.
  */
 export function threadedWorkshop(model: string, threads: number): Workshop & { close(): Promise<void> } {
   const budget = memoryBudget(process.availableMemory() * memoryShare);
   const folder = mkdtempSync(join(tmpdir(), 'moeq-weights-'));
   let pool: Piscina | null = null;
+  let isBusy = false;
 
-  async function elsewhere(task: ExpertTask): Promise<ProbedExpert> {
-    const made = (await pool!.run(task)) as ProbedExpert | FaultRecord;
-    if ('code' in made) throw Fault.fromRecord(made);
-    return made;
+  /** Does a task in this thread if it is free, else in another. */
+  async function wherever<T>(here: () => Promise<T>, elsewhere: () => Promise<T | FaultRecord>): Promise<T> {
+    if (isBusy) return withoutFault(await elsewhere());
+    isBusy = true;
+    // A moment to hear the others and hand them work: this thread is deaf until it is done with its own.
+    await setTimeout(1);
+    return here().finally(() => (isBusy = false));
   }
 
   return {
@@ -51,26 +57,39 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
       );
       const seconds = [...estimates.values()].reduce((sum, estimate) => sum + estimate.seconds, 0);
       if (threads === 1 || (!pool && seconds < parallelFrom)) return plainWorkshop.quantizeExperts(whole);
-      pool ??= workerPool('expert-worker', threads - 1);
+      const workers = (pool ??= workerPool('expert-worker', threads - 1));
       const made = new Map<string, ProbedExpert>();
-      let isBusy = false;
-      const here = async (order: ExpertOrder): Promise<ProbedExpert> => {
-        isBusy = true;
-        // A moment to hear the others and hand them work: this thread is deaf until it is done with its own.
-        await setTimeout(1);
-        return quantizeOrder(layer, order, recipe).finally(() => (isBusy = false));
-      };
       await inLanes(experts, threads, async (order) => {
         const release = await budget.reserve(estimates.get(order.id)!.memory);
-        const task = { model, layer: layer.id, order, recipe };
-        made.set(order.id, await (isBusy ? elsewhere(task) : here(order)).finally(release));
+        const task: ExpertTask = { model, layer: layer.id, order, recipe };
+        const expert = await wherever(
+          () => quantizeOrder(layer, order, recipe),
+          () => workers.run(task) as Promise<ProbedExpert | FaultRecord>,
+        ).finally(release);
+        made.set(order.id, expert);
       });
       return ({ id }) => made.get(id)!;
     },
     settle: weightSpool(join(folder, 'weights'), keptInMemory),
+    async check(written, checks) {
+      if (!pool) return plainWorkshop.check(written, checks);
+      const workers = pool;
+      const opened = openModel(written);
+      await inLanes(checks, threads, (check: ParityCheck) =>
+        wherever(
+          () => checkParity(opened, [check], { threads: 1 }),
+          () => workers.run({ written, check } satisfies CheckTask, { name: 'checkTask' }) as Promise<void>,
+        ),
+      );
+    },
     async close() {
       await pool?.destroy();
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+function withoutFault<T>(result: T | FaultRecord): T {
+  if (typeof result === 'object' && result !== null && 'code' in result) throw Fault.fromRecord(result);
+  return result;
 }

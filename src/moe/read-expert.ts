@@ -10,14 +10,34 @@ export interface LinearWeights {
 
 /** The numbers of one expert; `gate` is null where there is none. */
 export interface ExpertWeights {
-  gate: LinearWeights | null;
-  up: LinearWeights;
-  down: LinearWeights;
+  readonly gate: LinearWeights | null;
+  readonly up: LinearWeights;
+  readonly down: LinearWeights;
 }
 
-/** Reads one expert's weights from the file. Only this expert's bytes are touched. */
+/** One expert's weights. Each linear is read from the file when it is first looked at, so that one may follow another. */
 export function readExpert({ gate, up, down }: Expert): ExpertWeights {
-  return { gate: gate && readLinear(gate), up: readLinear(up!), down: readLinear(down!) };
+  const read = {
+    gate: once(() => gate && readLinear(gate)),
+    up: once(() => readLinear(up!)),
+    down: once(() => readLinear(down!)),
+  };
+  return {
+    get gate() {
+      return read.gate();
+    },
+    get up() {
+      return read.up();
+    },
+    get down() {
+      return read.down();
+    },
+  };
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | null = null;
+  return () => (made ??= { value: make() }).value;
 }
 
 export function readLinear({ weight, bias }: Linear): LinearWeights {

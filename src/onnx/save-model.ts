@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { ByteSource } from '../tensor/source.ts';
 import { writeFully } from '../tensor/write-fully.ts';
@@ -31,8 +31,8 @@ const externalThreshold = 1024;
 const alignment = 4096;
 
 /**
- * Writes a model, streaming its weights one at a time. The files are on the disk when it returns, but appear
- * step by step: `writeModel` makes them appear at once. The same model gives the same bytes.
+ * Writes a model, streaming its weights one at a time. The files appear step by step and may not be on the disk yet when
+ * it returns: `writeModel` sees to both. The same model gives the same bytes.
  */
 export function saveModel(model: Model, path: string, options: SaveOptions = {}): void {
   const { externalData = null } = options;
@@ -48,9 +48,7 @@ export function saveModel(model: Model, path: string, options: SaveOptions = {})
 function writeFile<Result>(path: string, write: (file: number) => Result): Result {
   const file = openSync(path, 'w');
   try {
-    const result = write(file);
-    fsyncSync(file);
-    return result;
+    return write(file);
   } finally {
     closeSync(file);
   }

@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { Fault, isFault } from '../fault.ts';
@@ -21,7 +22,12 @@ const largestFile = 2 ** 31 - 1;
 export interface StagedModel {
   /** The model file, complete, beside its weights in a folder of its own. */
   path: string;
-  /** Moves the files to where they belong and returns their paths there, the model first; Fault OUTPUT_FAILED. */
+  /** Has the files put on the disk, while something else is done with them; Fault OUTPUT_FAILED. */
+  flush(): Promise<void>;
+  /**
+   * Moves the files to where they belong, once they are on the disk, and returns their paths there, the model first;
+   * Fault OUTPUT_FAILED.
+   */
   publish(): string[];
   /** Removes what was not published. */
   discard(): void;
@@ -69,15 +75,40 @@ export function stageModel(
   return {
     path: staged[0],
     discard,
+    async flush() {
+      await Promise.all(staged.map(flushFile)).catch((cause: unknown) => {
+        throw failed(path, cause);
+      });
+    },
     publish() {
       // The weights before the model that names them.
       guard(() => {
+        for (const each of staged) flushNow(each);
         for (let index = paths.length - 1; index >= 0; index--) renameSync(staged[index], paths[index]);
       });
       discard();
       return paths;
     },
   };
+}
+
+async function flushFile(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Next to nothing for a file that was flushed. */
+function flushNow(path: string): void {
+  const file = openSync(path, 'r+');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 function refuseExisting(path: string): void {

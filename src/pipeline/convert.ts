@@ -14,8 +14,8 @@ import { evaluateGates } from '../report/gates.ts';
 import { reportHtml } from '../report/html.ts';
 import type { CensusRow, Report } from '../report/report.ts';
 import { serializeReport } from '../report/serialize-report.ts';
-import { checkParity } from '../verify/check-parity.ts';
 import { takeCensus } from '../verify/census.ts';
+import { parityChecks } from '../verify/parity-checks.ts';
 import { verify } from '../verify/verify.ts';
 import type { CalibrationData } from './calibrate-model.ts';
 import type { Progress } from './progress.ts';
@@ -71,7 +71,7 @@ export async function convert(
   const quantized = await quantizeModel(path, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
-  await publishWithParity(staged, quantized, progress);
+  await publishWithParity(staged, quantized, progress, workshop);
   const measured = await verifyIfAsked(conversion, output, data?.records ?? null, progress);
   const calibration = reportCalibration(quantized);
   const notes = [...quantized.notes, ...(measured?.notes ?? [])];
@@ -114,10 +114,12 @@ async function publishWithParity(
   staged: StagedModel,
   { probes }: QuantizedModel,
   progress: Progress,
+  workshop: Workshop,
 ): Promise<void> {
   progress({ stage: 'parity', detail: 'every written linear, executed' });
   try {
-    await checkParity(openModel(staged.path), probes);
+    // The disk takes the files meanwhile.
+    await Promise.all([staged.flush(), workshop.check(staged.path, parityChecks(probes))]);
     staged.publish();
   } finally {
     staged.discard();

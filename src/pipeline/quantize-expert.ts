@@ -55,7 +55,6 @@ export async function quantizeOrder(
   const hidden =
     stats && (await smoothHidden(floats, stats, { activation: layer.activation, config, rotation }));
   const weights = await quantizeExpert(floats, stats, { input, hidden, rotation }, round);
-  for (const linear of [floats.gate, floats.up, floats.down]) if (linear) giveBuffer(linear.weight.data);
   return probeExpert(id, { layer, resolved, rotation }, weights);
 }
 
@@ -67,14 +66,15 @@ interface Preparation {
   rotation: RotationBlocks;
 }
 
-/** Smooths, shifts, permutes, rotates and rounds one expert's weights. */
+/** Smooths, shifts, permutes, rotates and rounds one expert's weights, one linear at a time where nothing joins them. */
 async function quantizeExpert(
   floats: ExpertWeights,
   stats: ExpertStats | null,
   { input, hidden, rotation }: Preparation,
   round: Rounding,
 ): Promise<QuantizedExpert> {
-  smoothWeights(floats, input.scales, hidden?.scales ?? null);
+  const scales = { input: input.scales, hidden: hidden?.scales ?? null };
+  if (scales.input || scales.hidden) smoothWeights(floats, scales);
   const shift = input.shift && dequantize(input.shift).data;
   if (shift) for (const each of [floats.gate, floats.up]) if (each) each.bias = shiftedBias(each, shift);
   const neurons = hidden?.neurons ?? null;
@@ -85,11 +85,15 @@ async function quantizeExpert(
     hessian: Hessian | null,
   ): Promise<QuantizedLinear> => {
     const block = rotation[part];
-    if (block === null) return { weight: await round(weight, hessian), bias };
-    return { weight: await round(rotateRows(weight, block), hessian && rotateHessian(hessian, block)), bias };
+    const rounded =
+      block === null
+        ? await round(weight, hessian)
+        : await round(rotateRows(weight, block), hessian && rotateHessian(hessian, block));
+    giveBuffer(weight.data);
+    return { weight: rounded, bias };
   };
-  const ofInput = stats && inputHessian(stats, input.scales, shift);
-  const smoothed = stats && hessianOf(stats.hidden, hidden?.scales ?? null);
+  const ofInput = stats && inputHessian(stats, scales.input, shift);
+  const smoothed = stats && hessianOf(stats.hidden, scales.hidden);
   const ofHidden = neurons && smoothed ? permuteHessian(smoothed, neurons) : smoothed;
   return {
     shift: input.shift,
@@ -102,8 +106,7 @@ async function quantizeExpert(
 /** Multiplies what reads a divided input, and divides what makes the input of `down`. Exact up to rounding. */
 function smoothWeights(
   { gate, up, down }: ExpertWeights,
-  input: Float32Array | null,
-  hidden: Float32Array | null,
+  { input, hidden }: { input: Float32Array | null; hidden: Float32Array | null },
 ): void {
   if (input) for (const linear of [gate, up]) if (linear) scaleColumns(linear.weight, input);
   if (!hidden) return;

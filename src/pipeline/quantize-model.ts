@@ -36,7 +36,7 @@ export interface QuantizedModel {
   calibration: Calibration | null;
   /** What each layer's inputs were divided by. */
   smoothing: LayerSmoothing[];
-  /** What each written linear must compute; see `checkParity`. */
+  /** What each written linear must compute; see `parityChecks`. */
   probes: LayerProbes[];
   /** What became of the routers. */
   routers: RouterOutcome;

@@ -3,6 +3,8 @@ import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/declared-inputs.ts';
 import type { DataRecord } from '../data/record.ts';
 import { changeRouter } from '../emit/change-router.ts';
+import { emitLayer } from '../emit/emit-layer.ts';
+import { floatExperts } from '../emit/float-experts.ts';
 import { routerLinear } from '../emit/router-linear.ts';
 import { Fault } from '../fault.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
@@ -113,6 +115,8 @@ async function gapsOf(
       changed: routerLinear(layer),
     };
   });
+  // Written out: a source form may gather the weights of every token.
+  for (const layer of original.layers) emitLayer(original.model, layer, floatExperts(layer));
   const batches = [...makeBatches(records, declaredInputs(original.model))];
   const sums = await measureGaps(original.model, model, routers, batches, session);
   return sums.map(({ gram, cross }, i) => {

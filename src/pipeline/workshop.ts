@@ -1,6 +1,9 @@
 import type { ProbedExpert } from '../emit/parity-probes.ts';
 import type { Expert } from '../moe/moe-layer.ts';
+import { openModel } from '../onnx/open-model.ts';
 import type { Value } from '../onnx/value.ts';
+import { checkParity } from '../verify/check-parity.ts';
+import type { ParityCheck } from '../verify/parity-checks.ts';
 import type { LayerOrder } from './order-layer.ts';
 import { quantizeOrder } from './quantize-expert.ts';
 
@@ -17,6 +20,8 @@ export interface Workshop {
   quantizeExperts(order: LayerOrder): Promise<ExpertOf>;
   /** Called after each layer with the constants that are new in the graph: they may be moved out of memory. */
   settle(constants: readonly Value[]): void;
+  /** Runs the linears of a written model. Throws Fault PARITY. */
+  check(written: string, checks: readonly ParityCheck[]): Promise<void>;
 }
 
 export const plainWorkshop: Workshop = {
@@ -27,4 +32,5 @@ export const plainWorkshop: Workshop = {
     return ({ id }) => result.get(id)!;
   },
   settle: () => {},
+  check: (written, checks) => checkParity(openModel(written), checks),
 };

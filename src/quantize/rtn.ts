@@ -1,6 +1,7 @@
 import type { Matrix } from '../tensor/matrix.ts';
 import { type Bits, maxCodeOf, minCodeOf, requireFinite } from './grid.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
+import { fitsVectors, roundByVectors } from './vector-passes.ts';
 import { absMaxScales, fitScales, type ScaleFit } from './scale-fit.ts';
 
 export interface RtnOptions {
@@ -28,7 +29,10 @@ export function quantizeRtn(weight: Matrix, options: RtnOptions): QuantizedTenso
     : absMaxScales(weight, groupSize, maxCode);
   const { rows, cols } = weight;
   // Scales of the largest weight clip nothing.
-  const codes = roundGroups(weight, scales, groupSize, fit ? maxCode : Infinity);
+  const codes =
+    !fit && fitsVectors(cols, groupSize)
+      ? roundByVectors(weight.data, scales, groupSize)
+      : roundGroups(weight, scales, groupSize, fit ? maxCode : Infinity);
   return { rows, cols, bits, codes, groupSize, scales, zeroPoints: null, method };
 }
 

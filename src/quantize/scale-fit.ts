@@ -1,6 +1,7 @@
 import { groupCountOf, requireFinite } from './grid.ts';
 import { roundToHalf } from '../tensor/half.ts';
 import type { Matrix } from '../tensor/matrix.ts';
+import { fitsVectors, largestByVectors } from './vector-passes.ts';
 
 /**
  * Chooses the step of one quantization group: the scale whose grid of codes `minCodeOf(maxCode)` … `maxCode` holds the
@@ -21,12 +22,24 @@ export const absMaxScale: ScaleFit = (weights, _importance, maxCode) => {
 };
 
 /**
- * {@link absMaxScale} of every group, [rows, ceil(cols / groupSize)]. The bits of a float32 without its sign order as
- * its magnitude does, infinity and NaN last, so that integers are compared.
+ * {@link absMaxScale} of every group, [rows, ceil(cols / groupSize)].
  * Throws `WEIGHT_NOT_FINITE`.
  */
 export function absMaxScales(weight: Matrix, groupSize: number, maxCode: number): Float32Array {
-  const { rows, cols, data } = weight;
+  const largest = fitsVectors(weight.cols, groupSize)
+    ? largestByVectors(weight.data, groupSize)
+    : largestBits(weight, groupSize);
+  if (largest.some((magnitude) => magnitude >= 0x7f800000)) requireFinite(weight);
+  const scales = new Float32Array(largest.buffer);
+  for (let i = 0; i < scales.length; i++) scales[i] = safeScale(scales[i] / maxCode);
+  return scales;
+}
+
+/**
+ * Of every group the bits of its largest magnitude. The bits of a float32 without its sign order as its magnitude does,
+ * infinity and NaN last, so that integers are compared.
+ */
+function largestBits({ rows, cols, data }: Matrix, groupSize: number): Int32Array<ArrayBuffer> {
   const bits = new Int32Array(data.buffer, data.byteOffset, data.length);
   const largest = new Int32Array(rows * groupCountOf(cols, groupSize));
   let group = 0;
@@ -42,8 +55,7 @@ export function absMaxScales(weight: Matrix, groupSize: number, maxCode: number)
       largest[group++] = most;
     }
   }
-  if (largest.some((magnitude) => magnitude >= 0x7f800000)) requireFinite(weight);
-  return new Float32Array(largest.buffer).map((magnitude) => safeScale(magnitude / maxCode));
+  return largest;
 }
 
 /** Numbers that float16 keeps to 11 bits. */

@@ -15,9 +15,9 @@ export function encodeNumbers(values: ArrayLike<number>, dtype: DataType): Uint8
     case 'float64':
       return bytesOf(Float64Array.from(list));
     case 'float16':
-      return bytesOf(Uint16Array.from(list, floatToHalf));
+      return bytesOf(toBits(list, floatToHalf));
     case 'bfloat16':
-      return bytesOf(Uint16Array.from(list, floatToBfloat));
+      return bytesOf(toBits(list, floatToBfloat));
     case 'int64':
       return bytesOf(BigInt64Array.from(list, BigInt));
     case 'uint64':
@@ -38,6 +38,13 @@ export function encodeNumbers(values: ArrayLike<number>, dtype: DataType): Uint8
     default:
       throw new Fault({ code: 'TENSOR_DTYPE', what: `numbers cannot be stored as ${dtype}` });
   }
+}
+
+/** A plain loop: `Uint16Array.from` with a function takes ten times as long. */
+function toBits(values: ArrayLike<number>, bitsOf: (value: number) => number): Uint16Array<ArrayBuffer> {
+  const result = new Uint16Array(values.length);
+  for (let i = 0; i < result.length; i++) result[i] = bitsOf(values[i]);
+  return result;
 }
 
 /** The bytes of a typed array, without a copy. */

@@ -56,6 +56,17 @@ export function floatToHalf(value: number): number {
   return sign | ((rounded - 0x38000000) >>> 13);
 }
 
+/** The bits of numbers that float16 keeps as they are; null where it does not. */
+export function exactHalves(values: Float32Array): Uint16Array<ArrayBuffer> | null {
+  const numbers = halfValues();
+  const result = new Uint16Array(values.length);
+  for (let i = 0; i < result.length; i++) {
+    result[i] = floatToHalf(values[i]);
+    if (numbers[result[i]] !== values[i]) return null;
+  }
+  return result;
+}
+
 /** bfloat16 bits to a number. */
 export function bfloatToFloat(bits: number): number {
   u32[0] = bits << 16;

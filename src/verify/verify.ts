@@ -17,6 +17,7 @@ import { declaredInputs } from '../data/declared-inputs.ts';
 import type { JoinedModels } from './join-models.ts';
 import { joinModels } from './join-models.ts';
 import type { LayerTotals } from './layer-totals.ts';
+import { positionsFor } from './positions-for.ts';
 import { addBatch, emptyTotals, layerReport } from './layer-totals.ts';
 import { modelFacts } from './model-facts.ts';
 import { hashRecords } from './hash-records.ts';
@@ -48,7 +49,8 @@ export async function verify(
   const census = takeCensus(reference, quantized);
   const inputs = declaredInputs(reference.model);
   const language = records.every((each) => tokenInput in each.inputs);
-  checkVocabulary(records, vocabularySize(reference.model));
+  const classes = vocabularySize(reference.model);
+  checkVocabulary(records, classes);
   const { attribution = true } = options;
   const joined = joinModels(reference, { model: quantized, record }, { language, attribution });
   const layerIds = reference.layers.map(({ id }) => id);
@@ -57,7 +59,8 @@ export async function verify(
     layers: reference.layers.map(emptyTotals),
     causes: emptyCauses(),
   };
-  await runBatches(joined, records, makeBatches(records, inputs), tally, options);
+  const batches = makeBatches(records, inputs, positionsFor(classes ?? 0));
+  await runBatches(joined, records, batches, tally, options);
   const summary = tally.book.summary();
   return {
     ...facts,

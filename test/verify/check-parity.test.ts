@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { checkParity } from '../../src/verify/check-parity.ts';
+import { parityChecks } from '../../src/verify/parity-checks.ts';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
 import type { LayerProbes } from '../../src/emit/parity-probes.ts';
@@ -55,7 +56,7 @@ describe('a written layer has parity', () => {
   test.each(pairs)('as %s %s', async (target, scheme) => {
     const [model, probes] = written(target, scheme);
     const before = encodeModel(model);
-    await expect(checkParity(model, [probes])).resolves.toBeUndefined();
+    await expect(checkParity(model, parityChecks([probes]))).resolves.toBeUndefined();
     expect(encodeModel(model)).toEqual(before);
   });
 
@@ -65,7 +66,7 @@ describe('a written layer has parity', () => {
     ['routing weights on the input', { appliesTo: 'input' }],
   ] satisfies [string, Partial<LayerSpec>][])('with %s', async (_name, spec) => {
     const [model, probes] = written('int', 'w4a4', spec);
-    await expect(checkParity(model, [probes])).resolves.toBeUndefined();
+    await expect(checkParity(model, parityChecks([probes]))).resolves.toBeUndefined();
   });
 });
 
@@ -80,7 +81,7 @@ describe('a rotated layer has parity', () => {
     'as %s %s in blocks of %o',
     async (target, scheme, rotation) => {
       const [model, probes] = written(target, scheme, { intermediate: 96 }, rotation);
-      await expect(checkParity(model, [probes])).resolves.toBeUndefined();
+      await expect(checkParity(model, parityChecks([probes]))).resolves.toBeUndefined();
     },
   );
 });
@@ -95,7 +96,7 @@ describe('a damaged weight fails parity', () => {
     for (let i = 0; i < bytes.length / 8; i++)
       bytes[i] = target === 'packed' ? 242 - bytes[i] : bytes[i] ^ 0x55;
     damaged.tensor = makeTensor(damaged.name, dtype, shape, bytes);
-    await expect(checkParity(model, [probes])).rejects.toMatchObject({
+    await expect(checkParity(model, parityChecks([probes]))).rejects.toMatchObject({
       code: 'PARITY',
       where: expect.stringMatching(/layer L0, expert L0\.E0, .*down/) as string,
     });
@@ -105,7 +106,7 @@ describe('a damaged weight fails parity', () => {
     const [model, probes] = written('int', 'w4a4');
     const places = [...model.graph.constants].find(({ name }) => name === 'moeq/L0.E0/places')!;
     places.tensor = makeTensor(places.name, 'uint8', [1, 2], Uint8Array.of(16, 1));
-    await expect(checkParity(model, [probes])).rejects.toMatchObject({ code: 'PARITY' });
+    await expect(checkParity(model, parityChecks([probes]))).rejects.toMatchObject({ code: 'PARITY' });
   });
 
   test('and so does a damaged scale', async () => {
@@ -115,6 +116,6 @@ describe('a damaged weight fails parity', () => {
     const values = new Float32Array(scales.tensor!.source.read().slice().buffer);
     values[3] *= 1.01;
     scales.tensor = makeTensor(scales.name, dtype, shape, new Uint8Array(values.buffer));
-    await expect(checkParity(model, [probes])).rejects.toMatchObject({ code: 'PARITY' });
+    await expect(checkParity(model, parityChecks([probes]))).rejects.toMatchObject({ code: 'PARITY' });
   });
 });

@@ -16,6 +16,7 @@ import { decodeModel } from '../../src/onnx/open-model.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';
 import { checkParity } from '../../src/verify/check-parity.ts';
+import { parityChecks } from '../../src/verify/parity-checks.ts';
 import { quantizeByRtn } from '../emit/expert-twin.ts';
 import { randomFeeds } from '../moe/helpers/run-model.ts';
 
@@ -109,7 +110,7 @@ async function problemsOf(path: string, compared: readonly Level[]): Promise<str
     const result = written(path, scheme, target);
     if (!result) continue;
     const note = (problem: string): number => problems.push(`${scheme} ${target}: ${problem}`);
-    await checkParity(result.model, result.probes).catch((error: Error) => note(error.message));
+    await checkParity(result.model, parityChecks(result.probes)).catch((error: Error) => note(error.message));
     const feeds = randomFeeds(result.model);
     const source = await run(path, feeds, 'all').catch(() => null);
     // Some published files do not run in ONNX Runtime on CPU; their linears were checked for parity.

@@ -1,0 +1,164 @@
+import type { Code, Variables, WasmModule } from '../tensor/wasm-module.ts';
+import { integer, repeat, simd, simdAt, wasmModule } from '../tensor/wasm-module.ts';
+
+/** Bytes of memory for what is worked on at a time: the second-level cache of a core holds them. */
+export const chunkBytes = 2 ** 18;
+/** Where a kernel finds its arrays, one chunk each. */
+export const places = {
+  data: 0,
+  codes: chunkBytes,
+  scales: 2 * chunkBytes,
+  x0: 3 * chunkBytes,
+  x1: 4 * chunkBytes,
+  sums: 5 * chunkBytes,
+};
+/** Kernels take whole vectors: groups have to be multiples of so many weights. */
+export const lanes = 16;
+
+type Kernel = 'largest' | 'round' | 'multiply';
+
+let loaded: WasmModule<Kernel> | null = null;
+
+/**
+ * Loops over groups of weights by vector instructions, in float64 like their twins in JavaScript. Addresses are in bytes,
+ * groups in bytes of their weights.
+ * - `largest(data, end, group, scales)`: float32 data → the bits of each group's largest magnitude;
+ * - `round(data, end, group, scales, codes)`: float32 data and scales → int8 codes, ties to even;
+ * - `multiply(codes, end, group, scales, x0, x1, sums)`: one row of int8 codes times two float32 inputs → two float64 sums.
+ */
+export function vectorKernels(): WasmModule<Kernel> {
+  return (loaded ??= wasmModule((6 * chunkBytes) / 65536, {
+    largest: {
+      params: ['data', 'end', 'group', 'scales', 'stop'],
+      vectors: ['most'],
+      body: largest,
+    },
+    round: {
+      params: ['data', 'end', 'group', 'scales', 'codes', 'stop'],
+      vectors: ['scale', 'four'],
+      body: round,
+    },
+    multiply: {
+      params: ['codes', 'end', 'group', 'scales', 'x0', 'x1', 'sums', 'stop'],
+      vectors: ['scale', 'four', 'sum0', 'sum1', 'part0', 'part1', 'low', 'high', 'x'],
+      body: multiply,
+    },
+  }));
+}
+
+const load = (address: Code, offset = 0): Code => simdAt(0, offset, address);
+const store = (address: Code, value: Code): Code => simdAt(11, 0, address, value);
+const and = (a: Code, b: Code): Code => simd(78, a, b);
+const splatInteger = (value: Code): Code => simd(17, value);
+const splatDouble = (value: Code): Code => simd(20, value);
+const maxIntegers = (a: Code, b: Code): Code => simd(184, a, b);
+/** The first two float32 or int32 as float64. */
+const doublesOfFloats = (a: Code): Code => simd(95, a);
+const doublesOfIntegers = (a: Code): Code => simd(254, a);
+const integersOfDoubles = (a: Code): Code => simd(252, a);
+const nearest = (a: Code): Code => simd(148, a);
+const addDoubles = (a: Code, b: Code): Code => simd(240, a, b);
+const multiplyDoubles = (a: Code, b: Code): Code => simd(242, a, b);
+const divideDoubles = (a: Code, b: Code): Code => simd(243, a, b);
+const shortsOf = (a: Code, b: Code): Code => simd(133, a, b);
+const bytesOf = (a: Code, b: Code): Code => simd(101, a, b);
+/** Picks 4-byte lanes from two vectors: 0 to 3 of the first, 4 to 7 of the second. */
+const pick = (a: Code, b: Code, ...picked: number[]): Code => [
+  simd(13, a, b),
+  picked.flatMap((lane) => [0, 1, 2, 3].map((byte) => lane * 4 + byte)),
+];
+const upperHalf = (a: Code): Code => pick(a, a, 2, 3, 2, 3);
+/** A scale, float32 in memory, as two doubles. */
+const scaleAt = (address: Code): Code => splatDouble([address, 0x2a, 0, 0, 0xbb]);
+
+/** Does something for every group until `end`, and moves on to the next scale. */
+function eachGroup(v: Variables, counter: string, group: Code): Code {
+  return repeat(
+    [v.set('stop', [v.get(counter), v.get('group'), 0x6a]), group, v.advance('scales', integer(4))],
+    v.get(counter),
+    v.get('end'),
+  );
+}
+
+function largest(v: Variables): Code {
+  const magnitude = and(load(v.get('data')), splatInteger(integer(0x7fffffff)));
+  const most = v.get('most');
+  return eachGroup(v, 'data', [
+    v.set('most', splatInteger(integer(0))),
+    repeat(
+      [v.set('most', maxIntegers(most, magnitude)), v.advance('data', integer(16))],
+      v.get('data'),
+      v.get('stop'),
+    ),
+    v.set('most', maxIntegers(most, upperHalf(most))),
+    v.set('most', maxIntegers(most, pick(most, most, 1, 1, 1, 1))),
+    // The first lane, stored as an integer.
+    [v.get('scales'), simd(27, most), 0, 0x36, 0, 0],
+  ]);
+}
+
+function round(v: Variables): Code {
+  const steps = (floats: Code): Code =>
+    integersOfDoubles(nearest(divideDoubles(doublesOfFloats(floats), v.get('scale'))));
+  const codesOf = (at: number): Code => [
+    v.set('four', load(v.get('data'), at * 16)),
+    pick(steps(v.get('four')), steps(upperHalf(v.get('four'))), 0, 1, 4, 5),
+  ];
+  const codes = bytesOf(shortsOf(codesOf(0), codesOf(1)), shortsOf(codesOf(2), codesOf(3)));
+  return eachGroup(v, 'data', [
+    v.set('scale', scaleAt(v.get('scales'))),
+    repeat(
+      [store(v.get('codes'), codes), v.advance('data', integer(64)), v.advance('codes', integer(16))],
+      v.get('data'),
+      v.get('stop'),
+    ),
+  ]);
+}
+
+function multiply(v: Variables): Code {
+  const zero = splatInteger(integer(0));
+  const addProduct = (part: string, x: string): Code => [
+    v.set('x', load(v.get(x))),
+    v.set(part, addDoubles(v.get(part), multiplyDoubles(doublesOfFloats(v.get('x')), v.get('low')))),
+    v.set(
+      part,
+      addDoubles(v.get(part), multiplyDoubles(doublesOfFloats(upperHalf(v.get('x'))), v.get('high'))),
+    ),
+    v.advance(x, integer(16)),
+  ];
+  const scaled = (sum: string, part: string): Code =>
+    v.set(sum, addDoubles(v.get(sum), multiplyDoubles(v.get(part), v.get('scale'))));
+  // Four codes: 32 bits, widened twice.
+  const four = simd(167, simd(135, simdAt(92, 0, v.get('codes'))));
+  return [
+    v.set('sum0', zero),
+    v.set('sum1', zero),
+    eachGroup(v, 'codes', [
+      v.set('part0', zero),
+      v.set('part1', zero),
+      repeat(
+        [
+          v.set('four', four),
+          v.set('low', doublesOfIntegers(v.get('four'))),
+          v.set('high', doublesOfIntegers(upperHalf(v.get('four')))),
+          addProduct('part0', 'x0'),
+          addProduct('part1', 'x1'),
+          v.advance('codes', integer(4)),
+        ],
+        v.get('codes'),
+        v.get('stop'),
+      ),
+      v.set('scale', scaleAt(v.get('scales'))),
+      scaled('sum0', 'part0'),
+      scaled('sum1', 'part1'),
+    ]),
+    // Both lanes of both sums, added up side by side.
+    store(
+      v.get('sums'),
+      addDoubles(
+        pick(v.get('sum0'), v.get('sum1'), 0, 1, 4, 5),
+        pick(v.get('sum0'), v.get('sum1'), 2, 3, 6, 7),
+      ),
+    ),
+  ];
+}

@@ -1,0 +1,71 @@
+import type { LayerProbes } from '../emit/parity-probes.ts';
+import type { Target } from '../emit/resolve-target.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
+import type { Matrix } from '../tensor/matrix.ts';
+
+/**
+ * One run of a written model's linears, all experts of a layer at a time: plain data, so that any thread can do it. It
+ * takes the memory of a third of a layer.
+ */
+export interface ParityCheck {
+  layer: Pick<MoeLayer, 'id' | 'hidden' | 'intermediate'>;
+  /** `whole` for the fused operator, whose linears cannot be seen apart. */
+  part: 'gate' | 'up' | 'down' | 'whole' | 'router';
+  /** MatMulNBits in float32 (accuracy level 0), instead of as it is written (level 4). */
+  exactKernels: boolean;
+  /** Largest accepted error, see `parityTolerance`. */
+  tolerance: number;
+  /** [probes, out] of each expert in the order they are written in; of a router one entry. */
+  expected: readonly { id: string; rows: Matrix }[];
+}
+
+/** What there is to check of some layers. */
+export function parityChecks(layers: readonly LayerProbes[]): ParityCheck[] {
+  return layers.flatMap((probes) => [...linearChecks(probes), ...routerChecks(probes)]);
+}
+
+function linearChecks(probes: LayerProbes): ParityCheck[] {
+  const { target, scheme } = probes.resolved;
+  const parts = target === 'qmoe' ? (['whole'] as const) : (['gate', 'up', 'down'] as const);
+  const kernels = target === 'nbits' || target === 'packed' ? [true, false] : [false];
+  return parts.flatMap((part) => {
+    const expected = probes.experts.flatMap(({ id, [part]: rows }) => (rows ? [{ id, rows }] : []));
+    if (expected.length === 0) return [];
+    return kernels.map((exactKernels) => {
+      const exact = parityTolerance(target, scheme.weight.bits, exactKernels);
+      const tolerance = Math.max(exact, isRotated(probes) ? rotatedTolerance : 0);
+      return { layer: placeOf(probes), part, exactKernels, tolerance, expected };
+    });
+  });
+}
+
+function routerChecks(probes: LayerProbes): ParityCheck[] {
+  const { router } = probes;
+  if (!router) return [];
+  const expected = [{ id: 'router', rows: router }];
+  const tolerance = exactTolerance;
+  return [{ layer: placeOf(probes), part: 'router', exactKernels: false, tolerance, expected }];
+}
+
+function placeOf({ layer: { id, hidden, intermediate } }: LayerProbes): ParityCheck['layer'] {
+  return { id, hidden, intermediate };
+}
+
+/**
+ * Largest accepted error of a written linear against the reference dequantization: of any value relative to the largest
+ * of its row where the kernel is exact, of the whole relative to its norm where it rounds. MatMulNBits is checked in
+ * float32 (accuracy level 0) and as it is written (level 4, which rounds activations to 8 bits per block); QMoE computes
+ * 2-bit blocks from tables of 8-bit activations.
+ */
+export function parityTolerance(target: Target, bits: number, exactKernels: boolean): number {
+  if (target === 'qmoe') return bits === 2 ? 5e-2 : 1e-4;
+  return target === 'int' || target === 'qdq' || exactKernels ? exactTolerance : 2e-2;
+}
+
+const exactTolerance = 1e-5;
+/** Behind a rotation, computed in another order here and there, a value on a tie may fall to either code. */
+const rotatedTolerance = 1e-2;
+
+function isRotated({ rotation }: LayerProbes): boolean {
+  return rotation.input !== null || rotation.hidden !== null;
+}

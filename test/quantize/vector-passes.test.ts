@@ -1,0 +1,73 @@
+import { describe, expect, test } from 'vitest';
+import { roundToGrid } from '../../src/quantize/grid.ts';
+import {
+  fitsVectors,
+  largestByVectors,
+  multiplyByVectors,
+  roundByVectors,
+} from '../../src/quantize/vector-passes.ts';
+import { gaussian } from './random.ts';
+
+/** Small, and of several chunks with a short last one. */
+const sizes = [
+  [1, 16, 16],
+  [3, 96, 32],
+  [67, 4096, 32],
+  [5, 1024, 1024],
+  [130, 1040, 16],
+] as const;
+
+describe.each(sizes)('of %d rows of %d weights in groups of %d', (rows, cols, groupSize) => {
+  const { data } = gaussian(rows, cols, 1);
+  const groups = Array.from({ length: data.length / groupSize }, (_, g) =>
+    data.subarray(g * groupSize, (g + 1) * groupSize),
+  );
+  const scales = Float32Array.from(groups, (_, g) => 0.1 + (g % 7) / 20);
+  // Exact ties of either parity beside the others.
+  [0.5, 1.5, -0.5, -2.5, 0].forEach((steps, i) => (data[i] = steps * scales[0]));
+  const codes = roundByVectors(data, scales, groupSize);
+
+  test('the largest magnitudes', () => {
+    const largest = new Float32Array(largestByVectors(data, groupSize).buffer);
+    const wrong = groups.findIndex((group, g) => largest[g] !== Math.max(...group.map(Math.abs)));
+    expect([largest.length, wrong]).toEqual([groups.length, -1]);
+  });
+
+  test('codes are rounded as single weights are', () => {
+    const wrong = data.findIndex(
+      (weight, i) => codes[i] !== roundToGrid(weight, scales[Math.floor(i / groupSize)], Infinity),
+    );
+    expect([codes.length, wrong]).toEqual([data.length, -1]);
+  });
+
+  test('products of two inputs', () => {
+    const x = gaussian(2, cols, 2).data;
+    const inputs = [x.subarray(0, cols), x.subarray(cols)] as const;
+    const sums = multiplyByVectors(inputs, { codes, scales }, groupSize);
+    const expected = Array.from({ length: rows }, (_, r) =>
+      inputs.map((input) =>
+        input.reduce((sum, value, c) => {
+          const i = r * cols + c;
+          return sum + value * codes[i] * scales[Math.floor(i / groupSize)];
+        }, 0),
+      ),
+    ).flat();
+    expect(sums.length).toBe(expected.length);
+    expected.forEach((sum, i) => expect(sums[i]).toBeCloseTo(sum, 9));
+  });
+});
+
+test.each([
+  [NaN, 0x7fc00000],
+  [-Infinity, 0x7f800000],
+  [-0, 0],
+])('%d among zeros has the largest magnitude', (value, bits) => {
+  const weights = new Float32Array(32);
+  weights[21] = value;
+  expect([...largestByVectors(weights, 16)]).toEqual([0, bits]);
+});
+
+test('groups that are no whole vectors, or cut short at the end of a row, are left to others', () => {
+  expect([fitsVectors(64, 16), fitsVectors(64, 8), fitsVectors(80, 32)]).toEqual([true, false, false]);
+  expect(fitsVectors(2 ** 20, 32)).toBe(false);
+});
