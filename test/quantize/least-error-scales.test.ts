@@ -9,10 +9,11 @@ const next = uniform(5);
 const positive = (): Float64Array => Float64Array.from({ length: channels }, () => 0.1 + 10 * next());
 const smoothed = { energy: positive(), exposure: positive(), weight: gaussian(8, channels, 3) };
 
+const steps = (bits: number | null): number => (bits === null ? Infinity : 2 ** bits - 1);
+
 /** The error that the scales are said to make least, summed as it is defined. */
 function error(scales: ArrayLike<number>, activationBits: number | null, weightBits: number): number {
   const { energy, exposure, weight } = smoothed;
-  const steps = (bits: number | null): number => (bits === null ? Infinity : 2 ** bits - 1);
   let [rounded, read] = [0, 0];
   for (let j = 0; j < channels; j++) {
     const cost = energy[j] / steps(activationBits) ** 2 + exposure[j] / steps(weightBits) ** 2;
