@@ -42,6 +42,17 @@ export interface LayerProbes extends ProbedForm {
   router: Matrix | null;
 }
 
+/** What a linear beside the experts must compute on the probe inputs. */
+export interface DenseProbe {
+  /** The weight's name in the source. */
+  tensor: string;
+  resolved: ResolvedTarget;
+  /** Input channels. */
+  width: number;
+  /** [probes, out], without bias. */
+  rows: Matrix;
+}
+
 /** Takes the weights of a layer to the emitter, and collects their probes on the way. */
 export function collectProbes(
   form: ProbedForm,
@@ -79,9 +90,16 @@ export function probeExpert(
   return { weights, probe: { id, ...first, down: referenceLinear(down, h, bits), whole } };
 }
 
-/** Notes what a router in 8 bits must compute. `weight` is what is written of it, `bias` what its own node adds. */
-export function probeRouter(probes: LayerProbes, router: QuantizedLinear): void {
-  probes.router = referenceLinear(router, probeInput(probes.layer.hidden), 8);
+/** Notes what a router in 8 bits must compute, before its bias. */
+export function probeRouter(probes: LayerProbes, weight: QuantizedTensor): void {
+  probes.router = referenceLinear({ weight, bias: null }, probeInput(probes.layer.hidden), 8);
+}
+
+/** Notes what a linear beside the experts must compute. */
+export function probeDense(tensor: string, weight: QuantizedTensor, resolved: ResolvedTarget): DenseProbe {
+  const { activationBits } = resolved.scheme;
+  const rows = referenceLinear({ weight, bias: null }, probeInput(weight.cols), activationBits);
+  return { tensor, resolved, width: weight.cols, rows };
 }
 
 function shifted(x: Matrix, shift: QuantizedTensor | null): Matrix {

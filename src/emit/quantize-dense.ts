@@ -10,6 +10,8 @@ import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../quantize/rtn.ts';
 import type { MatrixView } from '../tensor/view.ts';
 import { readMatrix } from '../tensor/view.ts';
+import type { DenseProbe } from './parity-probes.ts';
+import { probeDense } from './parity-probes.ts';
 import { linearView, weightConstant } from './plain-linear.ts';
 import { replaceLinear } from './replace-linear.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
@@ -24,6 +26,8 @@ export interface DenseResult {
   quantized: { tensor: string; role: Role }[];
   /** Linears that were left as they are, and why. */
   refused: RefusedLinear[];
+  /** What the written linears must compute. */
+  probes: DenseProbe[];
 }
 
 /**
@@ -40,7 +44,7 @@ export function quantizeDense(
   const resolved = resolveTarget(portable ? 'qdq' : 'auto', scheme, 'auto');
   const roles = rolesOf(model, layers);
   const kept = new Set(layers.flatMap(({ router, shared }) => nodesOf([router.linear, shared?.sigmoidGate])));
-  const result: DenseResult = { quantized: [], refused: [] };
+  const result: DenseResult = { quantized: [], refused: [], probes: [] };
   for (const node of model.graph.nodes.slice()) {
     const constant = weightConstant(node);
     if (!constant || kept.has(node) || constant.name.startsWith('moeq/')) continue;
@@ -50,7 +54,9 @@ export function quantizeDense(
     if (typeof found === 'string') result.refused.push({ tensor, role, reason: found });
     else {
       const prefix = `moeq/dense/${tensor}`;
-      replaceLinear(model.graph, node, quantized(found, resolved), { prefix, resolved });
+      const weight = quantized(found, resolved);
+      replaceLinear(model.graph, node, weight, { prefix, resolved });
+      result.probes.push(probeDense(tensor, weight, resolved));
       result.quantized.push({ tensor, role });
     }
   }

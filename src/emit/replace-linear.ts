@@ -29,7 +29,8 @@ export function replaceLinear(
   const shaped = b.op('Reshape', [input, b.ints([-1, weight.cols])]);
   const rows = b.op('Cast', [shaped], { to: codeOf('float32') }, { name: 'rows' });
   let product = runLinear(b, formOf(resolved), weight, rows);
-  if (bias) product = b.op('Add', [product, b.op('Cast', [bias], { to: codeOf('float32') })]);
+  if (bias)
+    product = b.op('Add', [product, b.op('Cast', [bias], { to: codeOf('float32') })], {}, { name: 'biased' });
   const typed = b.op('CastLike', [product, input], {}, { name: 'typed' });
   const leading = b.op('Shape', [input], { start: 0, end: -1 });
   const shape = b.op('Concat', [leading, b.ints([weight.rows])], { axis: 0 });

@@ -112,14 +112,14 @@ function countedOnly(
 /** Lets the files that were written take their place if they compute what they should. */
 async function publishWithParity(
   staged: StagedModel,
-  { probes }: QuantizedModel,
+  { probes, dense }: QuantizedModel,
   progress: Progress,
   workshop: Workshop,
 ): Promise<void> {
   progress({ stage: 'parity', detail: 'every written linear, executed' });
   try {
     // The disk takes the files meanwhile.
-    await Promise.all([staged.flush(), workshop.check(staged.path, parityChecks(probes))]);
+    await Promise.all([staged.flush(), workshop.check(staged.path, parityChecks(probes, dense?.probes))]);
     staged.publish();
   } finally {
     staged.discard();

@@ -70,10 +70,9 @@ export function quantizeRouters(
 ): void {
   probes.forEach((layerProbes, i) => {
     const { layer, resolved } = layerProbes;
-    const { node, view } = routerLinear(layer);
+    const { view } = routerLinear(layer);
     const weight = clipCandidates(readMatrix(view))[clipRatios.indexOf(clips[i].ratio)];
-    const bias = node.inputs[2] ? readVector(layer.router.linear!.bias!.view) : null;
-    probeRouter(layerProbes, { weight, bias });
+    probeRouter(layerProbes, weight);
     emitRouter(model, layer, weight, resolved.target === 'qdq');
   });
   model.graph.removeDeadCode();

@@ -40,7 +40,7 @@ async function runCheck(model: Model, check: ParityCheck, options: SessionOption
 }
 
 function cutOf(model: Model, check: ParityCheck): Cut {
-  if (check.part === 'router') return cutRouter(model, check);
+  if (check.part === 'alone') return cutAlone(model, check);
   return check.part === 'whole' ? cutFused(model, check) : cutLinears(model, check);
 }
 
@@ -64,12 +64,12 @@ interface Cut {
   output: string;
 }
 
-/** A router in 8 bits, from the rows it reads to its product. */
-function cutRouter(model: Model, { layer }: ParityCheck): Cut {
+/** What `replaceLinear` wrote, from the rows it reads to its product before any bias. */
+function cutAlone(model: Model, { layer }: ParityCheck): Cut {
   const find = valuesOf(model, layer.id);
-  const product = find('router/typed')!.producer!.inputs[0]!;
+  const product = (find('biased') ?? find('typed')!).producer!.inputs[0]!;
   return cutOut(model, product, [
-    { value: find('router/rows')!, name: 'rows', tensor: floats(probeInput(layer.hidden)) },
+    { value: find('rows')!, name: 'rows', tensor: floats(probeInput(layer.hidden)) },
   ]);
 }
 
@@ -172,8 +172,8 @@ function compare({ layer, part, tolerance, expected }: ParityCheck, actual: Floa
     const values = actual.subarray(from, (from += rows.data.length));
     const error = tolerance < coarse ? rowError(values, rows) : normError(values, rows);
     const name = part === 'whole' ? 'gate, up and down' : part;
-    const expert = part === 'router' ? '' : `expert ${id}, `;
-    requireParity(error, tolerance, `layer ${layer.id}, ${expert}${name}`);
+    const where = part === 'alone' ? layer.id : `layer ${layer.id}, expert ${id}, ${name}`;
+    requireParity(error, tolerance, where);
   }
 }
 

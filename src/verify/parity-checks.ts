@@ -1,4 +1,4 @@
-import type { LayerProbes } from '../emit/parity-probes.ts';
+import type { DenseProbe, LayerProbes } from '../emit/parity-probes.ts';
 import type { Target } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Matrix } from '../tensor/matrix.ts';
@@ -9,29 +9,34 @@ import type { Matrix } from '../tensor/matrix.ts';
  */
 export interface ParityCheck {
   layer: Pick<MoeLayer, 'id' | 'hidden' | 'intermediate'>;
-  /** `whole` for the fused operator, whose linears cannot be seen apart. */
-  part: 'gate' | 'up' | 'down' | 'whole' | 'router';
+  /** `whole` for the fused operator, whose linears cannot be seen apart; `alone` for a linear that is none of an expert's. */
+  part: 'gate' | 'up' | 'down' | 'whole' | 'alone';
   /** MatMulNBits in float32 (accuracy level 0), instead of as it is written (level 4). */
   exactKernels: boolean;
   /** Largest accepted error, see `parityTolerance`. */
   tolerance: number;
-  /** [probes, out] of each expert in the order they are written in; of a router one entry. */
+  /** [probes, out] of each expert in the order they are written in; of a linear alone one entry. */
   expected: readonly { id: string; rows: Matrix }[];
 }
 
-/** What there is to check of some layers. */
-export function parityChecks(layers: readonly LayerProbes[]): ParityCheck[] {
-  return layers.flatMap((probes) => [...linearChecks(probes), ...routerChecks(probes)]);
+/** What there is to check of some layers, and of linears beside them. */
+export function parityChecks(
+  layers: readonly LayerProbes[],
+  dense: readonly DenseProbe[] = [],
+): ParityCheck[] {
+  return [
+    ...layers.flatMap((probes) => [...linearChecks(probes), ...routerChecks(probes)]),
+    ...dense.flatMap(denseChecks),
+  ];
 }
 
 function linearChecks(probes: LayerProbes): ParityCheck[] {
   const { target, scheme } = probes.resolved;
   const parts = target === 'qmoe' ? (['whole'] as const) : (['gate', 'up', 'down'] as const);
-  const kernels = target === 'nbits' || target === 'packed' ? [true, false] : [false];
   return parts.flatMap((part) => {
     const expected = probes.experts.flatMap(({ id, [part]: rows }) => (rows ? [{ id, rows }] : []));
     if (expected.length === 0) return [];
-    return kernels.map((exactKernels) => {
+    return kernelsOf(target).map((exactKernels) => {
       const exact = parityTolerance(target, scheme.weight.bits, exactKernels);
       const tolerance = Math.max(exact, isRotated(probes) ? rotatedTolerance : 0);
       return { layer: placeOf(probes), part, exactKernels, tolerance, expected };
@@ -39,12 +44,26 @@ function linearChecks(probes: LayerProbes): ParityCheck[] {
   });
 }
 
-function routerChecks(probes: LayerProbes): ParityCheck[] {
-  const { router } = probes;
+function routerChecks({ layer: { id, hidden }, router }: LayerProbes): ParityCheck[] {
   if (!router) return [];
   const expected = [{ id: 'router', rows: router }];
-  const tolerance = exactTolerance;
-  return [{ layer: placeOf(probes), part: 'router', exactKernels: false, tolerance, expected }];
+  const layer = { id: `${id}/router`, hidden, intermediate: 0 };
+  return [{ layer, part: 'alone', exactKernels: false, tolerance: exactTolerance, expected }];
+}
+
+function denseChecks({ tensor, resolved: { target, scheme }, width, rows }: DenseProbe): ParityCheck[] {
+  return kernelsOf(target).map((exactKernels) => ({
+    layer: { id: `dense/${tensor}`, hidden: width, intermediate: 0 },
+    part: 'alone',
+    exactKernels,
+    tolerance: parityTolerance(target, scheme.weight.bits, exactKernels),
+    expected: [{ id: tensor, rows }],
+  }));
+}
+
+/** MatMulNBits is run exactly, and as it is written. */
+function kernelsOf(target: Target): boolean[] {
+  return target === 'nbits' || target === 'packed' ? [true, false] : [false];
 }
 
 function placeOf({ layer: { id, hidden, intermediate } }: LayerProbes): ParityCheck['layer'] {

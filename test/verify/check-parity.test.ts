@@ -3,8 +3,10 @@ import { checkParity } from '../../src/verify/check-parity.ts';
 import { parityChecks } from '../../src/verify/parity-checks.ts';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
-import type { LayerProbes } from '../../src/emit/parity-probes.ts';
+import type { DenseProbe, LayerProbes } from '../../src/emit/parity-probes.ts';
 import { collectProbes, probeExpert } from '../../src/emit/parity-probes.ts';
+import type { DenseScheme } from '../../src/emit/quantize-dense.ts';
+import { quantizeDense } from '../../src/emit/quantize-dense.ts';
 import type { RotationBlocks } from '../../src/emit/rotated-form.ts';
 import { noRotation } from '../../src/emit/rotated-form.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
@@ -17,6 +19,8 @@ import { makeTensor } from '../../src/onnx/tensor.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { silu, syntheticLayer } from '../helpers/synthetic-layer.ts';
+import { makeModel } from '../helpers/make-model.ts';
+import { gaussian } from '../quantize/random.ts';
 import { quantizeByRtn } from '../emit/expert-twin.ts';
 
 /** A written layer, read back, with the probes taken on the way. */
@@ -118,4 +122,42 @@ describe('a damaged weight fails parity', () => {
     scales.tensor = makeTensor(scales.name, dtype, shape, new Uint8Array(values.buffer));
     await expect(checkParity(model, parityChecks([probes]))).rejects.toMatchObject({ code: 'PARITY' });
   });
+});
+
+describe('a linear beside the experts', () => {
+  const weight = gaussian(24, 64, 1);
+
+  /** A model of one linear with a bias, quantized and read back, with its probes. */
+  function dense(scheme: DenseScheme, portable: boolean): [Model, DenseProbe[]] {
+    const model = makeModel({ x: ['float32', ['n', 64]] }, (b, x) => {
+      const bias = b.constant('bias', 'float32', [24], gaussian(1, 24, 2).data);
+      return { y: b.op('Gemm', [x, b.constant('w', 'float32', [24, 64], weight.data), bias], { transB: 1 }) };
+    });
+    const { probes } = quantizeDense(model, [], scheme, portable);
+    model.graph.removeDeadCode();
+    return [decodeModel(encodeModel(model), 'dense.onnx'), probes];
+  }
+
+  const writings = (['w8a8', 'w4a8', 'w4a16'] as const).flatMap((scheme) =>
+    [false, true].map((portable) => [scheme, portable] as const),
+  );
+
+  test.each(writings)(
+    'has parity as %s, portable %s, and not with a damaged weight',
+    async (scheme, portable) => {
+      const [model, probes] = dense(scheme, portable);
+      expect(probes).toHaveLength(1);
+      await expect(checkParity(model, parityChecks([], probes))).resolves.toBeUndefined();
+      const stored = [...model.graph.constants].find(({ name }) =>
+        name.startsWith('moeq/dense/w/linear/weight'),
+      )!;
+      const { dtype, shape } = stored.tensor!.source;
+      const bytes = stored.tensor!.source.read().map((byte) => byte ^ 0x55);
+      stored.tensor = makeTensor(stored.name, dtype, shape, bytes);
+      await expect(checkParity(model, parityChecks([], probes))).rejects.toMatchObject({
+        code: 'PARITY',
+        where: 'dense/w',
+      });
+    },
+  );
 });
