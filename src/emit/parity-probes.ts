@@ -113,18 +113,18 @@ function rotated(x: Matrix, block: number | null): Matrix {
 }
 
 /** Rows of a probe input. */
-export const probeRows = 3;
+export const probeRows = 4;
 
 /**
- * [probeRows, width]: a token of normal numbers, one with an outlier of four standard deviations, one of zeros. The
+ * [probeRows, width]: two tokens of normal numbers, one with an outlier of four standard deviations, one of zeros. The
  * same at every call.
  */
 export function probeInput(width: number): Matrix {
   const input = matrix(probeRows, width);
   const next = uniform();
-  for (let i = 0; i < 2 * width; i++)
+  for (let i = 0; i < 3 * width; i++)
     input.data[i] = Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
-  input.data[width + Math.floor(width / 2)] = 4;
+  input.data[2 * width + Math.floor(width / 2)] = 4;
   return input;
 }
 
