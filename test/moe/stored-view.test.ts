@@ -49,8 +49,8 @@ const moves: Move[] = [
     apply: (build, value, { shape, at }, seed) => {
       const axis = shape.length - 1;
       const start = seed % 2;
-      // An empty axis would have a length of minus zero here.
-      if (shape[axis] < start) return null;
+      // Nothing is left to be shaped anew.
+      if (shape[axis] <= start) return null;
       const bounds = [build.ints(start), build.ints(shape[axis]), build.ints(axis), build.ints(2)];
       const cut = shape.with(axis, Math.ceil((shape[axis] - start) / 2));
       const places = { shape: cut, at: (index: number[]) => at(index.with(axis, start + 2 * index[axis])) };
