@@ -10,7 +10,7 @@ import { schemeOf } from '../quantize/scheme.ts';
 import { smoothQuantScales } from '../quantize/smooth.ts';
 import { zigzagPermutation } from '../quantize/zigzag.ts';
 import { ortGemm as gemm } from '../runtime/ort-gemm.ts';
-import { columnAbsMax, type Matrix } from '../tensor/matrix.ts';
+import { columnAbsMax } from '../tensor/matrix.ts';
 import { needsHessian } from './rounding.ts';
 import type { SettledConfig } from './settle-rotation.ts';
 
@@ -53,7 +53,7 @@ export async function smoothHidden(
 ): Promise<HiddenSmoothing> {
   const block = rotation.hidden;
   const isExact = commutesWithScale(activation, weights.gate !== null);
-  const scales = isExact ? await scalesOf(weights.down.weight, stats, config, block !== null) : null;
+  const scales = isExact ? await scalesOf(weights, stats, config, block !== null) : null;
   const { absMax } = stats.hidden;
   if (config.rotation.permute === 'none' || block === null || block === absMax.length)
     return { scales, neurons: null };
@@ -61,9 +61,9 @@ export async function smoothHidden(
   return { scales, neurons: zigzagPermutation(smoothed, block) };
 }
 
-/** What the config divides the channels before `down` [out, intermediate] by; null for nothing. */
+/** What the config divides the channels before `down` by; null for nothing, and then no weight is read. */
 async function scalesOf(
-  weight: Matrix,
+  weights: ExpertWeights,
   { hidden, mass }: ExpertStats,
   config: QuantizeConfig,
   isRotated: boolean,
@@ -72,6 +72,7 @@ async function scalesOf(
   if (kind === 'off') return null;
   const { absMax, gram } = hidden;
   if (kind === 'otsu') return outlierScales({ max: absMax, min: absMax.map((value) => -value) });
+  const { weight } = weights.down;
   if (kind === 'smoothquant')
     return smoothQuantScales(
       { activationAbsMax: absMax, weightAbsMax: columnAbsMax(weight) },
