@@ -5,9 +5,9 @@ import { foldSmoothing } from '../../src/emit/fold-smoothing.ts';
 import type { MoeLayer } from '../../src/moe/moe-layer.ts';
 import { builder } from '../../src/onnx/build.ts';
 import type { Model } from '../../src/onnx/model.ts';
+import { matrix } from '../../src/tensor/matrix.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { syntheticLayer } from '../helpers/synthetic-layer.ts';
-import { matrix } from '../../src/tensor/matrix.ts';
 import { gaussian } from '../quantize/random.ts';
 import { feedsOf, randomRoutes, runOnce } from './run-layer.ts';
 
@@ -57,7 +57,7 @@ test('a layer that reads what the one before it gives, with nothing in between, 
 
   const alone = syntheticLayer();
   emitLayer(alone.model, alone.layer, floatExperts(alone.layer));
-  const fed = matrix(3, spec.hidden, Float32Array.from(y.data as Float32Array));
+  const fed = matrix(3, spec.hidden, Float32Array.from(y.data));
   const expected = await runOnce(alone.model, feedsOf(spec, fed, routes));
   expect(last.data).toEqual(expected.y.data);
   expect(last.data).not.toEqual(y.data);

@@ -85,15 +85,17 @@ describe('replaceAllUses', () => {
   });
 });
 
-describe('redefine', () => {
-  const model = (): Model =>
-    makeModel({ x: ['float32', [1]] }, (b, x) => {
-      const old = b.op('Neg', [x]);
-      return { old, y: b.op('Abs', [old]), spare: b.op('Exp', [x]), z: b.op('Neg', [b.op('Sqrt', [x])]) };
-    });
+/** `y` reads `old`; `spare` and `z` may take its place. */
+function replaceable(): Model {
+  return makeModel({ x: ['float32', [1]] }, (b, x) => {
+    const old = b.op('Neg', [x]);
+    return { old, y: b.op('Abs', [old]), spare: b.op('Exp', [x]), z: b.op('Neg', [b.op('Sqrt', [x])]) };
+  });
+}
 
+describe('redefine', () => {
   test('keeps the value, its name, its readers and its place among the outputs', async () => {
-    const { graph, ...rest } = model();
+    const { graph, ...rest } = replaceable();
     const [old, , spare, z] = graph.outputs;
     graph.outputs = [old, graph.outputs[1]];
     graph.redefine(old, z);
@@ -104,7 +106,7 @@ describe('redefine', () => {
   });
 
   test('gives the readers of the result the value too, and takes an input through an Identity', async () => {
-    const { graph, ...rest } = model();
+    const { graph, ...rest } = replaceable();
     const [old, y, spare] = graph.outputs;
     graph.redefine(old, spare);
     expect(graph.outputs).toEqual([old, y, old, graph.outputs[3]]);
