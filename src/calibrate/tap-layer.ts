@@ -28,17 +28,20 @@ export interface LayerTaps {
   expertHiddenGram: Value | null;
 }
 
+export interface TapOptions {
+  /** Compute XᵀX as well. */
+  gram: boolean;
+  affinity: boolean;
+  valid: Value | null;
+}
+
 /**
  * Rewrites a layer in canonical float form with statistics computed beside it, per expert over its own tokens.
  * `valid` [T] bool leaves padding out of every statistic. With `affinity` each token enters XᵀX, and the mean, with its
  * routing weight (MoEQuant, arXiv 2505.03804: H = Σ c·x·xᵀ); maxima and counts stay. Where the weight multiplies the input
  * of the experts it is in X already.
  */
-export function tapLayer(
-  model: Model,
-  layer: MoeLayer,
-  options: { gram: boolean; affinity: boolean; valid: Value | null },
-): LayerTaps {
+export function tapLayer(model: Model, layer: MoeLayer, options: TapOptions): LayerTaps {
   const parts = {
     tokens: [] as Value[],
     mass: [] as Value[],
