@@ -76,6 +76,7 @@ describe('one form', () => {
     const source = calibrateByLayer(open, batches, options);
     const last = await source.statsOf(2, open().model);
     source.close();
+    expect(last.id).toBe('L2');
     expectEqual((await calibrate(open, batches, options)).slice(2), [last]);
   });
 
