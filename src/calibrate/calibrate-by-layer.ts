@@ -1,10 +1,11 @@
 import type { Batch } from '../data/batches.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
 import { floatExperts } from '../emit/float-experts.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
 import type { CalibrateOptions } from './calibrate.ts';
-import { requireBatches } from './calibrate.ts';
+import { expertIds, requireBatches } from './calibrate.ts';
 import type { LayerStats } from './layer-stats.ts';
 import type { StageWalk } from './stage-walk.ts';
 import { walkStages } from './stage-walk.ts';
@@ -22,6 +23,8 @@ export interface StatsSource {
 export interface ByLayerOptions extends CalibrateOptions {
   /** Feed each layer what the layers before it make once they are written, as GPTQ does, and not what they made before. */
   sequential?: boolean;
+  /** Bytes of XᵀX that one run makes at most, if an expert alone does not make more. */
+  gramBytes?: number;
 }
 
 /**
@@ -32,9 +35,17 @@ export interface ByLayerOptions extends CalibrateOptions {
 export function calibrateByLayer(
   open: () => PreparedModel,
   batches: readonly Batch[],
-  { gram = false, affinity = false, sequential = false, onStep, ...session }: ByLayerOptions = {},
+  {
+    gram = false,
+    affinity = false,
+    sequential = false,
+    gramBytes = 2 ** 28,
+    onStep,
+    ...session
+  }: ByLayerOptions = {},
 ): StatsSource {
   requireBatches(batches);
+  const walked = open();
   let walk: StageWalk | null = null;
   /** So many stages have handed on what later ones read. */
   let passed = 0;
@@ -47,21 +58,42 @@ export function calibrateByLayer(
     await walk!.run(model, index, { probes: [], valid: null, passOn: true });
   }
 
+  /** Runs a stage for its layer's statistics: several times where XᵀX of all experts would be too much for one run. */
+  async function measure(stages: StageWalk, index: number): Promise<LayerStats> {
+    const groups = expertGroups(walked.layers[index], gram ? gramBytes : Infinity);
+    const parts: LayerStats[] = [];
+    for (const [at, experts] of groups.entries()) {
+      const { model, layers } = open();
+      const valid = addValidInput(model, batches);
+      const probe = statsProbe(model, layers[index], { gram, affinity, valid, experts });
+      const passOn = !sequential && at === groups.length - 1;
+      await stages.run(model, index, { probes: [probe], valid, passOn });
+      parts.push(probe.stats());
+    }
+    onStep?.(index + 1, walked.layers.length);
+    return { ...parts[0], experts: parts.flatMap(({ experts }) => experts) };
+  }
+
   return {
     async statsOf(index, written) {
-      walk ??= walkStages(open(), batches, session);
+      walk ??= walkStages(walked, batches, session);
       for (; passed < index; passed++)
         await (sequential
           ? walk.run(written, passed, { probes: [], valid: null, passOn: true })
           : passFloat(passed));
-      const { model, layers } = open();
-      const valid = addValidInput(model, batches);
-      const probe = statsProbe(model, layers[index], { gram, affinity, valid });
-      await walk.run(model, index, { probes: [probe], valid, passOn: !sequential });
+      const stats = await measure(walk, index);
       if (!sequential) passed += 1;
-      onStep?.((index + 1) * batches.length, layers.length * batches.length);
-      return probe.stats();
+      return stats;
     },
     close: () => walk?.close(),
   };
+}
+
+/** Ids of the experts whose XᵀX is made in one run. */
+function expertGroups(layer: MoeLayer, gramBytes: number): Set<string>[] {
+  const ids = expertIds(layer);
+  const bytes = 4 * (layer.hidden ** 2 + layer.intermediate ** 2);
+  const size = Math.min(ids.length, Math.max(1, Math.floor(gramBytes / bytes)));
+  const count = Math.ceil(ids.length / size);
+  return Array.from({ length: count }, (_, at) => new Set(ids.slice(at * size, (at + 1) * size)));
 }

@@ -1,5 +1,6 @@
 import type { Batch } from '../data/batches.ts';
 import { Fault } from '../fault.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { LayerStats } from './layer-stats.ts';
 import type { RunOptions } from './run-probes.ts';
@@ -29,10 +30,18 @@ export async function calibrate(
   await runProbes(
     open,
     batches,
-    (model, layer, index, valid) => (probes[index] = statsProbe(model, layer, { gram, affinity, valid })),
+    (model, layer, index, valid) => {
+      const experts = new Set(expertIds(layer));
+      return (probes[index] = statsProbe(model, layer, { gram, affinity, valid, experts }));
+    },
     options,
   );
   return probes.map((probe) => probe.stats());
+}
+
+/** The experts that have weights. */
+export function expertIds({ experts }: MoeLayer): string[] {
+  return experts.filter(({ kind }) => kind === 'ffn').map(({ id }) => id);
 }
 
 /** @throws Fault CALIBRATION_EMPTY */

@@ -15,7 +15,7 @@ export interface StatsProbe extends LayerProbe {
 
 /** Writes a layer of a model with its statistics beside it; see `tapLayer`. */
 export function statsProbe(model: Model, layer: MoeLayer, options: TapOptions): StatsProbe {
-  const sums = emptyStats(layer);
+  const sums = emptyStats(layer, options.experts);
   const taps = tapLayer(model, layer, options);
   return {
     outputs: Object.values(taps).filter((value) => value instanceof Value),
@@ -34,14 +34,14 @@ function readTaps(taps: LayerTaps, results: Results): TapData {
   return Object.fromEntries(entries) as TapData;
 }
 
-function emptyStats(layer: MoeLayer): LayerStats {
+function emptyStats(layer: MoeLayer, experts: ReadonlySet<string>): LayerStats {
   return {
     id: layer.id,
     tokens: 0,
     inputAbsMax: new Float32Array(layer.hidden),
     probability: new Float32Array(layer.router.experts),
     experts: layer.experts
-      .filter(({ kind }) => kind === 'ffn')
+      .filter(({ id }) => experts.has(id))
       .map(({ id }) => ({
         id,
         tokens: 0,

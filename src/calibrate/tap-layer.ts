@@ -6,7 +6,7 @@ import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 
-/** Graph outputs that carry the statistics of one layer for one batch; E is the number of experts in the file. */
+/** Graph outputs that carry the statistics of one layer for one batch; E is the number of experts that are looked at. */
 export interface LayerTaps {
   /** [1] all tokens. */
   tokens: Value;
@@ -33,6 +33,8 @@ export interface TapOptions {
   gram: boolean;
   affinity: boolean;
   valid: Value | null;
+  /** Ids of the experts that are looked at. */
+  experts: ReadonlySet<string>;
 }
 
 /**
@@ -56,7 +58,8 @@ export function tapLayer(model: Model, layer: MoeLayer, options: TapOptions): La
   emitLayer(
     model,
     layer,
-    floatExperts(layer, (b, linearInputs, routed) => {
+    floatExperts(layer, (b, { id }, linearInputs, routed) => {
+      if (!options.experts.has(id)) return;
       const keep = options.valid && b.op('Gather', [options.valid, routed.rows], {}, { name: 'keep' });
       const x = keptRows(b, linearInputs.input, keep, layer.hidden);
       const h = keptRows(b, linearInputs.hidden, keep, layer.intermediate);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { calibrate } from '../../src/calibrate/calibrate.ts';
+import type { StatsSource } from '../../src/calibrate/calibrate-by-layer.ts';
 import { calibrateByLayer } from '../../src/calibrate/calibrate-by-layer.ts';
 import type { LayerStats } from '../../src/calibrate/layer-stats.ts';
 import type { Batch } from '../../src/data/batches.ts';
@@ -22,6 +23,13 @@ function modelOf(form: (typeof forms)[number]): {
 } {
   const open = (): PreparedModel => prepareModel(bundledModel(form));
   return { open, batches: [...makeBatches(records, declaredInputs(open().model), 32)] };
+}
+
+async function statsOfAll(source: StatsSource, { model, layers }: PreparedModel): Promise<LayerStats[]> {
+  const stats: LayerStats[] = [];
+  for (const index of layers.keys()) stats.push(await source.statsOf(index, model));
+  source.close();
+  return stats;
 }
 
 /** Largest difference relative to the largest number. */
@@ -54,10 +62,7 @@ describe.each(forms)('%s', (form) => {
   test('has the statistics of a run at once', async () => {
     expect(batches.length).toBeGreaterThan(2);
     const source = calibrateByLayer(open, batches, options);
-    const { model, layers } = open();
-    const stats: LayerStats[] = [];
-    for (const index of layers.keys()) stats.push(await source.statsOf(index, model));
-    source.close();
+    const stats = await statsOfAll(source, open());
     expectEqual(await calibrate(open, batches, options), stats);
   });
 });
@@ -95,6 +100,13 @@ describe('one form', () => {
     ];
     expectEqual([before[0], ...changed.slice(1)], stats);
     expect(distance(before[1].inputAbsMax, changed[1].inputAbsMax)).toBeGreaterThan(1e-3);
+  });
+
+  test('a layer whose XᵀX is too much for one run is run several times', async () => {
+    const source = calibrateByLayer(open, batches, { ...options, gramBytes: 5 * 4 * (128 ** 2 + 64 ** 2) });
+    const stats = await statsOfAll(source, open());
+    expect(stats.map(({ experts }) => experts.length)).toEqual([16, 16, 16]);
+    expectEqual(await calibrate(open, batches, options), stats);
   });
 
   test('there must be records', () => {
