@@ -38,14 +38,14 @@ export interface ProbedForm {
 export interface LayerProbes extends ProbedForm {
   /** In the order they are written in. */
   experts: ExpertProbe[];
-  /** What the router's product must be, [probes, experts]; null for a router that was left in float. */
-  router: Matrix | null;
+  /** Of a router in 8 bits; null for one that was left in float. */
+  router: LinearProbe | null;
 }
 
 /** What a linear beside the experts must compute on the probe inputs. */
-export interface DenseProbe {
-  /** The weight's name in the source. */
-  tensor: string;
+export interface LinearProbe {
+  /** Its names in the file begin with `moeq/` and this. */
+  id: string;
   resolved: ResolvedTarget;
   /** Input channels. */
   width: number;
@@ -90,16 +90,11 @@ export function probeExpert(
   return { weights, probe: { id, ...first, down: referenceLinear(down, h, bits), whole } };
 }
 
-/** Notes what a router in 8 bits must compute, before its bias. */
-export function probeRouter(probes: LayerProbes, weight: QuantizedTensor): void {
-  probes.router = referenceLinear({ weight, bias: null }, probeInput(probes.layer.hidden), 8);
-}
-
 /** Notes what a linear beside the experts must compute. */
-export function probeDense(tensor: string, weight: QuantizedTensor, resolved: ResolvedTarget): DenseProbe {
+export function probeLinear(id: string, weight: QuantizedTensor, resolved: ResolvedTarget): LinearProbe {
   const { activationBits } = resolved.scheme;
   const rows = referenceLinear({ weight, bias: null }, probeInput(weight.cols), activationBits);
-  return { tensor, resolved, width: weight.cols, rows };
+  return { id, resolved, width: weight.cols, rows };
 }
 
 function shifted(x: Matrix, shift: QuantizedTensor | null): Matrix {

@@ -3,7 +3,7 @@ import { checkParity } from '../../src/verify/check-parity.ts';
 import { parityChecks } from '../../src/verify/parity-checks.ts';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
-import type { DenseProbe, LayerProbes } from '../../src/emit/parity-probes.ts';
+import type { LayerProbes, LinearProbe } from '../../src/emit/parity-probes.ts';
 import { collectProbes, probeExpert } from '../../src/emit/parity-probes.ts';
 import type { DenseScheme } from '../../src/emit/quantize-dense.ts';
 import { quantizeDense } from '../../src/emit/quantize-dense.ts';
@@ -128,7 +128,7 @@ describe('a linear beside the experts', () => {
   const weight = gaussian(24, 64, 1);
 
   /** A model of one linear with a bias, quantized and read back, with its probes. */
-  function dense(scheme: DenseScheme, portable: boolean): [Model, DenseProbe[]] {
+  function dense(scheme: DenseScheme, portable: boolean): [Model, LinearProbe[]] {
     const model = makeModel({ x: ['float32', ['n', 64]] }, (b, x) => {
       const bias = b.constant('bias', 'float32', [24], gaussian(1, 24, 2).data);
       return { y: b.op('Gemm', [x, b.constant('w', 'float32', [24, 64], weight.data), bias], { transB: 1 }) };
