@@ -5,12 +5,12 @@ import { perRow, tokenGrid, zeroPointsOf } from './quantize-tokens.ts';
 
 /**
  * The float32 values that dynamic per-token quantization of [n, channels] to `bits` bits stands for, by standard
- * QuantizeLinear and DequantizeLinear with computed scales and zero points; `x` itself when bits are null.
+ * QuantizeLinear and DequantizeLinear with computed scales and zero points; `x` itself when bits are null. For `clip` see `ActivationClips`.
  */
-export function fakeQuantize(b: Builder, x: Value, bits: number | null): Value {
+export function fakeQuantize(b: Builder, x: Value, bits: number | null, clip = 1): Value {
   if (bits === null) return x;
-  const grid = tokenGrid(b, x, bits);
-  const vector = perRow(b, grid.scales);
+  const grid = tokenGrid(b, x, bits, clip);
+  const { vector } = grid;
   const zeroPoints = zeroPointsOf(b, grid);
   const stored = zeroPoints && b.op('Cast', [perRow(b, zeroPoints)], { to: codeOf('uint4') });
   const inputs = stored ? [x, vector, stored] : [x, vector];
