@@ -1,5 +1,5 @@
 import type { Code, Variables, WasmModule } from '../tensor/wasm-module.ts';
-import { integer, repeat, simd, simdAt, wasmModule } from '../tensor/wasm-module.ts';
+import { double, integer, repeat, simd, simdAt, wasmModule } from '../tensor/wasm-module.ts';
 
 /** Bytes of memory for what is worked on at a time: the second-level cache of a core holds them. */
 export const chunkBytes = 2 ** 18;
@@ -35,7 +35,7 @@ export function vectorKernels(): WasmModule<Kernel> {
     },
     round: {
       params: ['data', 'end', 'group', 'scales', 'codes', 'stop'],
-      vectors: ['scale', 'four'],
+      vectors: ['inverse', 'four'],
       body: round,
     },
     multiply: {
@@ -55,9 +55,8 @@ const maxIntegers = (a: Code, b: Code): Code => simd(184, a, b);
 /** The first two float32 or int32 as float64. */
 const doublesOfFloats = (a: Code): Code => simd(95, a);
 const doublesOfIntegers = (a: Code): Code => simd(254, a);
-const integersOfDoubles = (a: Code): Code => simd(252, a);
-const nearest = (a: Code): Code => simd(148, a);
 const addDoubles = (a: Code, b: Code): Code => simd(240, a, b);
+const subtractDoubles = (a: Code, b: Code): Code => simd(241, a, b);
 const multiplyDoubles = (a: Code, b: Code): Code => simd(242, a, b);
 const divideDoubles = (a: Code, b: Code): Code => simd(243, a, b);
 const shortsOf = (a: Code, b: Code): Code => simd(133, a, b);
@@ -97,16 +96,26 @@ function largest(v: Variables): Code {
   ]);
 }
 
+/** A number so large that adding it to smaller ones rounds them to multiples of 2^-bits, ties to even. */
+const roundsTo = (bits: number): Code => splatDouble(double(1.5 * 2 ** (52 - bits)));
+
+/**
+ * Multiplies by the inverse, which is faster than to divide and gives the same codes: a quotient of two float32 below 2^7
+ * is a tie or at least 2^-26 from one, the product differs from it by 2^-45 at most, and multiples of 2^-40 are ties again
+ * where the quotient was.
+ */
 function round(v: Variables): Code {
-  const steps = (floats: Code): Code =>
-    integersOfDoubles(nearest(divideDoubles(doublesOfFloats(floats), v.get('scale'))));
+  const product = (floats: Code): Code => multiplyDoubles(doublesOfFloats(floats), v.get('inverse'));
+  const near = (a: Code): Code => subtractDoubles(addDoubles(a, roundsTo(40)), roundsTo(40));
+  // The lower halves of the sums are the codes as integers.
+  const steps = (floats: Code): Code => addDoubles(near(product(floats)), roundsTo(0));
   const codesOf = (at: number): Code => [
     v.set('four', load(v.get('data'), at * 16)),
-    pick(steps(v.get('four')), steps(upperHalf(v.get('four'))), 0, 1, 4, 5),
+    pick(steps(v.get('four')), steps(upperHalf(v.get('four'))), 0, 2, 4, 6),
   ];
   const codes = bytesOf(shortsOf(codesOf(0), codesOf(1)), shortsOf(codesOf(2), codesOf(3)));
   return eachGroup(v, 'data', [
-    v.set('scale', scaleAt(v.get('scales'))),
+    v.set('inverse', divideDoubles(splatDouble(double(1)), scaleAt(v.get('scales')))),
     repeat(
       [store(v.get('codes'), codes), v.advance('data', integer(64)), v.advance('codes', integer(16))],
       v.get('data'),
