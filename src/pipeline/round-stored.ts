@@ -39,6 +39,7 @@ async function roundStrips(view: MatrixView, round: Rounding): Promise<Quantized
       throw fault;
     });
     codes.set(part.codes, from * cols);
+    giveBuffer(part.codes);
     scales.push(part.scales);
     if (from + step >= rows) return { ...part, rows, codes, scales: joined(scales) };
   }

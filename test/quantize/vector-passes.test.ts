@@ -41,9 +41,8 @@ describe.each(sizes)('of %d rows of %d weights in groups of %d', (rows, cols, gr
     expect([codes.length, wrong]).toEqual([data.length, -1]);
   });
 
-  test('products of two inputs', () => {
-    const x = gaussian(2, cols, 2).data;
-    const inputs = [x.subarray(0, cols), x.subarray(cols)] as const;
+  test.each([1, 2, 3])('products of %d inputs', (count) => {
+    const inputs = Array.from({ length: count }, (_, i) => gaussian(1, cols, 2 + i).data);
     const sums = multiplyByVectors(inputs, { codes, scales }, groupSize);
     const expected = Array.from({ length: rows }, (_, r) =>
       inputs.map((input) =>
