@@ -17,7 +17,7 @@ import { serializeReport } from '../report/serialize-report.ts';
 import { takeCensus } from '../verify/census.ts';
 import { parityChecks } from '../verify/parity-checks.ts';
 import { verify } from '../verify/verify.ts';
-import type { CalibrationData } from './calibrate-model.ts';
+import type { CalibrationData } from './balance-data.ts';
 import type { Progress } from './progress.ts';
 import { recordProgress } from './progress.ts';
 import type { QuantizedModel } from './quantize-model.ts';
