@@ -8,3 +8,7 @@ export interface ActivationClips {
 }
 
 export const noClips: ActivationClips = { input: 1, hidden: 1 };
+
+export function isClipped({ input, hidden }: ActivationClips): boolean {
+  return input < 1 || hidden < 1;
+}

@@ -7,7 +7,7 @@ import { timesCodes } from '../quantize/times-codes.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
 import type { ActivationClips } from './activation-clips.ts';
-import { noClips } from './activation-clips.ts';
+import { isClipped, noClips } from './activation-clips.ts';
 import { applyActivation } from './apply-activation.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
@@ -66,7 +66,10 @@ export function collectProbes(
   return {
     probes,
     weightsOf(expert) {
-      const { weights, probe } = expertOf(expert);
+      const made = expertOf(expert);
+      const { weights } = made;
+      // Made before it was known where activations are clipped.
+      const { probe } = form.clips && isClipped(form.clips) ? probeExpert(expert.id, form, weights) : made;
       probes.experts.push(probe);
       return weights;
     },
