@@ -1,9 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { root } from '../helpers/run-cli.ts';
+import { serializeReport } from '../../src/report/serialize-report.ts';
+import { writeReport } from '../../src/pipeline/convert.ts';
+import { faultOf } from '../helpers/fault-of.ts';
+import { root, runCli } from '../helpers/run-cli.ts';
+import { buildReport } from '../report/helpers/build-report.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-full-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -58,4 +62,25 @@ describe.each(['full', 'limited by the process'] as const)('on a disk that is %s
       expect(output).toBe('old');
     },
   );
+});
+
+test.skipIf(!existsSync('/dev/full'))('what nobody foresaw to fail names the full disk, too', () => {
+  const report = join(folder, 'report.json');
+  writeFileSync(report, serializeReport(buildReport()));
+  const { code, stderr } = runCli('diff', report, report, '--markdown', '/dev/full');
+  rmSync(report);
+  expect(code).toBe(2);
+  expect(stderr).toContain('DISK_FULL: there is no space left to write to');
+  expect(stderr).not.toContain('defect');
+});
+
+test('a report that cannot be written is a coded error, and no file of it is seen in part', () => {
+  const place = join(folder, 'report');
+  // Where a file stands, no report can be renamed to.
+  mkdirSync(join(place, 'report.html'), { recursive: true });
+  expect(faultOf(() => writeReport(buildReport(), place))).toMatchObject({
+    code: 'OUTPUT_FAILED',
+    where: place,
+  });
+  expect(readdirSync(place)).toEqual(['report.html', 'report.json']);
 });

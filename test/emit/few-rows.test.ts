@@ -75,6 +75,12 @@ describe('a token gets the same numbers, to the bit, alone and among many', () =
   });
 });
 
+test('the operator set of its products is imported, although they stand in a branch', () => {
+  const [model] = written('w4a4', 64, 64);
+  expect(model.graph.nodes.some(({ domain }) => domain === 'com.microsoft')).toBe(false);
+  expect(model.opsets.get('com.microsoft')).toBe(1);
+});
+
 test.each([
   ['w4a4', false, true],
   ['w4a4', true, false],
