@@ -21,6 +21,8 @@ async function itemsOf(count: number, settings: Settings = {}): Promise<Map<stri
   return new Map(items.map((item) => [item.id, item]));
 }
 
+const seconds = (items: Map<string, WorkItem>, id: string): number => items.get(id)!.seconds;
+
 test('routers are realigned where a conversion would, after the rotation is settled', async () => {
   const [few, many] = [await itemsOf(63), await itemsOf(64)];
   expect([few.has('realign'), many.has('realign')]).toEqual([false, true]);
@@ -38,7 +40,6 @@ test('routers in 8 bits are an item after their realignment', async () => {
 
 test('time follows the runs there are: rotations tried, corrections tried, causes told apart', async () => {
   const all = await itemsOf(64);
-  const seconds = (items: Map<string, WorkItem>, id: string): number => items.get(id)!.seconds;
   const one = await itemsOf(64, { rotation: { down: 'auto', block: 16 } });
   expect(seconds(all, 'rotation') / seconds(one, 'rotation')).toBeCloseTo(4 / 2);
   const whole = await itemsOf(64, { verify: { attribution: false } });
