@@ -15,11 +15,16 @@ export interface Estimate {
 const weightsPerSecond = { rtn: 80e6, clip: 2.6e6, gptq: 1.1e6, ternary: 6e6 };
 /** Bytes a conversion copies per second, reading, packing and writing. */
 const bytesPerSecond = 300e6;
-/** Floating-point operations per second of a model's run. */
+/** Floating-point operations per second of a model's run, and what a token costs besides. */
 const flopsPerSecond = 30e9;
+const secondsPerToken = 25e-6;
 const processBytes = 250e6;
-/** Activations of a batch, as ONNX Runtime keeps room for them. */
-const batchBytes = 350e6;
+/** What a process takes that runs models, before them. */
+const runningBytes = 450e6;
+/** Numbers that ONNX Runtime keeps room for, per number of the activations of a batch. */
+const copies = 6;
+/** Positions of a batch. */
+const mostPositions = 4096;
 
 /** Rounding of one expert. In memory: its weights as stored and in float32, its codes, and XᵀX for GPTQ. */
 export function estimateQuantize(expert: Expert, config: QuantizeConfig): Estimate {
@@ -34,18 +39,37 @@ export function estimateQuantize(expert: Expert, config: QuantizeConfig): Estima
   };
 }
 
-/** What runs: so many weights at a time in memory, and so many multiplied by each token. */
+/** What runs. */
 export interface RunSize {
+  /** Weights that are in memory at a time, and those that a token is multiplied with. */
   inMemory: number;
   perToken: number;
+  /** Experts of all layers, written out one by one. */
+  experts: number;
+  /** Numbers that a token has on its way: between the linears of the experts it visits, and as logits. */
+  activations: number;
 }
 
-/** A pass of tokens through a model. In memory: a batch on its way, and the weights in float32 and, once more, in codes. */
-export function estimateRun({ inMemory, perToken }: RunSize, tokens: number): Estimate {
+/**
+ * A pass of tokens through so many models in one session. In memory: a batch on its way, and the weights in float32
+ * and, once more, in codes.
+ */
+export function estimateRun(
+  { inMemory, perToken, experts, activations }: RunSize,
+  tokens: number,
+  models = 1,
+): Estimate {
+  const batch = Math.min(tokens, mostPositions) * activations * 4;
   return {
-    memory: processBytes + batchBytes + inMemory * 5,
-    seconds: 2 + (tokens * perToken * 2) / flopsPerSecond,
+    memory: runningBytes + copies * batch + inMemory * 5,
+    seconds:
+      models * (planningSeconds(experts) + tokens * (secondsPerToken + (2 * perToken) / flopsPerSecond)),
   };
+}
+
+/** What ONNX Runtime takes to plan a graph before it runs, which grows with the square of the experts in it. */
+function planningSeconds(experts: number): number {
+  return 0.1 + experts * 8e-3 + experts ** 2 * 1e-4;
 }
 
 /** Writing a model of that many bytes, a layer of it in memory at a time. */

@@ -44,6 +44,14 @@ const heldOutEvery = 4;
 /** … until there are so many: they tell two models apart. */
 const heldOutMost = 128;
 
+/** How many of so many records are held out. */
+export function recordsHeldOut(records: number): number {
+  return Math.min(heldOutMost, Math.floor(records / heldOutEvery));
+}
+
+/** Runs over the records held out: without changes, with those of each ridge, and about twice with what is chosen. */
+export const trialsExpected = 1 + ridges.length + 2;
+
 /**
  * Realignment of the routers after quantization: each router's weight is corrected in closed form so that, fed the
  * quantized model's own hidden states, its logits come near the original ones, above all where the choice is a close one.

@@ -18,7 +18,7 @@ import { writeExperts } from './write-experts.ts';
 /** Shares of each token's range that are tried, all of it first. */
 const ratios = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6];
 /** So many records tell them apart. */
-const recordsTried = 128;
+export const recordsClipped = 128;
 /** Share of the error that clipping has to take away to be worth two passes over the codes. */
 const worthwhile = 0.01;
 
@@ -51,7 +51,7 @@ export async function clipDraft(
   { progress, workshop }: { progress: Progress; workshop: Workshop },
 ): Promise<{ layers: ClippedLayer[]; written: WrittenModel }> {
   progress({ stage: 'clip', detail: 'activations, by what rounding them costs' });
-  const layers = await workshop.remember('clips', () => settleClips(draft, records));
+  const layers = await workshop.remember('clip', () => settleClips(draft, records));
   for (const { layer, clips } of layers)
     progress({
       stage: 'clip',
@@ -66,7 +66,7 @@ async function settleClips(
   { order: { config, resolved }, written: { model, rows, probes } }: Draft,
   records: readonly DataRecord[],
 ): Promise<ClippedLayer[]> {
-  const batches = [...makeBatches(records.slice(0, recordsTried), declaredInputs(model))];
+  const batches = [...makeBatches(records.slice(0, recordsClipped), declaredInputs(model))];
   const layers = rows.filter((each) => each !== null);
   const tried = { bits: resolved.scheme.activationBits!, ratios };
   const errors = await measureActivations(model, layers, tried, batches, sessionOptions(config));

@@ -31,7 +31,7 @@ export async function settleRouters(
   const session = sessionOptions(config);
   const layers = probes.map(({ layer }) => layer);
   const outcome: RouterOutcome = { realignment: null, clips: null };
-  if (isToRealign(config, layers, records)) {
+  if (isToRealign(config, layers, records.length)) {
     progress({ stage: 'realign', detail: `${layers.length} routers, ${records.length} records` });
     outcome.realignment = await workshop.remember('realign', () =>
       realignRouters(path, { model, layers }, records, session),
@@ -52,17 +52,13 @@ export async function settleRouters(
 const recordsWorthwhile = 64;
 
 /** `auto` realigns where hidden states change much, every router can be changed, and records can judge. */
-function isToRealign(
-  config: QuantizeConfig,
-  layers: readonly MoeLayer[],
-  records: readonly DataRecord[],
-): boolean {
+export function isToRealign(config: QuantizeConfig, layers: readonly MoeLayer[], records: number): boolean {
   const { realign } = config.router;
   if (realign !== 'auto') return realign;
   return (
     movesRouters(schemeOf(config.scheme)) &&
     needsRecords(config) &&
-    records.length >= recordsWorthwhile &&
+    records >= recordsWorthwhile &&
     layers.every((layer) => typeof findRouterLinear(layer) !== 'string')
   );
 }

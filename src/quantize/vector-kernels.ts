@@ -102,6 +102,9 @@ function largest(v: Variables): Code {
 /** A number so large that adding it to smaller ones rounds them to multiples of 2^-bits, ties to even. */
 const roundsTo = (bits: number): Code => splatDouble(double(1.5 * 2 ** (52 - bits)));
 
+/** Nearest multiples of 2^-40. */
+const near = (a: Code): Code => subtractDoubles(addDoubles(a, roundsTo(40)), roundsTo(40));
+
 /**
  * Multiplies by the inverse, which is faster than to divide and gives the same codes: a quotient of two float32 below 2^7
  * is a tie or at least 2^-26 from one, the product differs from it by 2^-45 at most, and multiples of 2^-40 are ties again
@@ -109,7 +112,6 @@ const roundsTo = (bits: number): Code => splatDouble(double(1.5 * 2 ** (52 - bit
  */
 function round(v: Variables): Code {
   const product = (floats: Code): Code => multiplyDoubles(doublesOfFloats(floats), v.get('inverse'));
-  const near = (a: Code): Code => subtractDoubles(addDoubles(a, roundsTo(40)), roundsTo(40));
   // The lower halves of the sums are the codes as integers.
   const steps = (floats: Code): Code => addDoubles(near(product(floats)), roundsTo(0));
   const codesOf = (at: number): Code => [

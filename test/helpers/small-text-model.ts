@@ -6,14 +6,14 @@ import { writeModel } from '../../src/onnx/write-model.ts';
 import { gaussian, uniform } from '../quantize/random.ts';
 import { declared, makeModel } from './make-model.ts';
 
-const [vocabulary, hidden, intermediate, experts] = [64, 128, 256, 4];
+const [vocabulary, experts] = [64, 4];
 const layers = ['layers.0', 'layers.1'];
 
 /**
  * Writes a text model of two MoE layers with random weights into a folder, and records of tokens for it: starting,
- * running and comparing it takes little, and searching scales for its 800,000 weights takes a while.
+ * running and comparing it takes little, and searching scales for its 800,000 weights (or more) takes a while.
  */
-export function smallTextModel(folder: string): { model: string; records: string } {
+export function smallTextModel(folder: string, hidden = 128): { model: string; records: string } {
   const [model, records] = [join(folder, 'small.onnx'), join(folder, 'records.jsonl')];
   const random = uniform(1);
   const ids = (): number[] => Array.from({ length: 32 }, () => Math.floor(random() * vocabulary));
@@ -21,7 +21,7 @@ export function smallTextModel(folder: string): { model: string; records: string
   writeFileSync(records, lines.join('\n'));
   const graph = makeModel({ input_ids: ['int64', ['batch', 'sequence']] }, (b, tokens) => {
     const embedded = b.op('Gather', [weight(b, 'embedding', [vocabulary, hidden]), tokens]);
-    const states = layers.reduce((stream, name) => addLayer(b, stream, name), embedded);
+    const states = layers.reduce((stream, name) => addLayer(b, stream, name, hidden), embedded);
     const logits = b.op('MatMul', [states, weight(b, 'head', [hidden, vocabulary])]);
     logits.info = declared('logits', 'float32', ['batch', 'sequence', vocabulary]).info;
     return { logits };
@@ -31,7 +31,8 @@ export function smallTextModel(folder: string): { model: string; records: string
   return { model, records };
 }
 
-function addLayer(b: Builder, stream: Value, name: string): Value {
+function addLayer(b: Builder, stream: Value, name: string, hidden: number): Value {
+  const intermediate = 2 * hidden;
   const rows = b.op('Reshape', [stream, b.ints([-1, hidden])]);
   const logits = b.op('MatMul', [rows, weight(b, `${name}.router`, [hidden, experts])]);
   const fc1 = weight(b, `${name}.fc1`, [experts, 2 * intermediate, hidden]);

@@ -16,12 +16,13 @@ const round = async (weight: Parameters<typeof quantizeRtn>[0]) =>
 /** More than one strip of a megabyte, the last one short. */
 const [rows, cols] = [300, 1024];
 
+const stored = (values: Float32Array, shape: number[]): MatrixView['source'] =>
+  tensorSource('float32', shape, encodeNumbers(values, 'float32'));
+
 /** gate and up in alternate rows of one tensor, as fused checkpoints have them; down as [in, out]. */
 function expertOf(edit: (values: Float32Array) => void = () => {}): Expert {
   const both = gaussian(2 * rows, cols, 1).data;
   edit(both);
-  const stored = (values: Float32Array, shape: number[]): MatrixView['source'] =>
-    tensorSource('float32', shape, encodeNumbers(values, 'float32'));
   const fused = stored(both, [2 * rows, cols]);
   const half = { source: fused, rows, cols, rowStride: 2 * cols, colStride: 1 };
   const across = stored(gaussian(cols, rows, 2).data, [cols, rows]);

@@ -57,12 +57,14 @@ describe.each(sizes)('of %d rows of %d weights in groups of %d', (rows, cols, gr
   });
 });
 
+/** A float32 number between those next to it. */
+function neighbours(tie: number): number[] {
+  const [bits] = new Int32Array(Float32Array.of(tie).buffer);
+  return [...new Float32Array(Int32Array.of(bits - 1, bits, bits + 1).buffer)];
+}
+
 test('ties, and the weights next to them, are rounded as single weights are', () => {
   const random = uniform(3);
-  const neighbours = (tie: number): number[] => {
-    const bits = new Int32Array(Float32Array.of(tie).buffer);
-    return [...new Float32Array(Int32Array.of(bits[0] - 1, bits[0], bits[0] + 1).buffer)];
-  };
   // Half of the scales have the 11 bits of float16, whose ties float32 holds exactly.
   const scales = Float32Array.from({ length: 4000 }, (_, g) => {
     const scale = 2 ** Math.floor(random() * 30 - 20) * (1 + random());

@@ -1,0 +1,50 @@
+import type { BatchJob } from '../config/batch-jobs.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
+import { needsRecords } from '../pipeline/needs-records.ts';
+import { version } from '../version.ts';
+import { contentKey } from './content-key.ts';
+import { dataIdentity, modelIdentity } from './file-identity.ts';
+import type { WorkItem } from './plan.ts';
+
+/** What results are made of, besides the weights an item names. */
+export interface Ingredients {
+  version: string;
+  model: string;
+  recipe: unknown;
+  calibration: string | null;
+  /** Of the records that choices are settled on while the model is written. */
+  tuning: string | null;
+  verification: string | null;
+}
+
+/** @throws Fault DATA_NOT_FOUND */
+export async function ingredientsOf({ config }: BatchJob, { model }: PreparedModel): Promise<Ingredients> {
+  // Threads, gates and the way files are written do not change weights; records count by their bytes.
+  const { threads: _threads, gates: _gates, verify, output: _output, data, calibration, ...recipe } = config;
+  const { pool } = calibration.balance;
+  const [records, topUp, measured] = await Promise.all(
+    [data, pool, verify.data].map((path) => (path === null ? Promise.resolve(null) : dataIdentity(path))),
+  );
+  return {
+    version,
+    model: await modelIdentity(model),
+    recipe,
+    calibration: needsRecords(config) ? contentKey([records, topUp, calibration]) : null,
+    tuning: records,
+    verification: contentKey([measured ?? records, verify.records]),
+  };
+}
+
+interface ItemFacts extends Omit<WorkItem, 'key' | 'needs' | 'kind' | 'expert'> {
+  expert?: WorkItem['expert'];
+  needs: WorkItem[];
+  /** What the result depends on besides the items it needs. */
+  parts: unknown;
+}
+
+/** An item with its key. */
+export function item({ id, expert = null, needs, parts, ...facts }: ItemFacts): WorkItem {
+  const kind = id.split(':')[0] as WorkItem['kind'];
+  const key = contentKey([id, parts, needs.map((need) => need.key)]);
+  return { id, kind, expert, needs: needs.map((need) => need.id), ...facts, key };
+}

@@ -1,0 +1,102 @@
+import { expect, test } from 'vitest';
+import type { ExpertProbe, LayerProbes } from '../../src/emit/parity-probes.ts';
+import type { Target } from '../../src/emit/resolve-target.ts';
+import { resolveTarget } from '../../src/emit/resolve-target.ts';
+import { noRotation } from '../../src/emit/rotated-form.ts';
+import type { SchemeName } from '../../src/quantize/scheme.ts';
+import { matrix } from '../../src/tensor/matrix.ts';
+import { parityChecks, parityTolerance } from '../../src/verify/parity-checks.ts';
+import { syntheticLayer } from '../helpers/synthetic-layer.ts';
+
+const rows = (value: number) => matrix(4, 1, new Float32Array(4).fill(value));
+
+/** Probes of two experts, whose rows tell where they are from. */
+function probesOf(target: Target, scheme: SchemeName, gated = true): LayerProbes {
+  const { layer } = syntheticLayer({ hidden: 48, intermediate: 32, gated });
+  const expert = (index: number): ExpertProbe => ({
+    id: `L0.E${index}`,
+    gate: gated ? rows(10 * index + 1) : null,
+    up: rows(10 * index + 2),
+    down: rows(10 * index + 3),
+    whole: target === 'qmoe' ? rows(10 * index + 4) : null,
+  });
+  const resolved = resolveTarget(target, scheme, 'auto');
+  return { layer, resolved, rotation: noRotation, experts: [expert(0), expert(1)], router: null };
+}
+
+const summary = (probes: LayerProbes) =>
+  parityChecks([probes]).map(({ part, exactKernels, tolerance, expected }) => [
+    part,
+    exactKernels,
+    tolerance,
+    ...expected.map(({ id, rows: { data } }) => `${id}=${data[0]}`),
+  ]);
+
+test('every linear of every expert is run once by an exact kernel', () => {
+  expect(summary(probesOf('int', 'w4a4'))).toEqual([
+    ['gate', false, 1e-5, 'L0.E0=1', 'L0.E1=11'],
+    ['up', false, 1e-5, 'L0.E0=2', 'L0.E1=12'],
+    ['down', false, 1e-5, 'L0.E0=3', 'L0.E1=13'],
+  ]);
+  const [{ layer }] = parityChecks([probesOf('int', 'w4a4')]);
+  expect(layer).toEqual({ id: 'L0', hidden: 48, intermediate: 32 });
+});
+
+test('MatMulNBits is run exactly, and as it is written', () => {
+  expect(summary(probesOf('nbits', 'w4a16', false))).toEqual([
+    ['up', true, 1e-5, 'L0.E0=2', 'L0.E1=12'],
+    ['up', false, 2e-2, 'L0.E0=2', 'L0.E1=12'],
+    ['down', true, 1e-5, 'L0.E0=3', 'L0.E1=13'],
+    ['down', false, 2e-2, 'L0.E0=3', 'L0.E1=13'],
+  ]);
+});
+
+test('the fused operator is run whole', () => {
+  expect(summary(probesOf('qmoe', 'w4a16'))).toEqual([['whole', false, 1e-4, 'L0.E0=4', 'L0.E1=14']]);
+});
+
+test.each([
+  [{ input: null, hidden: 32 }, 1e-2],
+  [{ input: 16, hidden: null }, 1e-2],
+  [noRotation, 1e-5],
+])('behind a rotation of %o values may be off by %d', (rotation, tolerance) => {
+  const checks = parityChecks([{ ...probesOf('int', 'w4a4'), rotation }]);
+  expect(checks.map((check) => check.tolerance)).toEqual([tolerance, tolerance, tolerance]);
+});
+
+test('a router in 8 bits and linears beside the experts are run alone', () => {
+  const router = {
+    id: 'L0/router',
+    resolved: resolveTarget('int', 'w8a8', 'auto'),
+    width: 48,
+    rows: rows(5),
+  };
+  const head = {
+    id: 'dense/head',
+    resolved: resolveTarget('nbits', 'w8a8', 'auto'),
+    width: 48,
+    rows: rows(6),
+  };
+  const checks = parityChecks([{ ...probesOf('int', 'w4a4'), router }], [head]);
+  expect(checks.slice(3)).toEqual([
+    {
+      layer: { id: 'L0/router', hidden: 48, intermediate: 0 },
+      part: 'alone',
+      exactKernels: false,
+      tolerance: 1e-5,
+      expected: [{ id: 'L0/router', rows: rows(5) }],
+    },
+    ...[true, false].map((exactKernels) => ({
+      layer: { id: 'dense/head', hidden: 48, intermediate: 0 },
+      part: 'alone',
+      exactKernels,
+      tolerance: parityTolerance('nbits', 8, exactKernels),
+      expected: [{ id: 'dense/head', rows: rows(6) }],
+    })),
+  ]);
+});
+
+test('checks are plain data, which any thread can be handed', () => {
+  const checks = parityChecks([probesOf('nbits', 'w4a16')]);
+  expect(structuredClone(checks)).toEqual(checks);
+});
