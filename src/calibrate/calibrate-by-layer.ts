@@ -4,9 +4,11 @@ import { floatExperts } from '../emit/float-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
+import type { Value } from '../onnx/value.ts';
 import type { CalibrateOptions } from './calibrate.ts';
 import { expertIds, requireBatches } from './calibrate.ts';
 import type { LayerStats } from './layer-stats.ts';
+import type { LayerProbe } from './layer-probe.ts';
 import type { StageWalk } from './stage-walk.ts';
 import { walkStages } from './stage-walk.ts';
 import { statsProbe } from './stats-probe.ts';
@@ -16,8 +18,20 @@ import { addValidInput } from './valid-input.ts';
 export interface StatsSource {
   /** Of the layer at `index`; `written` holds the layers before it as they are to be in the end. */
   statsOf(index: number, written: Model): Promise<LayerStats>;
+  /**
+   * Runs the layer at `index` on what it was calibrated on, as it is in a model of its own, for what a probe sees there;
+   * null where the model is run at once.
+   */
+  look: (<P extends LayerProbe>(index: number, written: Model, aside: Aside<P>) => Promise<P>) | null;
   /** Removes what waits on disk. */
   close(): void;
+}
+
+/** A model to look at one layer of. */
+export interface Aside<P extends LayerProbe> {
+  model: Model;
+  /** For `valid` see `addValidInput`. */
+  attach: (valid: Value | null) => P;
 }
 
 export interface ByLayerOptions extends CalibrateOptions {
@@ -74,16 +88,28 @@ export function calibrateByLayer(
     return { ...parts[0], experts: parts.flatMap(({ experts }) => experts) };
   }
 
+  /** Brings the walk to a stage that is to be run. */
+  async function reach(index: number, written: Model): Promise<StageWalk> {
+    walk ??= walkStages(walked, batches, session);
+    for (; passed < index; passed++)
+      await (sequential
+        ? walk.run(written, passed, { probes: [], valid: null, passOn: true })
+        : passFloat(passed));
+    return walk;
+  }
+
   return {
     async statsOf(index, written) {
-      walk ??= walkStages(walked, batches, session);
-      for (; passed < index; passed++)
-        await (sequential
-          ? walk.run(written, passed, { probes: [], valid: null, passOn: true })
-          : passFloat(passed));
-      const stats = await measure(walk, index);
+      const stats = await measure(await reach(index, written), index);
       if (!sequential) passed += 1;
       return stats;
+    },
+    async look(index, written, { model, attach }) {
+      const stages = await reach(index, written);
+      const valid = addValidInput(model, batches);
+      const probe = attach(valid);
+      await stages.run(model, index, { probes: [probe], valid, passOn: false });
+      return probe;
     },
     close: () => walk?.close(),
   };

@@ -18,7 +18,7 @@ export interface StageRun {
   probes: readonly LayerProbe[];
   /** See `addValidInput`. */
   valid: Value | null;
-  /** Keep what later stages read; what only this one and those before it read is forgotten then. */
+  /** Keep what later stages read; what only stages before this one read is forgotten then. */
   passOn: boolean;
 }
 
@@ -68,8 +68,9 @@ export function walkStages(
           for (const name of passed) store.put(name, at, results[name]);
         });
       }
-      const later = new Set(plan.slice(index + 1).flatMap((stage) => stage.inputs));
-      if (passOn) for (const name of inputs) if (!later.has(name)) store.drop(name);
+      if (!passOn || index === 0) return;
+      const later = new Set(plan.slice(index).flatMap((stage) => stage.inputs));
+      for (const name of plan[index - 1].inputs) if (!later.has(name)) store.drop(name);
     },
     close: () => store.close(),
   };

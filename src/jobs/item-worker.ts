@@ -2,7 +2,7 @@ import type { LayerStats } from '../calibrate/layer-stats.ts';
 import type { FaultRecord } from '../fault.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
-import { calibrationStep, openCalibrator } from '../pipeline/calibrator.ts';
+import { layerStep, openCalibrator } from '../pipeline/calibrator.ts';
 import { openCalibrationData } from '../pipeline/convert.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
 import { orderLayer } from '../pipeline/order-layer.ts';
@@ -84,7 +84,7 @@ function orderOf(
   if (opened?.plan !== task.plan) opened = { plan: task.plan, prepared: prepareModel(model) };
   const layer = opened.prepared.layers.find((each) => each.id === id)!;
   const settled = { ...config, rotation };
-  const step = calibrationStep(id, settled);
+  const step = layerStep('calibrate', id, settled);
   const calibrated = items.find((item) => item.id === step);
   const stats = calibrated ? (store.read(calibrated.key) as LayerStats) : null;
   ordered = { of, order: orderLayer(layer, stats, settled) };

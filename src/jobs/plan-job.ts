@@ -4,10 +4,11 @@ import { resolveTarget } from '../emit/resolve-target.ts';
 import type { Expert } from '../moe/moe-layer.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
-import { calibrationStep } from '../pipeline/calibrator.ts';
+import { layerStep } from '../pipeline/calibrator.ts';
+import { runsByLayer } from '../pipeline/model-size.ts';
 import { needsRecords } from '../pipeline/needs-records.ts';
 import type { SettledRotation } from '../pipeline/settle-rotation.ts';
-import { measuresClips } from '../pipeline/settle-clips.ts';
+import { measuresClips } from '../pipeline/clips.ts';
 import { rotationsTried } from '../pipeline/settle-rotation.ts';
 import { estimateEmit, estimateQuantize, linearsOf } from './estimate.ts';
 import { bytesOf, expertBytes, resultBytes, storedBytes, sum } from './model-sizes.ts';
@@ -18,11 +19,11 @@ import { quantizeItemId } from './plan.ts';
 import type { RunFacts } from './run-items.ts';
 import {
   balanceItem,
+  layerRunItem,
   clipItem,
   rotationItem,
   routerItems,
   runFacts,
-  statsItem,
   verifyItems,
 } from './run-items.ts';
 
@@ -41,10 +42,11 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const { config: bounded } = boundedConfig(prepared.model, config);
   const rotations = rotationsTried(bounded, config.data !== null);
   const facts = runFacts(job, prepared, ingredients, after);
-  const { calibrate, quantize } = expertItems(facts, rotations);
-  const rotation = rotations.length > 1 ? [rotationItem(facts, quantize, rotations.length)] : [];
   const isClipped = measuresClips(bounded, config.data !== null);
-  const clip = isClipped ? [clipItem(facts, [...quantize, ...rotation])] : [];
+  const looks = isClipped && needsRecords(config) && runsByLayer(prepared.model, config);
+  const { calibrate, quantize, looked } = expertItems(facts, rotations, looks);
+  const rotation = rotations.length > 1 ? [rotationItem(facts, quantize, rotations.length)] : [];
+  const clip = isClipped && !looks ? [clipItem(facts, [...quantize, ...rotation])] : looked;
   const routers = routerItems(facts, [...quantize, ...rotation, ...clip]);
   const emit = item({
     id: 'emit',
@@ -72,31 +74,37 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   };
 }
 
-/** Calibration and rounding of every layer, with each rotation. */
+/** Calibration and rounding of every layer, with each rotation, and where layers are looked at on their turn, that. */
 function expertItems(
   facts: RunFacts,
   rotations: readonly SettledRotation[],
-): { calibrate: WorkItem[]; quantize: WorkItem[] } {
+  looks: boolean,
+): { calibrate: WorkItem[]; quantize: WorkItem[]; looked: WorkItem[] } {
   const { prepared, ingredients } = facts;
   const { config } = facts.job;
   const { sequential } = config.calibration;
   const chosen = needsRecords(config) ? [balanceItem(facts)] : [];
   const calibrate = new Map(chosen.map((first) => [first.id, first]));
   const quantize: WorkItem[] = [];
+  const looked: WorkItem[] = [];
   for (const rotation of rotations) {
     let before: WorkItem[] = [];
     for (const layer of prepared.layers) {
-      const id = calibrationStep(layer.id, { ...config, rotation });
+      const id = layerStep('calibrate', layer.id, { ...config, rotation });
       const needs = sequential ? [...chosen, ...before] : chosen;
-      const stats = chosen.map(() => calibrate.get(id) ?? statsItem(id, facts, needs));
+      const stats = chosen.map(() => calibrate.get(id) ?? layerRunItem(id, facts, needs));
       for (const item of stats) calibrate.set(id, item);
       before = layer.experts
         .filter(({ kind }) => kind === 'ffn')
         .map((expert) => quantizeItem({ layer: layer.id, expert, rotation }, config, stats, ingredients));
       quantize.push(...before);
+      if (!looks) continue;
+      const look = layerRunItem(layerStep('clip', layer.id, { ...config, rotation }), facts, before);
+      looked.push(look);
+      before.push(look);
     }
   }
-  return { calibrate: [...calibrate.values()], quantize };
+  return { calibrate: [...calibrate.values()], quantize, looked };
 }
 
 function quantizeItem(

@@ -5,7 +5,7 @@ import type { PreparedModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
 import { isByLayer } from '../pipeline/model-size.ts';
 import { recordsHeldOut, trialsExpected } from '../pipeline/realign-routers.ts';
-import { recordsClipped } from '../pipeline/settle-clips.ts';
+import { recordsClipped } from '../pipeline/clip-draft.ts';
 import { recordsTried } from '../pipeline/settle-rotation.ts';
 import { isToRealign } from '../pipeline/settle-routers.ts';
 import type { DataSize } from './data-size.ts';
@@ -61,8 +61,8 @@ export function balanceItem(facts: RunFacts): WorkItem {
   return item({ id: 'calibrate', needs: [], ...calibrationRun(facts), ...idle, parts });
 }
 
-/** Statistics of one layer, by a run over all. */
-export function statsItem(id: string, facts: RunFacts, needs: WorkItem[]): WorkItem {
+/** What is seen of one layer, by a run over all. */
+export function layerRunItem(id: string, facts: RunFacts, needs: WorkItem[]): WorkItem {
   const { seconds, ...run } = calibrationRun(facts);
   return item({ id, needs, ...run, seconds: seconds / facts.prepared.layers.length, parts: null });
 }

@@ -15,7 +15,7 @@ import { prepareModel } from '../moe/prepare-model.ts';
 import { schemeOf } from '../quantize/scheme.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { balanceData, chosenRecords } from './balance-data.ts';
-import { isByLayer } from './model-size.ts';
+import { isByLayer, runsByLayer } from './model-size.ts';
 import { needsGram, needsRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
 import { sessionOptions } from './session-options.ts';
@@ -33,6 +33,8 @@ export interface Calibration {
 /** A calibration whose records are chosen. */
 export interface Calibrator {
   balance: Balance | null;
+  /** The model is run layer by layer. */
+  byLayer: boolean;
   /** The statistics by which a model is written. To be closed. */
   statsFor(config: SettledConfig): StatsSource;
 }
@@ -58,12 +60,13 @@ export async function openCalibrator(
   const sourceOf = sourcesOver(records, path, prepared, config, progress);
   return {
     balance,
+    byLayer: runsByLayer(prepared.model, config),
     statsFor(settled) {
       const source = sourceOf();
-      const stepOf = (index: number): string => calibrationStep(prepared.layers[index].id, settled);
+      const stepOf = (index: number): string => layerStep('calibrate', prepared.layers[index].id, settled);
       return {
+        ...source,
         statsOf: (index, written) => remember(stepOf(index), () => source.statsOf(index, written)),
-        close: () => source.close(),
       };
     },
   };
@@ -83,19 +86,23 @@ function sourcesOver(
   const onStep = (done: number, total: number): void => progress({ stage: 'calibrate', detail, done, total });
   const options = { gram: needsGram(config), affinity, onStep, ...sessionOptions(config) };
   const open = (): PreparedModel => prepareModel(path);
-  if (sequential || isByLayer(model, config))
-    return () => calibrateByLayer(open, batches, { ...options, sequential });
+  if (runsByLayer(model, config)) return () => calibrateByLayer(open, batches, { ...options, sequential });
   let all: Promise<LayerStats[]> | null = null;
   return () => ({
     statsOf: async (index) => (await (all ??= calibrate(open, batches, options)))[index],
+    look: null,
     close: () => {},
   });
 }
 
-/** Name of the step that makes a layer's statistics: fed by quantized layers, they differ with the rotation of these. */
-export function calibrationStep(layer: string, { calibration, rotation }: SettledConfig): string {
+/** Name of a step that runs a layer: where it is fed by quantized layers, its result differs with the rotation of these. */
+export function layerStep(
+  kind: 'calibrate' | 'clip',
+  layer: string,
+  { calibration, rotation }: SettledConfig,
+): string {
   const isPlain = !calibration.sequential || rotation.down === 'none';
-  return isPlain ? `calibrate:${layer}` : `calibrate:${layer}:${rotationName(rotation)}`;
+  return isPlain ? `${kind}:${layer}` : `${kind}:${layer}:${rotationName(rotation)}`;
 }
 
 function dataRequired({ scheme }: QuantizeConfig): Fault {

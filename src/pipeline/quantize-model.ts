@@ -8,8 +8,8 @@ import { openCalibrator } from './calibrator.ts';
 import { openDrafts } from './drafts.ts';
 import type { Progress } from './progress.ts';
 import { refuseShift } from './refuse-shift.ts';
-import type { ClippedLayer } from './settle-clips.ts';
-import { clipDraft, givenClips, measuresClips } from './settle-clips.ts';
+import { clipDraft } from './clip-draft.ts';
+import { givenClips, measuresClips } from './clips.ts';
 import { settleRotation } from './settle-rotation.ts';
 import { settleRouters } from './settle-routers.ts';
 import type { RouterOutcome } from './settle-routers.ts';
@@ -21,8 +21,6 @@ import type { WrittenModel } from './write-experts.ts';
 export interface QuantizedModel extends WrittenModel {
   /** What became of the routers. */
   routers: RouterOutcome;
-  /** How activations are clipped, one entry per layer; null where that was not measured. */
-  clips: ClippedLayer[] | null;
   /** What the config asks for and the model is too large for. */
   notes: string[];
 }
@@ -44,19 +42,23 @@ export async function quantizeModel(
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
   const isMeasured = measuresClips(config, data !== null);
+  const byLayer = calibrator?.byLayer ?? false;
   const clips = givenClips(config);
-  const common = { path, config, resolved, calibrator, clipsOf: () => clips };
-  const drafts = openDrafts(common, !isMeasured, { progress, workshop });
+  const clipsOf = isMeasured && byLayer ? null : () => clips;
+  const isClippedLater = isMeasured && !byLayer;
+  const drafts = openDrafts({ path, config, resolved, calibrator, clipsOf }, !isClippedLater, {
+    progress,
+    workshop,
+  });
   const rotation = await workshop.remember('rotation', () =>
     settleRotation(path, data?.records ?? null, config, drafts, progress),
   );
   const draft = await drafts.write(rotation);
   drafts.forget(rotation);
   const records = (data?.records ?? []).slice(0, config.calibration.records ?? undefined);
-  const clipped = isMeasured ? await clipDraft(draft, records, { progress, workshop }) : null;
-  const written = clipped?.written ?? draft.written;
+  const written = isClippedLater ? await clipDraft(draft, records, { progress, workshop }) : draft.written;
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);
   annotate({ model: written.model, layers }, draft.order.config, resolved, written);
-  return { ...written, routers, clips: clipped?.layers ?? null, notes };
+  return { ...written, routers, notes };
 }

@@ -3,7 +3,7 @@ import type { LayerStats } from '../calibrate/layer-stats.ts';
 import { median } from '../report/median.ts';
 import type { Calibration as CalibrationReport } from '../report/report.ts';
 import type { QuantizedModel } from './quantize-model.ts';
-import type { ClippedLayer } from './settle-clips.ts';
+import type { ClippedLayer } from './clips.ts';
 import type { RouterOutcome } from './settle-routers.ts';
 
 type LayerCalibration = CalibrationReport['layers'][number];
@@ -18,7 +18,7 @@ export function reportCalibration({
   calibration,
   smoothing,
   routers,
-  clips,
+  clipped,
 }: QuantizedModel): CalibrationReport | null {
   if (!calibration) return null;
   const { stats, balance } = calibration;
@@ -34,7 +34,7 @@ export function reportCalibration({
       floor: balanced?.floor ?? 1,
       experts: { before: balanced?.before ?? coverage, after: balanced?.after ?? coverage },
       channels: channelsOf(layer, smoothing[i].input),
-      ...(clips && { activations: clippingOf(clips[i]) }),
+      ...(clipped && { activations: clippingOf(clipped[i]) }),
       ...routerOf(routers, i),
     };
   });

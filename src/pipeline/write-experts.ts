@@ -10,6 +10,10 @@ import { prepareModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
 import { annotate } from './annotate.ts';
 import type { Calibration, Calibrator } from './calibrator.ts';
+import { layerStep } from './calibrator.ts';
+import { clipLayer } from './clip-layer.ts';
+import type { ClippedLayer } from './clips.ts';
+import { describeClips } from './clips.ts';
 import { isSmall } from './model-size.ts';
 import type { Progress } from './progress.ts';
 import type { SettledConfig } from './settle-rotation.ts';
@@ -29,6 +33,8 @@ export interface WrittenModel {
   probes: LayerProbes[];
   /** What each layer quantizes in front of its linears; null for a fused operator. */
   rows: WrittenLayer['rows'][];
+  /** How activations are clipped, one entry per layer; null where that was not measured. */
+  clipped: ClippedLayer[] | null;
   /** What became of the linears beside the routed experts; null when they were to be kept. */
   dense: DenseResult | null;
 }
@@ -39,8 +45,8 @@ export interface WriteOrder {
   config: SettledConfig;
   resolved: ResolvedTarget;
   calibrator: Calibrator | null;
-  /** How the activations of a layer are clipped. */
-  clipsOf: (layer: number) => ActivationClips;
+  /** How the activations of a layer are clipped; null where that is to be measured, by looking at each on its turn. */
+  clipsOf: ((layer: number) => ActivationClips) | null;
   /** Layers that are made already; those that are not join them. Null for a model that is written once. */
   made: MadeLayer[] | null;
 }
@@ -76,6 +82,15 @@ async function writeWith(
   const smoothing: LayerSmoothing[] = [];
   const stats: Calibration['stats'] = [];
   const written: WrittenLayer[] = [];
+  const clipped: ClippedLayer[] = [];
+  const clipNext = async (index: number, made: MadeLayer): Promise<ActivationClips> => {
+    const step = layerStep('clip', layers[index].id, config);
+    const place = { path, resolved, written: model };
+    const measured = await workshop.remember(step, () => clipLayer(index, made, place, source!.look!));
+    progress({ stage: 'clip', detail: describeClips(measured) });
+    clipped.push(measured);
+    return measured.clips;
+  };
   for (const [i, layer] of layers.entries()) {
     const detail = `${layer.id} (${layer.experts.length} experts)`;
     const statsOf = source && !known?.[i] ? await source.statsOf(i, model) : null;
@@ -84,7 +99,8 @@ async function writeWith(
     if (known) known[i] = made;
     smoothing.push(made.smoothing);
     if (made.stats) stats.push(made.stats);
-    written.push(writeLayer(model, layer, made, { resolved, clips: clipsOf(i), ...few }));
+    const clips = clipsOf?.(i) ?? (await clipNext(i, made));
+    written.push(writeLayer(model, layer, made, { resolved, clips, ...few }));
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
     progress({ stage: 'quantize', detail, done: i + 1, total });
   }
@@ -93,7 +109,7 @@ async function writeWith(
   const calibration = calibrator && { stats, balance: calibrator.balance };
   annotate({ model, layers }, config, resolved, { calibration, dense });
   const [probes, rows] = [written.map((layer) => layer.probes), written.map((layer) => layer.rows)];
-  return { model, calibration, smoothing, probes, rows, dense };
+  return { model, calibration, smoothing, probes, rows, clipped: clipsOf ? null : clipped, dense };
 }
 
 function writesFewRows(model: Model, { output: { fewTokens } }: QuantizeConfig): boolean {

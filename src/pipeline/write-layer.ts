@@ -1,4 +1,4 @@
-import type { QuantizedRows } from '../calibrate/measure-activations.ts';
+import type { QuantizedRows } from '../calibrate/activation-probe.ts';
 import type { LayerStats } from '../calibrate/layer-stats.ts';
 import { withoutGram } from '../calibrate/layer-stats.ts';
 import type { ActivationClips } from '../emit/activation-clips.ts';

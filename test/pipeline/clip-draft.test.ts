@@ -4,7 +4,7 @@ import { encodeModel } from '../../src/onnx/save-model.ts';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { reportCalibration } from '../../src/pipeline/report-calibration.ts';
-import { measuresClips } from '../../src/pipeline/settle-clips.ts';
+import { measuresClips } from '../../src/pipeline/clips.ts';
 import { checkParity } from '../../src/verify/check-parity.ts';
 import { parityChecks } from '../../src/verify/parity-checks.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
@@ -37,8 +37,8 @@ function weightsOf({ model }: QuantizedModel): Map<string, Uint8Array> {
 
 test('a model is written anew with what leaves least error, by the same weights', async () => {
   const [whole, clipped] = [await quantized('activations.clip=1'), await quantized()];
-  expect(whole.clips).toBeNull();
-  const layers = clipped.clips!;
+  expect(whole.clipped).toBeNull();
+  const layers = clipped.clipped!;
   expect(layers.map(({ layer }) => layer)).toEqual(['L0', 'L1', 'L2']);
   for (const { clips, error } of layers) {
     expect(clips.input).toBeLessThan(1);
@@ -55,8 +55,8 @@ test('a model is written anew with what leaves least error, by the same weights'
 });
 
 test('a share that is given holds for all layers', async () => {
-  const { clips, probes } = await quantized('activations.clip=0.8');
-  expect(clips).toBeNull();
+  const { clipped, probes } = await quantized('activations.clip=0.8');
+  expect(clipped).toBeNull();
   const given = { input: 0.8, hidden: 0.8 };
   expect(probes.map((layer) => layer.clips)).toEqual([given, given, given]);
 });

@@ -1,0 +1,70 @@
+import { fakeQuantize } from '../emit/fake-quantize.ts';
+import type { Part } from '../emit/grouped-ffn.ts';
+import type { Builder } from '../onnx/build.ts';
+import { builder } from '../onnx/build.ts';
+import type { Graph } from '../onnx/graph.ts';
+import type { Value } from '../onnx/value.ts';
+import { toFloats } from '../runtime/session.ts';
+import type { LayerProbe } from './layer-probe.ts';
+
+/** What a written layer quantizes in front of its linears. */
+export interface QuantizedRows {
+  /** [n, channels] in float32. */
+  rows: Value;
+  /** Row number of each row's token, [n]; null where the rows are the tokens themselves. */
+  tokens: Value | null;
+}
+
+/** Per part, the squared error of its rounding with each candidate, summed over rows. */
+export type ActivationErrors = Record<Part, Float64Array>;
+
+/** Other grids that are tried: of so many bits, spanning such shares of each token's range; see `ActivationClips`. */
+export interface TriedGrids {
+  bits: number;
+  ratios: readonly number[];
+}
+
+/** A probe that adds up what rounding a layer's activations costs. */
+export interface ActivationProbe extends LayerProbe {
+  /** Of the batches taken so far. */
+  errors(): ActivationErrors;
+}
+
+/** Adds to a graph what other grids would lose beside those of a written layer. `valid` [positions] leaves out padding. */
+export function activationProbe(
+  graph: Graph,
+  layer: Record<Part, QuantizedRows>,
+  tried: TriedGrids,
+  valid: Value | null,
+): ActivationProbe {
+  const b = builder(graph, 'moeq/activations');
+  const taps = (['input', 'hidden'] as const).map((part) => ({
+    part,
+    output: errorsOf(b, keptRows(b, layer[part], valid), tried),
+    sums: new Float64Array(tried.ratios.length),
+  }));
+  return {
+    outputs: taps.map(({ output }) => output),
+    take(results) {
+      for (const { output, sums } of taps)
+        toFloats(results[output.name]).forEach((error, candidate) => (sums[candidate] += error));
+    },
+    errors: () => Object.fromEntries(taps.map(({ part, sums }) => [part, sums])) as ActivationErrors,
+  };
+}
+
+/** The rows that are no padding. */
+function keptRows(b: Builder, { rows, tokens }: QuantizedRows, valid: Value | null): Value {
+  if (!valid) return rows;
+  const keep = tokens ? b.op('Gather', [valid, tokens]) : valid;
+  return b.op('Compress', [rows, keep], { axis: 0 }, { name: 'kept' });
+}
+
+/** [candidates] */
+function errorsOf(b: Builder, x: Value, { bits, ratios }: TriedGrids): Value {
+  const errors = ratios.map((ratio) => {
+    const lost = b.op('Sub', [fakeQuantize(b, x, bits, ratio), x]);
+    return b.op('Reshape', [b.op('ReduceSumSquare', [lost], { keepdims: 0 }), b.ints([1])]);
+  });
+  return b.op('Concat', errors, { axis: 0 }, { name: 'errors' });
+}

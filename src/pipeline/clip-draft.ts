@@ -1,0 +1,46 @@
+import { measureActivations } from '../calibrate/measure-activations.ts';
+import { makeBatches } from '../data/batches.ts';
+import { declaredInputs } from '../data/declared-inputs.ts';
+import type { DataRecord } from '../data/record.ts';
+import type { ActivationClips } from '../emit/activation-clips.ts';
+import { isClipped } from '../emit/activation-clips.ts';
+import type { ClippedLayer } from './clips.ts';
+import { bestClips, describeClips, triedGrids } from './clips.ts';
+import type { Draft } from './drafts.ts';
+import type { Progress } from './progress.ts';
+import { sessionOptions } from './session-options.ts';
+import type { Workshop } from './workshop.ts';
+import type { WrittenModel } from './write-experts.ts';
+import { writeExperts } from './write-experts.ts';
+
+/** So many records tell shares of a range apart. */
+export const recordsClipped = 128;
+
+/**
+ * Settles `activations.clip: auto` for a draft and writes it anew where clipping takes away error: for each layer, in
+ * front of gate and up and in front of down, the share of a token's range that leaves the least squared error on what
+ * the draft really quantizes.
+ */
+export async function clipDraft(
+  { order, written }: Draft,
+  records: readonly DataRecord[],
+  { progress, workshop }: { progress: Progress; workshop: Workshop },
+): Promise<WrittenModel> {
+  progress({ stage: 'clip', detail: 'activations, by what rounding them costs' });
+  const layers = await workshop.remember('clip', () => clipsOfDraft({ order, written }, records));
+  for (const layer of layers) progress({ stage: 'clip', detail: describeClips(layer) });
+  if (!layers.some(({ clips }) => isClipped(clips))) return { ...written, clipped: layers };
+  const clipsOf = (index: number): ActivationClips => layers[index].clips;
+  return { ...(await writeExperts({ ...order, clipsOf }, progress, workshop)), clipped: layers };
+}
+
+async function clipsOfDraft(
+  { order: { config, resolved }, written: { model, rows, probes } }: Draft,
+  records: readonly DataRecord[],
+): Promise<ClippedLayer[]> {
+  const batches = [...makeBatches(records.slice(0, recordsClipped), declaredInputs(model))];
+  const layers = rows.filter((each) => each !== null);
+  const session = sessionOptions(config);
+  const errors = await measureActivations(model, layers, triedGrids(resolved), batches, session);
+  return errors.map((each, i) => bestClips(probes[i].layer.id, each));
+}

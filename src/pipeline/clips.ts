@@ -1,0 +1,57 @@
+import type { ActivationErrors, TriedGrids } from '../calibrate/activation-probe.ts';
+import type { QuantizeConfig } from '../config/schema.ts';
+import type { ActivationClips } from '../emit/activation-clips.ts';
+import { noClips } from '../emit/activation-clips.ts';
+import type { Part } from '../emit/grouped-ffn.ts';
+import type { ResolvedTarget } from '../emit/resolve-target.ts';
+import { resolveTarget } from '../emit/resolve-target.ts';
+import { hasCoarseActivations } from '../quantize/scheme.ts';
+
+/** Shares of each token's range that are tried, all of it first. */
+const ratios = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6];
+/** Share of the error that clipping has to take away to be worth two passes over the codes. */
+const worthwhile = 0.01;
+
+/** How the activations of a layer are clipped, and what is left of the squared error of their rounding. */
+export interface ClippedLayer {
+  layer: string;
+  clips: ActivationClips;
+  error: Record<Part, number>;
+}
+
+/** True where activations are clipped as is measured on layers that are written. */
+export function measuresClips({ activations, ...config }: QuantizeConfig, hasRecords: boolean): boolean {
+  const { target, scheme } = resolveTarget(config.target, config.scheme, config.group);
+  return activations.clip === 'auto' && hasRecords && hasCoarseActivations(scheme) && target !== 'qmoe';
+}
+
+/** What a config says of every layer; nothing is clipped where that is to be measured. */
+export function givenClips({ activations: { clip } }: QuantizeConfig): ActivationClips {
+  return clip === 'auto' ? noClips : { input: clip, hidden: clip };
+}
+
+/** The grids that are tried. */
+export function triedGrids({ scheme }: ResolvedTarget): TriedGrids {
+  return { bits: scheme.activationBits!, ratios };
+}
+
+/** For each part of a layer, the share that leaves the least error. */
+export function bestClips(layer: string, { input, hidden }: ActivationErrors): ClippedLayer {
+  const [first, second] = [bestOf(input), bestOf(hidden)];
+  return {
+    layer,
+    clips: { input: first.ratio, hidden: second.ratio },
+    error: { input: first.error, hidden: second.error },
+  };
+}
+
+function bestOf(errors: Float64Array): { ratio: number; error: number } {
+  const [whole] = errors;
+  const least = Math.min(...errors);
+  if (least >= whole * (1 - worthwhile)) return { ratio: 1, error: 1 };
+  return { ratio: ratios[errors.indexOf(least)], error: least / whole };
+}
+
+export function describeClips({ layer, clips }: ClippedLayer): string {
+  return `${layer}: ${clips.input} of the range before gate and up, ${clips.hidden} before down`;
+}
