@@ -62,6 +62,7 @@ const schemes: Record<string, Scheme> = {
       'not realigned, without GPTQ': [...realignment.off, ...gptq.off],
       'not realigned, routers in 8 bits': [...realignment.off, 'router.bits=8'],
       'not realigned, affinity': [...realignment.off, affinity],
+      'not realigned, calibrated in sequence': [...realignment.off, 'calibration.sequential=true'],
       'not realigned, both inputs rotated': [
         ...realignment.off,
         'rotation.input=hadamard',

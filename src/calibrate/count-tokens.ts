@@ -4,7 +4,8 @@ import { emitLayer } from '../emit/emit-layer.ts';
 import { floatExperts } from '../emit/float-experts.ts';
 import { Fault } from '../fault.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
-import type { AttachProbe, LayerProbe, RunOptions } from './run-probes.ts';
+import type { AttachProbe, LayerProbe } from './layer-probe.ts';
+import type { RunOptions } from './run-probes.ts';
 import { runProbes } from './run-probes.ts';
 
 /** Which experts the tokens of each record visit. */

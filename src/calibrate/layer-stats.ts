@@ -31,3 +31,13 @@ export interface LayerStats {
   probability: Float32Array;
   experts: ExpertStats[];
 }
+
+/** The same without XᵀX, which is most of it and of no use once a layer is quantized. */
+export function withoutGram(stats: LayerStats): LayerStats {
+  const experts = stats.experts.map((expert) => ({
+    ...expert,
+    input: { ...expert.input, gram: null },
+    hidden: { ...expert.hidden, gram: null },
+  }));
+  return { ...stats, experts };
+}

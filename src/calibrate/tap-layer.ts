@@ -6,7 +6,7 @@ import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 
-/** Graph outputs that carry the statistics of one layer for one batch; E is the number of experts in the file. */
+/** Graph outputs that carry the statistics of one layer for one batch; E is the number of experts that are looked at. */
 export interface LayerTaps {
   /** [1] all tokens. */
   tokens: Value;
@@ -28,17 +28,22 @@ export interface LayerTaps {
   expertHiddenGram: Value | null;
 }
 
+export interface TapOptions {
+  /** Compute XᵀX as well. */
+  gram: boolean;
+  affinity: boolean;
+  valid: Value | null;
+  /** Ids of the experts that are looked at. */
+  experts: ReadonlySet<string>;
+}
+
 /**
  * Rewrites a layer in canonical float form with statistics computed beside it, per expert over its own tokens.
  * `valid` [T] bool leaves padding out of every statistic. With `affinity` each token enters XᵀX, and the mean, with its
  * routing weight (MoEQuant, arXiv 2505.03804: H = Σ c·x·xᵀ); maxima and counts stay. Where the weight multiplies the input
  * of the experts it is in X already.
  */
-export function tapLayer(
-  model: Model,
-  layer: MoeLayer,
-  options: { gram: boolean; affinity: boolean; valid: Value | null },
-): LayerTaps {
+export function tapLayer(model: Model, layer: MoeLayer, options: TapOptions): LayerTaps {
   const parts = {
     tokens: [] as Value[],
     mass: [] as Value[],
@@ -53,7 +58,8 @@ export function tapLayer(
   emitLayer(
     model,
     layer,
-    floatExperts(layer, (b, linearInputs, routed) => {
+    floatExperts(layer, (b, { id }, linearInputs, routed) => {
+      if (!options.experts.has(id)) return;
       const keep = options.valid && b.op('Gather', [options.valid, routed.rows], {}, { name: 'keep' });
       const x = keptRows(b, linearInputs.input, keep, layer.hidden);
       const h = keptRows(b, linearInputs.hidden, keep, layer.intermediate);

@@ -55,7 +55,7 @@ export const runCommand: CommandModule<object, Arguments> = {
     if (json) printJson({ output: plan.output, jobs: outcomes });
     else print(describeOutcomes(outcomes, paint));
     process.exitCode = exitCodeOf(outcomes);
-    writeSummary(plan.output, outcomes);
+    writeSummary(plan, outcomes);
   },
 };
 

@@ -62,14 +62,14 @@ function tokenRows(b: Builder, input: Value, hidden: number): Value {
   return b.op('Cast', [rows], { to: 1 }, { name: 'tokens' });
 }
 
-/** Gives the readers of the old output the new sum, in the old element type and shape. */
+/** Makes the old output of the new sum, in its element type and shape: the next layer may read it as it stands. */
 function connect(b: Builder, model: Model, { input, output, isFlat }: Boundary, sum: Value): void {
   const typed = inType(b, sum, output.dtype ?? input.dtype, input);
   const shaped =
     (isFlat ?? output.shape?.length === 2)
       ? typed
       : b.op('Reshape', [typed, b.op('Shape', [input])], {}, { name: 'output' });
-  b.graph.replaceAllUses(output, shaped);
+  b.graph.redefine(output, shaped);
   importDomains(model);
 }
 

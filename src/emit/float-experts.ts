@@ -11,6 +11,7 @@ import { splitByExpert } from './split-by-expert.ts';
 /** Called with each expert's two linear inputs, so that statistics can be attached to them. */
 export type ExpertTap = (
   b: Builder,
+  expert: Expert,
   linearInputs: { input: Value; hidden: Value },
   /** The expert's tokens: row numbers [n], and what the routing multiplies its outputs (or inputs) by, [n, 1]. */
   routed: { rows: Value; weights: Value },
@@ -28,7 +29,7 @@ export function floatExperts(layer: MoeLayer, tap: ExpertTap = () => {}): PairEm
     const results = experts.map((expert, i) => {
       const inner = builder(b.graph, `moeq/${expert.id}`);
       const hidden = hiddenOf(inner, layer, expert, parts[i]);
-      tap(inner, { input: parts[i], hidden }, { rows: rows[i], weights: shares[i] });
+      tap(inner, expert, { input: parts[i], hidden }, { rows: rows[i], weights: shares[i] });
       return emitLinear(inner, 'down', expert.down!, hidden);
     });
     return b.op('Concat', results, { axis: 0 }, { name: 'results' });

@@ -1,16 +1,17 @@
+import type { LayerStats } from '../calibrate/layer-stats.ts';
 import type { FaultRecord } from '../fault.ts';
-import type { Calibration } from '../pipeline/calibrate-model.ts';
-import { calibrateModel } from '../pipeline/calibrate-model.ts';
-import { openCalibrationData } from '../pipeline/convert.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
+import { calibrationStep, openCalibrator } from '../pipeline/calibrator.ts';
+import { openCalibrationData } from '../pipeline/convert.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
 import { orderLayer } from '../pipeline/order-layer.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
-import { rotationName } from '../pipeline/settle-rotation.ts';
+import { rotationName, rotationsTried } from '../pipeline/settle-rotation.ts';
 import type { ArtefactStore } from './artefact-store.ts';
 import { errorRecord } from './error-record.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
+import { rememberIn } from './remember.ts';
 import { openWork } from './work-folder.ts';
 
 /** An item that makes an artefact, by name: the plan and all the item needs are found in the work folder. */
@@ -22,29 +23,44 @@ export interface ItemTask {
   threads: number;
 }
 
-/** Entry of a thread that calibrates, or quantizes an expert, and leaves the result in the store under the item's key. */
+/**
+ * Entry of a thread that calibrates, or quantizes an expert, and leaves the result in the store under the item's key.
+ * Who calibrates one layer calibrates all: they are run one after the other, or at once.
+ */
 export default async function runItem(task: ItemTask): Promise<FaultRecord | null> {
   try {
     const { store, plan } = openWork(task.work, task.plan);
     const item = plan.items.find(({ id }) => id === task.item)!;
-    if (!store.has(item.key)) store.write(item.key, await resultOf(item, plan, task, store));
+    if (store.has(item.key)) return null;
+    if (item.expert) store.write(item.key, await quantize(item.expert, plan, task, store));
+    else await calibrateAll(plan, task, store);
     return null;
   } catch (error) {
     return errorRecord(error, task.item, task.work);
   }
 }
 
-async function resultOf(
-  { expert }: WorkItem,
+async function calibrateAll(plan: JobPlan, { threads }: ItemTask, store: ArtefactStore): Promise<void> {
+  const { model: path, config } = plan.job;
+  const { model, layers } = prepareModel(path);
+  const workshop = { remember: rememberIn(store, plan) };
+  const data = openCalibrationData(path, config);
+  const calibrator = await openCalibrator(path, data, { ...config, threads }, () => {}, workshop);
+  const [rotation] = rotationsTried(config, data !== null);
+  const source = calibrator!.statsFor({ ...config, rotation });
+  try {
+    for (const index of layers.keys()) await source.statsOf(index, model);
+  } finally {
+    source.close();
+  }
+}
+
+async function quantize(
+  expert: NonNullable<WorkItem['expert']>,
   plan: JobPlan,
   task: ItemTask,
   store: ArtefactStore,
-): Promise<unknown> {
-  const { model, config } = plan.job;
-  if (!expert) {
-    const data = openCalibrationData(model, config);
-    return calibrateModel(model, data, { ...config, threads: task.threads }, () => {});
-  }
+): ReturnType<typeof quantizeOrder> {
   const { layer, recipe, experts } = orderOf(expert, plan, task, store);
   return quantizeOrder(
     layer,
@@ -54,7 +70,7 @@ async function resultOf(
 }
 
 /** Of the plan and the layer the last task was about: tasks of a layer follow each other. */
-let opened: { plan: string; prepared: PreparedModel; calibration: Calibration | null } | null = null;
+let opened: { plan: string; prepared: PreparedModel } | null = null;
 let ordered: { of: string; order: LayerOrder } | null = null;
 
 function orderOf(
@@ -65,14 +81,12 @@ function orderOf(
 ): LayerOrder {
   const of = [task.plan, id, rotationName(rotation)].join();
   if (ordered?.of === of) return ordered.order;
-  if (opened?.plan !== task.plan) {
-    const calibrate = items.find(({ kind }) => kind === 'calibrate');
-    const calibration = calibrate ? (store.read(calibrate.key) as Calibration) : null;
-    opened = { plan: task.plan, prepared: prepareModel(model), calibration };
-  }
-  const { prepared, calibration } = opened;
-  const layer = prepared.layers.find((each) => each.id === id)!;
-  const stats = calibration?.stats.find((each) => each.id === id) ?? null;
-  ordered = { of, order: orderLayer(layer, stats, { ...config, rotation }) };
+  if (opened?.plan !== task.plan) opened = { plan: task.plan, prepared: prepareModel(model) };
+  const layer = opened.prepared.layers.find((each) => each.id === id)!;
+  const settled = { ...config, rotation };
+  const step = calibrationStep(id, settled);
+  const calibrated = items.find((item) => item.id === step);
+  const stats = calibrated ? (store.read(calibrated.key) as LayerStats) : null;
+  ordered = { of, order: orderLayer(layer, stats, settled) };
   return ordered.order;
 }

@@ -7,7 +7,9 @@ import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
-import { isByLayer, needsRecords } from '../pipeline/calibrate-model.ts';
+import { calibrationStep } from '../pipeline/calibrator.ts';
+import { isByLayer } from '../pipeline/model-size.ts';
+import { needsRecords } from '../pipeline/needs-records.ts';
 import type { SettledRotation } from '../pipeline/settle-rotation.ts';
 import { recordsTried, rotationsTried } from '../pipeline/settle-rotation.ts';
 import { countOf } from '../tensor/dtype.ts';
@@ -32,16 +34,8 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const layers = prepared.layers.map((layer) => resultBytes(layer, target));
   const after = before - expertBytes(prepared) + sum(layers);
   const ingredients = await ingredientsOf(job, prepared);
-  const calibrate = needsRecords(config) ? [calibrateItem(job, before, prepared, ingredients)] : [];
   const rotations = rotationsTried(boundedConfig(prepared.model, config).config, config.data !== null);
-  const experts = prepared.layers.flatMap((layer) =>
-    layer.experts.filter(({ kind }) => kind === 'ffn').map((expert) => ({ layer: layer.id, expert })),
-  );
-  const quantize = rotations.flatMap((rotation) =>
-    experts.map(({ layer, expert }) =>
-      quantizeItem({ layer, expert, rotation }, config, calibrate, ingredients),
-    ),
-  );
+  const { calibrate, quantize } = expertItems(job, prepared, rotations, ingredients);
   const pair = { bytes: before + after, prepared };
   const rotation =
     rotations.length > 1 ? [rotationItem(job, pair, quantize, rotations.length, ingredients)] : [];
@@ -63,7 +57,7 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
     folder: output,
     hasReport: verify.length > 0,
     layers: prepared.layers.length,
-    experts: experts.length,
+    experts: quantize.length / rotations.length,
     size: { before, after },
     memory: Math.max(...items.map(({ memory }) => memory)),
     seconds: sum(items.map(({ seconds }) => seconds)),
@@ -112,23 +106,68 @@ function item({ id, expert = null, needs, parts, ...facts }: ItemFacts): WorkIte
   return { id, kind, expert, needs: needs.map((need) => need.id), ...facts, key };
 }
 
-function calibrateItem(
-  { model, config }: BatchJob,
-  bytes: number,
+/** Calibration and rounding of every layer, with each rotation. */
+function expertItems(
+  job: BatchJob,
+  prepared: PreparedModel,
+  rotations: readonly SettledRotation[],
+  ingredients: Ingredients,
+): { calibrate: WorkItem[]; quantize: WorkItem[] } {
+  const { config } = job;
+  const { sequential } = config.calibration;
+  const chosen = needsRecords(config) ? [balanceItem(job, prepared, ingredients)] : [];
+  const calibrate = new Map(chosen.map((first) => [first.id, first]));
+  const quantize: WorkItem[] = [];
+  for (const rotation of rotations) {
+    let before: WorkItem[] = [];
+    for (const layer of prepared.layers) {
+      const id = calibrationStep(layer.id, { ...config, rotation });
+      const needs = sequential ? [...chosen, ...before] : chosen;
+      const stats = chosen.map(() => calibrate.get(id) ?? statsItem(id, job, prepared, needs));
+      for (const item of stats) calibrate.set(id, item);
+      before = layer.experts
+        .filter(({ kind }) => kind === 'ffn')
+        .map((expert) => quantizeItem({ layer: layer.id, expert, rotation }, config, stats, ingredients));
+      quantize.push(...before);
+    }
+  }
+  return { calibrate: [...calibrate.values()], quantize };
+}
+
+/** Choice of the records: a run over all of them, where they are balanced. */
+function balanceItem(
+  job: BatchJob,
   prepared: PreparedModel,
   { tuning: _later, verification: _last, ...parts }: Ingredients,
 ): WorkItem {
-  const { data, calibration } = config;
-  const tokens = data === null ? 0 : estimateTokens(data, prepared.model, calibration.records);
+  const { balance } = job.config.calibration;
   return item({
     id: 'calibrate',
     needs: [],
+    ...calibrationRun(job, prepared),
+    ...(!balance.enabled && { seconds: 0.1 }),
+    parts,
+  });
+}
+
+function statsItem(id: string, job: BatchJob, prepared: PreparedModel, needs: WorkItem[]): WorkItem {
+  const { seconds, ...run } = calibrationRun(job, prepared);
+  return item({ id, needs, ...run, seconds: seconds / prepared.layers.length, parts: null });
+}
+
+/** What a run over the calibration records takes. */
+function calibrationRun(
+  { model, config }: BatchJob,
+  prepared: PreparedModel,
+): Estimate & Pick<WorkItem, 'inputs' | 'outputs' | 'bytes'> {
+  const { data, calibration } = config;
+  const tokens = data === null ? 0 : estimateTokens(data, prepared.model, calibration.records);
+  return {
     inputs: [model, ...(data === null ? [] : [data])],
     outputs: [],
-    parts,
-    bytes,
+    bytes: bytesOf(prepared),
     ...estimateRun(runSize(prepared, isByLayer(prepared.model, config)), tokens),
-  });
+  };
 }
 
 function quantizeItem(

@@ -35,15 +35,23 @@ export async function queueCrew(
     );
   }
 
-  async function makeItems(job: JobPlan, plan: string, kind: 'calibrate' | 'quantize'): Promise<void> {
-    const missing = job.items.filter((item) => item.kind === kind && !store.has(item.key));
+  /** The last layer's item: who makes it makes them all. */
+  async function calibrate(job: JobPlan, plan: string): Promise<void> {
+    const last = job.items.findLast(({ kind }) => kind === 'calibrate');
+    if (!last || store.has(last.key)) return;
+    await send(job, plan, last);
+    progress({ job: job.name, stage: 'calibrate', detail: 'done' });
+  }
+
+  async function quantize(job: JobPlan, plan: string): Promise<void> {
+    const missing = job.items.filter((item) => item.kind === 'quantize' && !store.has(item.key));
     const step = Math.ceil(missing.length / 10);
     let done = 0;
     const one = async (item: WorkItem): Promise<void> => {
       await send(job, plan, item);
       done += 1;
       if (done % step === 0 || done === missing.length)
-        progress({ job: job.name, stage: kind, detail: `${done} of ${missing.length} done` });
+        progress({ job: job.name, stage: 'quantize', detail: `${done} of ${missing.length} done` });
     };
     await Promise.all(missing.map(one));
   }
@@ -53,8 +61,11 @@ export async function queueCrew(
     async make(job): Promise<MadeJob> {
       const plan = storePlan(work, job);
       try {
-        await makeItems(job, plan, 'calibrate');
-        await makeItems(job, plan, 'quantize');
+        // Where each layer waits for the one before it to be written, who writes them does the rest.
+        if (!job.job.config.calibration.sequential) {
+          await calibrate(job, plan);
+          await quantize(job, plan);
+        }
         return readMade(
           await send(
             job,

@@ -14,6 +14,7 @@ import { inLanes } from './in-lanes.ts';
 import { memoryBudget } from './memory-budget.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
 import { quantizeItemId } from './plan.ts';
+import { rememberIn } from './remember.ts';
 import { weightSpool } from './weight-spool.ts';
 import { artefactsIn } from './work-folder.ts';
 import { workerPool } from './worker-pool.ts';
@@ -40,6 +41,7 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
   const { plan, task, spool, checkpoint } = options;
   const store = openStore(artefactsIn(task.work));
   const items = new Map(plan.items.map((item) => [item.id, item]));
+  const remember = rememberIn(store, plan);
   const budget = memoryBudget(task.memory);
   const seconds = plan.items.reduce((sum, item) => sum + (item.kind === 'quantize' ? item.seconds : 0), 0);
   const isParallel = task.threads > 1 && seconds > parallelFrom;
@@ -64,15 +66,9 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
   }
 
   return {
-    async remember<T>(step: string, compute: () => Promise<T>): Promise<T> {
+    remember(step, compute) {
       checkpoint();
-      const item = items.get(step);
-      if (!item) return compute();
-      if (!store.has(item.key)) store.write(item.key, await compute());
-      const known = store.read(item.key);
-      // Damaged: what was stored is gone.
-      if (known === undefined) return this.remember(step, compute);
-      return known as T;
+      return remember(step, compute);
     },
     async quantizeExperts(order) {
       const { experts, recipe } = order;

@@ -18,7 +18,8 @@ export function stagingIn(work: string): string {
 /** Puts a plan where threads and other machines find it. */
 export function storePlan(work: string, plan: JobPlan): string {
   const key = contentKey(plan);
-  openStore(artefactsIn(work)).write(key, plan);
+  const store = openStore(artefactsIn(work));
+  if (store.read(key) === undefined) store.write(key, plan);
   return key;
 }
 

@@ -5,13 +5,17 @@ import { batchHtml } from './batch-html.ts';
 import { batchJunit } from './batch-junit.ts';
 import { errorRecord } from './error-record.ts';
 import type { JobOutcome } from './job-outcome.ts';
+import type { BatchPlan } from './plan.ts';
 
 /**
  * Writes `summary.json`, `junit.xml` and `index.html` into the output folder. They hold no times, so that a run that
  * was killed and resumed leaves the same bytes as one that was not.
  * @throws Fault DISK_FULL
  */
-export function writeSummary(output: string, outcomes: readonly JobOutcome[]): void {
+export function writeSummary(
+  { output, work }: Pick<BatchPlan, 'output' | 'work'>,
+  outcomes: readonly JobOutcome[],
+): void {
   const jobs = outcomes.map(({ seconds: _seconds, reused: _reused, ...result }) => result);
   const files = {
     'summary.json': `${JSON.stringify({ jobs }, null, 2)}\n`,
@@ -20,7 +24,7 @@ export function writeSummary(output: string, outcomes: readonly JobOutcome[]): v
   };
   try {
     for (const [name, text] of Object.entries(files))
-      writeWhole(join(output, name), [new TextEncoder().encode(text)]);
+      writeWhole(join(output, name), [new TextEncoder().encode(text)], work);
   } catch (error) {
     throw Fault.fromRecord(errorRecord(error, output, output));
   }

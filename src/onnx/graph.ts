@@ -123,6 +123,18 @@ export class Graph {
     result.info ??= from.info;
   }
 
+  /**
+   * Lets `value` be what `result` of this graph is: whoever holds or reads it has it still, under its name, and the node
+   * that made it makes something that nobody reads.
+   */
+  redefine(value: Value, result: Value): void {
+    const made = result.producer?.graph === this ? result : this.addNode('Identity', [result]).outputs[0]!;
+    for (let use = made.uses.at(-1); use; use = made.uses.at(-1)) use.node.setInput(use.index, value);
+    this.outputs = this.outputs.map((each) => (each === made ? value : each));
+    value.producer?.setOutput(value, new Value(this.uniqueName(`${value.name}_before`)));
+    made.producer!.setOutput(made, value);
+  }
+
   /** Removes nodes and constants that nothing reads. Returns how many nodes went. */
   removeDeadCode(): number {
     const live = new Set<Node>();

@@ -48,6 +48,13 @@ export class Node {
     value?.addUse(this, index);
   }
 
+  /** Makes `value` where it made `from`, which nothing makes then. */
+  setOutput(from: Value, value: Value): void {
+    this.outputs[this.outputs.indexOf(from)] = value;
+    from.producer = null;
+    value.producer = this;
+  }
+
   addSubgraphs(attribute: string, graphs: Graph[]): void {
     this.subgraphs.set(attribute, graphs);
     for (const graph of graphs) graph.owner = this;

@@ -3,7 +3,8 @@ import type { Model } from '../onnx/model.ts';
 import { weightBytesOf } from '../onnx/model.ts';
 import { hasCoarseActivations, movesRouters, schemeOf } from '../quantize/scheme.ts';
 import { formatBytes } from '../report/format.ts';
-import { isByLayer, needsRecords } from './calibrate-model.ts';
+import { isByLayer } from './model-size.ts';
+import { needsRecords } from './needs-records.ts';
 
 export interface BoundedConfig {
   config: QuantizeConfig;

@@ -18,7 +18,7 @@ import { writeWhole } from '../tensor/write-whole.ts';
 import { takeCensus } from '../verify/census.ts';
 import { parityChecks } from '../verify/parity-checks.ts';
 import { verify } from '../verify/verify.ts';
-import type { CalibrationData } from './calibrate-model.ts';
+import type { CalibrationData } from './balance-data.ts';
 import type { Progress } from './progress.ts';
 import { recordProgress } from './progress.ts';
 import type { QuantizedModel } from './quantize-model.ts';

@@ -1,6 +1,6 @@
 import { prepareModel } from '../moe/prepare-model.ts';
 import { schemeOf } from '../quantize/scheme.ts';
-import { needsRecords } from './calibrate-model.ts';
+import { needsRecords } from './needs-records.ts';
 import type { Conversion } from './convert.ts';
 import { outputOf } from './convert.ts';
 

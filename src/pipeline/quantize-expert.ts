@@ -17,6 +17,7 @@ import { giveBuffer } from '../tensor/spare-buffers.ts';
 import { hessianOf, inputHessian } from './expert-hessians.ts';
 import { permuteHessian, permuteNeurons } from './permute-neurons.ts';
 import type { Rounding } from './rounding.ts';
+import { roundStored } from './round-stored.ts';
 import { roundingOf } from './rounding.ts';
 import type { SettledConfig } from './settle-rotation.ts';
 import type { HiddenSmoothing } from './smooth-hidden.ts';
@@ -51,6 +52,8 @@ export async function quantizeOrder(
   const expert = layer.experts.find((each) => each.id === id)!;
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const round = roundingOf(resolved.scheme, config, resolved.groupSizeOf);
+  if (!stats && !input.scales && !input.shift && rotation.input === null && rotation.hidden === null)
+    return probeExpert(id, { layer, resolved, rotation }, await roundStored(expert, round));
   const floats = readExpert(expert);
   const hidden =
     stats && (await smoothHidden(floats, stats, { activation: layer.activation, config, rotation }));

@@ -5,7 +5,7 @@ import { findRouterLinear } from '../emit/router-linear.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
 import { movesRouters, schemeOf } from '../quantize/scheme.ts';
-import { needsRecords } from './calibrate-model.ts';
+import { needsRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
 import type { RouterClip } from './quantize-routers.ts';
 import { chooseClips, quantizeRouters } from './quantize-routers.ts';

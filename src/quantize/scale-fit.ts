@@ -29,9 +29,11 @@ export function absMaxScales(weight: Matrix, groupSize: number, maxCode: number)
   const largest = fitsVectors(weight.cols, groupSize)
     ? largestByVectors(weight.data, groupSize)
     : largestBits(weight, groupSize);
-  if (largest.some((magnitude) => magnitude >= 0x7f800000)) requireFinite(weight);
   const scales = new Float32Array(largest.buffer);
-  for (let i = 0; i < scales.length; i++) scales[i] = safeScale(scales[i] / maxCode);
+  for (let i = 0; i < scales.length; i++) {
+    if (!(scales[i] < Infinity)) requireFinite(weight);
+    scales[i] = safeScale(scales[i] / maxCode);
+  }
   return scales;
 }
 

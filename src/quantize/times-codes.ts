@@ -1,6 +1,7 @@
 import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
+import { inputsAtOnce } from './vector-kernels.ts';
 import { fitsVectors, multiplyByVectors } from './vector-passes.ts';
 
 /** x·Wᵀ, [x.rows, W.rows], with sums in float64 of float32 inputs. No weight is made, and a row of zeros costs nothing. */
@@ -9,14 +10,15 @@ export function timesCodes(x: Matrix, weight: QuantizedTensor): Matrix {
   const inputs = Array.from({ length: x.rows }, (_, row) => row).filter((row) =>
     rowOf(x, row).some((value) => value !== 0),
   );
-  const multiply = canUseVectors(weight) ? multiplyFast : multiplyTwo;
-  for (let i = 0; i < inputs.length; i += 2) {
-    const [first, second] = [inputs[i], inputs[i + 1] ?? inputs[i]];
-    const sums = multiply([rowOf(x, first), rowOf(x, second)], weight);
-    for (let r = 0; r < weight.rows; r++) {
-      product.data[first * weight.rows + r] = sums[2 * r];
-      product.data[second * weight.rows + r] = sums[2 * r + 1];
-    }
+  for (let i = 0; i < inputs.length; i += inputsAtOnce) {
+    const some = inputs.slice(i, i + inputsAtOnce);
+    const sums = multiply(
+      some.map((row) => rowOf(x, row)),
+      weight,
+    );
+    some.forEach((row, n) => {
+      for (let r = 0; r < weight.rows; r++) product.data[row * weight.rows + r] = sums[r * some.length + n];
+    });
   }
   return product;
 }
@@ -25,34 +27,30 @@ function rowOf({ data, cols }: Matrix, row: number): Float32Array {
   return data.subarray(row * cols, (row + 1) * cols);
 }
 
-type Pair = readonly [Float32Array, Float32Array];
-
-function canUseVectors({ cols, groupSize, zeroPoints }: QuantizedTensor): boolean {
-  return !zeroPoints && fitsVectors(cols, Math.min(cols, groupSize));
-}
-
-function multiplyFast(inputs: Pair, weight: QuantizedTensor): Float64Array {
-  return multiplyByVectors(inputs, weight, Math.min(weight.cols, weight.groupSize));
-}
-
-/** Two inputs at a time: to read a code takes as long as to multiply it. */
-function multiplyTwo([x0, x1]: Pair, weight: QuantizedTensor): Float64Array {
-  const { rows, cols, codes, groupSize, scales, zeroPoints } = weight;
-  const sums = new Float64Array(rows * 2);
-  let group = 0;
-  for (let r = 0; r < rows; r++) {
-    const row = codes.subarray(r * cols, (r + 1) * cols);
-    for (let from = 0; from < cols; from += groupSize, group++) {
-      const [to, zero, scale] = [Math.min(from + groupSize, cols), zeroPoints?.[group] ?? 0, scales[group]];
-      let [part0, part1] = [0, 0];
-      for (let c = from; c < to; c++) {
-        const code = row[c] - zero;
-        part0 += x0[c] * code;
-        part1 += x1[c] * code;
-      }
-      sums[2 * r] += part0 * scale;
-      sums[2 * r + 1] += part1 * scale;
-    }
-  }
+/** [rows, inputs] */
+function multiply(inputs: readonly Float32Array[], weight: QuantizedTensor): Float64Array {
+  const { cols, groupSize, zeroPoints } = weight;
+  const size = Math.min(cols, groupSize);
+  if (!zeroPoints && fitsVectors(cols, size)) return multiplyByVectors(inputs, weight, size);
+  const sums = new Float64Array(weight.rows * inputs.length);
+  for (let i = 0; i < sums.length; i++)
+    sums[i] = rowProduct(inputs[i % inputs.length], weight, Math.floor(i / inputs.length));
   return sums;
+}
+
+/** An input times one row of a weight. */
+function rowProduct(
+  x: Float32Array,
+  { cols, codes, groupSize, scales, zeroPoints }: QuantizedTensor,
+  r: number,
+): number {
+  const row = codes.subarray(r * cols, (r + 1) * cols);
+  let [sum, group] = [0, r * Math.ceil(cols / groupSize)];
+  for (let from = 0; from < cols; from += groupSize, group++) {
+    const [to, zero] = [Math.min(from + groupSize, cols), zeroPoints?.[group] ?? 0];
+    let part = 0;
+    for (let c = from; c < to; c++) part += x[c] * (row[c] - zero);
+    sum += part * scales[group];
+  }
+  return sum;
 }

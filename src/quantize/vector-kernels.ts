@@ -1,17 +1,19 @@
 import type { Code, Variables, WasmModule } from '../tensor/wasm-module.ts';
-import { integer, repeat, simd, simdAt, wasmModule } from '../tensor/wasm-module.ts';
+import { double, integer, repeat, simd, simdAt, wasmModule } from '../tensor/wasm-module.ts';
 
 /** Bytes of memory for what is worked on at a time: the second-level cache of a core holds them. */
 export const chunkBytes = 2 ** 18;
-/** Where a kernel finds its arrays, one chunk each. */
+/** Where a kernel finds its arrays: one chunk each, and float64 of all inputs. */
 export const places = {
   data: 0,
   codes: chunkBytes,
   scales: 2 * chunkBytes,
-  x0: 3 * chunkBytes,
-  x1: 4 * chunkBytes,
-  sums: 5 * chunkBytes,
+  sums: 3 * chunkBytes,
+  x: 4 * chunkBytes,
 };
+/** Inputs that are multiplied at a time: to read a code takes as long as to multiply it. */
+export const inputsAtOnce = 3;
+const pages = (places.x + 2 * inputsAtOnce * chunkBytes) / 65536;
 /** Kernels take whole vectors: groups have to be multiples of so many weights. */
 export const lanes = 16;
 
@@ -24,10 +26,11 @@ let loaded: WasmModule<Kernel> | null = null;
  * groups in bytes of their weights.
  * - `largest(data, end, group, scales)`: float32 data → the bits of each group's largest magnitude;
  * - `round(data, end, group, scales, codes)`: float32 data and scales → int8 codes, ties to even;
- * - `multiply(codes, end, group, scales, x0, x1, sums)`: one row of int8 codes times two float32 inputs → two float64 sums.
+ * - `multiply(codes, end, group, scales, x, sums)`: one row of int8 codes times three float64 inputs → three float64 sums; `x`
+ *   holds four numbers of each input in turn.
  */
 export function vectorKernels(): WasmModule<Kernel> {
-  return (loaded ??= wasmModule((6 * chunkBytes) / 65536, {
+  return (loaded ??= wasmModule(pages, {
     largest: {
       params: ['data', 'end', 'group', 'scales', 'stop'],
       vectors: ['most'],
@@ -35,19 +38,19 @@ export function vectorKernels(): WasmModule<Kernel> {
     },
     round: {
       params: ['data', 'end', 'group', 'scales', 'codes', 'stop'],
-      vectors: ['scale', 'four'],
+      vectors: ['inverse', 'four'],
       body: round,
     },
     multiply: {
-      params: ['codes', 'end', 'group', 'scales', 'x0', 'x1', 'sums', 'stop'],
-      vectors: ['scale', 'four', 'sum0', 'sum1', 'part0', 'part1', 'low', 'high', 'x'],
+      params: ['codes', 'end', 'group', 'scales', 'x', 'sums', 'stop'],
+      vectors: ['scale', 'four', 'low', 'high', ...eachInput('sum'), ...eachInput('part')],
       body: multiply,
     },
   }));
 }
 
 const load = (address: Code, offset = 0): Code => simdAt(0, offset, address);
-const store = (address: Code, value: Code): Code => simdAt(11, 0, address, value);
+const store = (address: Code, value: Code, offset = 0): Code => simdAt(11, offset, address, value);
 const and = (a: Code, b: Code): Code => simd(78, a, b);
 const splatInteger = (value: Code): Code => simd(17, value);
 const splatDouble = (value: Code): Code => simd(20, value);
@@ -55,9 +58,8 @@ const maxIntegers = (a: Code, b: Code): Code => simd(184, a, b);
 /** The first two float32 or int32 as float64. */
 const doublesOfFloats = (a: Code): Code => simd(95, a);
 const doublesOfIntegers = (a: Code): Code => simd(254, a);
-const integersOfDoubles = (a: Code): Code => simd(252, a);
-const nearest = (a: Code): Code => simd(148, a);
 const addDoubles = (a: Code, b: Code): Code => simd(240, a, b);
+const subtractDoubles = (a: Code, b: Code): Code => simd(241, a, b);
 const multiplyDoubles = (a: Code, b: Code): Code => simd(242, a, b);
 const divideDoubles = (a: Code, b: Code): Code => simd(243, a, b);
 const shortsOf = (a: Code, b: Code): Code => simd(133, a, b);
@@ -97,16 +99,26 @@ function largest(v: Variables): Code {
   ]);
 }
 
+/** A number so large that adding it to smaller ones rounds them to multiples of 2^-bits, ties to even. */
+const roundsTo = (bits: number): Code => splatDouble(double(1.5 * 2 ** (52 - bits)));
+
+/**
+ * Multiplies by the inverse, which is faster than to divide and gives the same codes: a quotient of two float32 below 2^7
+ * is a tie or at least 2^-26 from one, the product differs from it by 2^-45 at most, and multiples of 2^-40 are ties again
+ * where the quotient was.
+ */
 function round(v: Variables): Code {
-  const steps = (floats: Code): Code =>
-    integersOfDoubles(nearest(divideDoubles(doublesOfFloats(floats), v.get('scale'))));
+  const product = (floats: Code): Code => multiplyDoubles(doublesOfFloats(floats), v.get('inverse'));
+  const near = (a: Code): Code => subtractDoubles(addDoubles(a, roundsTo(40)), roundsTo(40));
+  // The lower halves of the sums are the codes as integers.
+  const steps = (floats: Code): Code => addDoubles(near(product(floats)), roundsTo(0));
   const codesOf = (at: number): Code => [
     v.set('four', load(v.get('data'), at * 16)),
-    pick(steps(v.get('four')), steps(upperHalf(v.get('four'))), 0, 1, 4, 5),
+    pick(steps(v.get('four')), steps(upperHalf(v.get('four'))), 0, 2, 4, 6),
   ];
   const codes = bytesOf(shortsOf(codesOf(0), codesOf(1)), shortsOf(codesOf(2), codesOf(3)));
   return eachGroup(v, 'data', [
-    v.set('scale', scaleAt(v.get('scales'))),
+    v.set('inverse', divideDoubles(splatDouble(double(1)), scaleAt(v.get('scales')))),
     repeat(
       [store(v.get('codes'), codes), v.advance('data', integer(64)), v.advance('codes', integer(16))],
       v.get('data'),
@@ -117,48 +129,40 @@ function round(v: Variables): Code {
 
 function multiply(v: Variables): Code {
   const zero = splatInteger(integer(0));
-  const addProduct = (part: string, x: string): Code => [
-    v.set('x', load(v.get(x))),
-    v.set(part, addDoubles(v.get(part), multiplyDoubles(doublesOfFloats(v.get('x')), v.get('low')))),
-    v.set(
-      part,
-      addDoubles(v.get(part), multiplyDoubles(doublesOfFloats(upperHalf(v.get('x'))), v.get('high'))),
-    ),
-    v.advance(x, integer(16)),
-  ];
-  const scaled = (sum: string, part: string): Code =>
-    v.set(sum, addDoubles(v.get(sum), multiplyDoubles(v.get(part), v.get('scale'))));
+  const addProduct = (part: string, i: number): Code =>
+    ['low', 'high'].map((half, at) =>
+      v.set(part, addDoubles(v.get(part), multiplyDoubles(load(v.get('x'), i * 32 + at * 16), v.get(half)))),
+    );
+  const addScaled = (sum: string, i: number): Code =>
+    v.set(sum, addDoubles(v.get(sum), multiplyDoubles(v.get(`part${i}`), v.get('scale'))));
   // Four codes: 32 bits, widened twice.
   const four = simd(167, simd(135, simdAt(92, 0, v.get('codes'))));
+  const total = (sum: string): Code => addDoubles(v.get(sum), pick(v.get(sum), v.get(sum), 2, 3, 0, 1));
   return [
-    v.set('sum0', zero),
-    v.set('sum1', zero),
+    eachInput('sum').map((sum) => v.set(sum, zero)),
     eachGroup(v, 'codes', [
-      v.set('part0', zero),
-      v.set('part1', zero),
+      eachInput('part').map((part) => v.set(part, zero)),
       repeat(
         [
           v.set('four', four),
           v.set('low', doublesOfIntegers(v.get('four'))),
           v.set('high', doublesOfIntegers(upperHalf(v.get('four')))),
-          addProduct('part0', 'x0'),
-          addProduct('part1', 'x1'),
+          eachInput('part').map(addProduct),
+          v.advance('x', integer(inputsAtOnce * 32)),
           v.advance('codes', integer(4)),
         ],
         v.get('codes'),
         v.get('stop'),
       ),
       v.set('scale', scaleAt(v.get('scales'))),
-      scaled('sum0', 'part0'),
-      scaled('sum1', 'part1'),
+      eachInput('sum').map(addScaled),
     ]),
-    // Both lanes of both sums, added up side by side.
-    store(
-      v.get('sums'),
-      addDoubles(
-        pick(v.get('sum0'), v.get('sum1'), 0, 1, 4, 5),
-        pick(v.get('sum0'), v.get('sum1'), 2, 3, 6, 7),
-      ),
-    ),
+    // In order, so that the second half of each is written over by the next.
+    eachInput('sum').map((sum, i) => store(v.get('sums'), total(sum), i * 8)),
   ];
+}
+
+/** A variable for each input. */
+function eachInput(name: string): string[] {
+  return Array.from({ length: inputsAtOnce }, (_, i) => `${name}${i}`);
 }

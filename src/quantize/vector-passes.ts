@@ -1,4 +1,5 @@
-import { chunkBytes, lanes, places, vectorKernels } from './vector-kernels.ts';
+import { takeBuffer } from '../tensor/spare-buffers.ts';
+import { chunkBytes, inputsAtOnce, lanes, places, vectorKernels } from './vector-kernels.ts';
 
 /** Whether groups of a row of `cols` weights are whole vectors; other groups are for a loop in JavaScript. */
 export function fitsVectors(cols: number, groupSize: number): boolean {
@@ -33,7 +34,7 @@ export function largestByVectors(data: Float32Array, groupSize: number): Int32Ar
 /** The nearest codes to weights divided by the scale of their group, ties to even. */
 export function roundByVectors(data: Float32Array, scales: Float32Array, groupSize: number): Int8Array {
   const { memory, call } = vectorKernels();
-  const codes = new Int8Array(data.length);
+  const codes = new Int8Array(takeBuffer(data.length));
   for (const { from, to } of chunksOf(scales.length, groupSize)) {
     const [start, count] = [from * groupSize, (to - from) * groupSize];
     bring(places.data, data.subarray(start, start + count));
@@ -44,24 +45,33 @@ export function roundByVectors(data: Float32Array, scales: Float32Array, groupSi
   return codes;
 }
 
-/** Two inputs [cols] times a weight of codes [rows, cols], in float64: two sums per row, [rows, 2]. */
+/** Up to three inputs [cols] times a weight of codes [rows, cols], in float64, [rows, inputs]. */
 export function multiplyByVectors(
-  inputs: readonly [Float32Array, Float32Array],
+  inputs: readonly Float32Array[],
   { codes, scales }: { codes: Int8Array; scales: Float32Array },
   groupSize: number,
 ): Float64Array {
   const { memory, call } = vectorKernels();
   const cols = inputs[0].length;
   const [rows, perRow] = [codes.length / cols, cols / groupSize];
-  const result = new Float64Array(rows * 2);
-  bring(places.x0, inputs[0]);
-  bring(places.x1, inputs[1]);
+  const result = new Float64Array(rows * inputs.length);
+  new Float64Array(memory, places.x).set(inFours(inputs));
   for (let r = 0; r < rows; r++) {
     bring(places.codes, codes.subarray(r * cols, (r + 1) * cols));
     bring(places.scales, scales.subarray(r * perRow, (r + 1) * perRow));
-    const { codes: from, scales: scale, x0, x1, sums } = places;
-    call.multiply(from, from + cols, groupSize, scale, x0, x1, sums);
-    result.set(new Float64Array(memory, sums, 2), r * 2);
+    const { codes: from, scales: scale, x, sums } = places;
+    call.multiply(from, from + cols, groupSize, scale, x, sums);
+    result.set(new Float64Array(memory, sums, inputs.length), r * inputs.length);
   }
+  return result;
+}
+
+/** Four numbers of each input in turn, zeros for inputs that are not there. */
+function inFours(inputs: readonly Float32Array[]): Float64Array {
+  const cols = inputs[0].length;
+  const result = new Float64Array(inputsAtOnce * cols);
+  inputs.forEach((input, i) => {
+    for (let c = 0; c < cols; c++) result[((c >> 2) * inputsAtOnce + i) * 4 + (c & 3)] = input[c];
+  });
   return result;
 }

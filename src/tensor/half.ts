@@ -40,7 +40,17 @@ export function bfloatsToFloats(bits: Uint16Array): Float32Array<ArrayBuffer> {
 
 /** The nearest number that float16 holds; beyond its range the number itself, as float32. */
 export function roundToHalf(value: number): number {
-  return Math.abs(value) <= 65504 ? halfToFloat(floatToHalf(value)) : Math.fround(value);
+  const magnitude = Math.abs(value);
+  if (!(magnitude <= 65504)) return Math.fround(value);
+  if (magnitude < 2 ** -14) return halfToFloat(floatToHalf(value));
+  f32[0] = value;
+  u32[0] = roundedToHalf(u32[0]);
+  return f32[0];
+}
+
+/** Bits of a float32 in the range where float16 has all of its 11 bits: the last 13 rounded to zeros, ties to even. */
+function roundedToHalf(bits: number): number {
+  return (bits + 0xfff + ((bits >>> 13) & 1)) & ~0x1fff;
 }
 
 /** A number to IEEE half-precision bits, rounding half to even. */
@@ -52,8 +62,7 @@ export function floatToHalf(value: number): number {
   if (magnitude > 0x7f800000) return sign | 0x7e00;
   if (magnitude >= 0x477ff000) return sign | 0x7c00;
   if (magnitude < 0x38800000) return sign | roundHalfToEven(Math.abs(value) * 2 ** 24);
-  const rounded = magnitude + 0xfff + ((magnitude >>> 13) & 1);
-  return sign | ((rounded - 0x38000000) >>> 13);
+  return sign | ((roundedToHalf(magnitude) - 0x38000000) >>> 13);
 }
 
 /** The bits of numbers that float16 keeps as they are; null where it does not. */

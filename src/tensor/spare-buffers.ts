@@ -5,7 +5,7 @@
 
 const spare: ArrayBuffer[] = [];
 /** What is kept at most, and the least that is worth keeping. */
-const [most, least] = [2 ** 28, 2 ** 20];
+const [most, least] = [2 ** 28, 2 ** 16];
 
 /** A buffer of so many bytes, with anything in it. */
 export function takeBuffer(byteLength: number): ArrayBuffer {

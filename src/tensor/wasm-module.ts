@@ -85,6 +85,10 @@ export function integer(value: number): Code {
   return [0x41, signed(value)];
 }
 
+export function double(value: number): Code {
+  return [0x44, ...new Uint8Array(Float64Array.of(value).buffer)];
+}
+
 export function add(a: Code, b: Code): Code {
   return [a, b, 0x6a];
 }

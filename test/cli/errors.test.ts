@@ -133,15 +133,6 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     expectRefusal(['quantize', model, '-o', outputPath(), '--data', path], 'DATA_VOCABULARY', `${path}:2`);
   });
 
-  test('a setting this version cannot honour', () => {
-    const set = ['--set', 'calibration.sequential=true', '--data', data];
-    expectRefusal(
-      ['quantize', model, '-o', outputPath(), ...set],
-      'CONFIG_UNSUPPORTED',
-      'calibration.sequential',
-    );
-  });
-
   test('an output that exists already', () => {
     const path = join(folder, 'out.onnx');
     writeFileSync(path, 'mine');

@@ -5,6 +5,7 @@ import { foldSmoothing } from '../../src/emit/fold-smoothing.ts';
 import type { MoeLayer } from '../../src/moe/moe-layer.ts';
 import { builder } from '../../src/onnx/build.ts';
 import type { Model } from '../../src/onnx/model.ts';
+import { matrix } from '../../src/tensor/matrix.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { syntheticLayer } from '../helpers/synthetic-layer.ts';
 import { gaussian } from '../quantize/random.ts';
@@ -38,3 +39,26 @@ test.each(['float32', 'float16'] as const)(
     expect(residual.data.every(Number.isFinite)).toBe(true);
   },
 );
+
+test('a layer that reads what the one before it gives, with nothing in between, reads it as it is written', async () => {
+  const { model, layer, spec } = syntheticLayer();
+  const b = builder(model.graph, '');
+  const output = b.op('Identity', [layer.boundary!.output], {}, { name: 'last' });
+  const next = {
+    ...layer,
+    id: 'L1',
+    boundary: { ...layer.boundary!, input: layer.boundary!.output, output },
+  };
+  model.graph.outputs = [layer.boundary!.output, output];
+  for (const each of [layer, next]) emitLayer(model, each, floatExperts(each));
+  model.graph.removeDeadCode();
+  const routes = randomRoutes(spec, 3);
+  const { y, last } = await runOnce(model, feedsOf(spec, gaussian(3, spec.hidden, 4), routes));
+
+  const alone = syntheticLayer();
+  emitLayer(alone.model, alone.layer, floatExperts(alone.layer));
+  const fed = matrix(3, spec.hidden, Float32Array.from(y.data));
+  const expected = await runOnce(alone.model, feedsOf(spec, fed, routes));
+  expect(last.data).toEqual(expected.y.data);
+  expect(last.data).not.toEqual(y.data);
+});

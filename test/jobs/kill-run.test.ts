@@ -1,32 +1,50 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { killRun, seededRandom } from '../../scripts/kill-run.ts';
+import { smallTextModel } from '../helpers/small-text-model.ts';
 
-const model = join(import.meta.dirname, '../fixtures/models/tasks-olmoe/loop.dyn.onnx');
+const steps = ['start', 'calibrate', 'quantize', 'write', 'parity', 'verify', 'publish', 'done'] as const;
 
-test('a run killed at random moments and resumed ends with the bytes of one left alone', async () => {
-  const batch = join(mkdtempSync(join(tmpdir(), 'moeq-killed-')), 'batch.yaml');
-  const settings = 'smoothing: { enabled: false }';
+test('a run killed at 20 random moments and resumed ends with the bytes of one left alone', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'moeq-killed-'));
+  const { model, records } = smallTextModel(folder);
+  const batch = join(folder, 'batch.yaml');
   writeFileSync(
     batch,
     `output: out
+jobs: 1
 models: [${JSON.stringify(model)}]
+data: ${JSON.stringify(records)}
+verify: { attribution: false }
 recipes:
-  rtn: { scheme: w4a4, ${settings}, rounding: { method: rtn } }
-  clip: { scheme: w4a8, ${settings}, rounding: { method: clip } }
+  rtn: { scheme: w4a4, rotation: { down: none }, rounding: { method: rtn } }
+  clip: { scheme: w4a8, rotation: { down: none }, rounding: { method: clip } }
 `,
   );
-  const { kills, expected, resumed, torn } = await killRun(batch, 3, seededRandom(7));
-  expect(kills).toBe(3);
+  const { met, expected, resumed, torn, kept, redone } = await killRun(batch, 20, seededRandom(7));
+  expect(met.length).toBe(20);
+  // All of the run is met: within every kind of step, and as files are moved to the output folder.
+  const kinds = steps.filter((step) => met.some((told) => told.split(/ |: /).includes(step)));
+  expect(kinds).toEqual(steps);
   expect(Object.keys(expected)).toEqual([
+    expect.stringMatching(/^\.moeq\/jobs\/\w+\.json$/),
+    expect.stringMatching(/^\.moeq\/jobs\/\w+\.json$/),
     'index.html',
     'junit.xml',
-    'loop.dyn.clip.onnx',
-    'loop.dyn.rtn.onnx',
+    'small.clip.onnx',
+    'small.clip.report/report.html',
+    'small.clip.report/report.json',
+    'small.rtn.onnx',
+    'small.rtn.report/report.html',
+    'small.rtn.report/report.json',
     'summary.json',
   ]);
   expect(resumed).toEqual(expected);
   expect(torn).toEqual([]);
+  // What had been done was found again: kills added up to a finished run.
+  expect(redone).toEqual([]);
+  expect(kept).toBeGreaterThan(50);
+  rmSync(folder, { recursive: true });
 });

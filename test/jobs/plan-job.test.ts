@@ -29,7 +29,8 @@ describe('planJob', () => {
     expect(experts).toHaveLength(48);
     expect((await plan(dataFree)).items.map(({ id }) => id)).toEqual([...experts, 'emit']);
     const { items, hasReport } = await plan({ data: records, rotation: { down: 'none' } });
-    expect(items.map(({ id }) => id)).toEqual(['calibrate', ...experts, 'emit', 'verify']);
+    const calibrate = ['calibrate', ...layers.map(({ id }) => `calibrate:${id}`)];
+    expect(items.map(({ id }) => id)).toEqual([...calibrate, ...experts, 'emit', 'verify']);
     expect(hasReport).toBe(true);
   });
 
@@ -37,7 +38,7 @@ describe('planJob', () => {
     const { items, experts } = await plan({ data: records });
     const byId = new Map(items.map((item) => [item.id, item]));
     expect(experts).toBe(48);
-    expect(items).toHaveLength(1 + 4 * 48 + 3);
+    expect(items).toHaveLength(1 + 3 + 4 * 48 + 3);
     expect(byId.get('quantize:L0.E1:hadamard of 16')!.expert).toEqual({
       layer: 'L0',
       id: 'L0.E1',
@@ -71,7 +72,8 @@ describe('planJob', () => {
       seen.add(item.id);
     }
     const byId = new Map(items.map((item): [string, WorkItem] => [item.id, item]));
-    expect(byId.get('quantize:L1.E3')!.needs).toEqual(['calibrate']);
+    expect(byId.get('quantize:L1.E3')!.needs).toEqual(['calibrate:L1']);
+    expect(byId.get('calibrate:L1')!.needs).toEqual(['calibrate']);
     expect(byId.get('quantize:L1.E3')!.inputs).toHaveLength(3);
     expect(byId.get('verify')!.needs).toEqual(['emit']);
     // gate, up and down of 128 x 64 in float32

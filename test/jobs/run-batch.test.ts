@@ -55,7 +55,7 @@ async function run(
     ended: () => {},
     notice: () => {},
   });
-  return { outcomes, stages, hashes: hashesIn(plan.output), output: plan.output };
+  return { outcomes, stages, hashes: hashesIn(plan.output), output: plan.output, work: plan.work };
 }
 
 function hashesIn(output: string): Record<string, string> {
@@ -152,7 +152,7 @@ verify: { data: ${JSON.stringify(data)}, records: 16 }
     const strict = await run(file, { resume: true, set: ['gates.min.topKAgreement=0.9999'] });
     expect(strict.stages).toEqual([]);
     expect(statuses(strict.outcomes)).toEqual(['loop.dyn.rtn gates']);
-    writeSummary(strict.output, strict.outcomes);
+    writeSummary(strict, strict.outcomes);
     expect(readFileSync(join(strict.output, 'junit.xml'), 'utf8')).toContain(
       'tests="1" failures="1" errors="0"',
     );

@@ -85,6 +85,38 @@ describe('replaceAllUses', () => {
   });
 });
 
+/** `y` reads `old`; `spare` and `z` may take its place. */
+function replaceable(): Model {
+  return makeModel({ x: ['float32', [1]] }, (b, x) => {
+    const old = b.op('Neg', [x]);
+    return { old, y: b.op('Abs', [old]), spare: b.op('Exp', [x]), z: b.op('Neg', [b.op('Sqrt', [x])]) };
+  });
+}
+
+describe('redefine', () => {
+  test('keeps the value, its name, its readers and its place among the outputs', async () => {
+    const { graph, ...rest } = replaceable();
+    const [old, , spare, z] = graph.outputs;
+    graph.outputs = [old, graph.outputs[1]];
+    graph.redefine(old, z);
+    expect(graph.removeDeadCode()).toBe(2);
+    expect(z.producer).toBeNull();
+    expect(spare.uses).toEqual([]);
+    expect(await runModel({ ...rest, graph }, { x: float32([4]) })).toEqual({ old: [-2], y: [2] });
+  });
+
+  test('gives the readers of the result the value too, and takes an input through an Identity', async () => {
+    const { graph, ...rest } = replaceable();
+    const [old, y, spare] = graph.outputs;
+    graph.redefine(old, spare);
+    expect(graph.outputs).toEqual([old, y, old, graph.outputs[3]]);
+    graph.outputs = [old, y];
+    graph.redefine(old, graph.inputs[0]);
+    graph.removeDeadCode();
+    expect(await runModel({ ...rest, graph }, { x: float32([-3]) })).toEqual({ old: [-3], y: [3] });
+  });
+});
+
 describe('sortedNodes', () => {
   test('orders a chain of 100,000 nodes, which is also searched for dead code', () => {
     const graph = chain(100_000);

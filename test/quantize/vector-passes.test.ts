@@ -6,7 +6,8 @@ import {
   multiplyByVectors,
   roundByVectors,
 } from '../../src/quantize/vector-passes.ts';
-import { gaussian } from './random.ts';
+import { roundToHalf } from '../../src/tensor/half.ts';
+import { gaussian, uniform } from './random.ts';
 
 /** Small, and of several chunks with a short last one. */
 const sizes = [
@@ -40,9 +41,8 @@ describe.each(sizes)('of %d rows of %d weights in groups of %d', (rows, cols, gr
     expect([codes.length, wrong]).toEqual([data.length, -1]);
   });
 
-  test('products of two inputs', () => {
-    const x = gaussian(2, cols, 2).data;
-    const inputs = [x.subarray(0, cols), x.subarray(cols)] as const;
+  test.each([1, 2, 3])('products of %d inputs', (count) => {
+    const inputs = Array.from({ length: count }, (_, i) => gaussian(1, cols, 2 + i).data);
     const sums = multiplyByVectors(inputs, { codes, scales }, groupSize);
     const expected = Array.from({ length: rows }, (_, r) =>
       inputs.map((input) =>
@@ -55,6 +55,30 @@ describe.each(sizes)('of %d rows of %d weights in groups of %d', (rows, cols, gr
     expect(sums.length).toBe(expected.length);
     expected.forEach((sum, i) => expect(sums[i]).toBeCloseTo(sum, 9));
   });
+});
+
+test('ties, and the weights next to them, are rounded as single weights are', () => {
+  const random = uniform(3);
+  const neighbours = (tie: number): number[] => {
+    const bits = new Int32Array(Float32Array.of(tie).buffer);
+    return [...new Float32Array(Int32Array.of(bits[0] - 1, bits[0], bits[0] + 1).buffer)];
+  };
+  // Half of the scales have the 11 bits of float16, whose ties float32 holds exactly.
+  const scales = Float32Array.from({ length: 4000 }, (_, g) => {
+    const scale = 2 ** Math.floor(random() * 30 - 20) * (1 + random());
+    return g % 2 === 0 ? scale : roundToHalf(scale);
+  });
+  const data = Float32Array.from(
+    [...scales].flatMap((scale) => [
+      ...Array.from({ length: 5 }, () => Math.floor(random() * 254) - 126.5).flatMap((steps) =>
+        neighbours(steps * scale),
+      ),
+      0,
+    ]),
+  );
+  const codes = roundByVectors(data, scales, 16);
+  const wrong = data.findIndex((weight, i) => codes[i] !== roundToGrid(weight, scales[i >> 4], Infinity));
+  expect([codes.length, wrong]).toEqual([64000, -1]);
 });
 
 test.each([

@@ -6,6 +6,7 @@ import {
   floatToHalf,
   halfToFloat,
   roundHalfToEven,
+  roundToHalf,
 } from '../../src/tensor/half.ts';
 
 /** All 65536 patterns; NaN has many, of which one comes back. */
@@ -29,6 +30,15 @@ function nearest(value: number, decode: (bits: number) => number, infinity: numb
   const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
   return sign | (isHigh ? high : low);
 }
+
+test('a number rounded to half is the one its bits stand for; beyond the range it stays', () => {
+  fc.assert(
+    fc.property(fc.oneof(anyFloat, fc.double({ min: -70000, max: 70000, noNaN: true })), (value) => {
+      const expected = Math.abs(value) <= 65504 ? halfToFloat(floatToHalf(value)) : Math.fround(value);
+      expect(roundToHalf(value)).toBe(expected);
+    }),
+  );
+});
 
 describe.each([
   { name: 'half', decode: halfToFloat, encode: floatToHalf, infinity: 0x7c00 },

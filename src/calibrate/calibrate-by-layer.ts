@@ -1,0 +1,99 @@
+import type { Batch } from '../data/batches.ts';
+import { emitLayer } from '../emit/emit-layer.ts';
+import { floatExperts } from '../emit/float-experts.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
+import type { Model } from '../onnx/model.ts';
+import type { CalibrateOptions } from './calibrate.ts';
+import { expertIds, requireBatches } from './calibrate.ts';
+import type { LayerStats } from './layer-stats.ts';
+import type { StageWalk } from './stage-walk.ts';
+import { walkStages } from './stage-walk.ts';
+import { statsProbe } from './stats-probe.ts';
+import { addValidInput } from './valid-input.ts';
+
+/** Statistics of a model's layers, asked for in their order; some may be left out. */
+export interface StatsSource {
+  /** Of the layer at `index`; `written` holds the layers before it as they are to be in the end. */
+  statsOf(index: number, written: Model): Promise<LayerStats>;
+  /** Removes what waits on disk. */
+  close(): void;
+}
+
+export interface ByLayerOptions extends CalibrateOptions {
+  /** Feed each layer what the layers before it make once they are written, as GPTQ does, and not what they made before. */
+  sequential?: boolean;
+  /** Bytes of XᵀX that one run makes at most, if an expert alone does not make more. */
+  gramBytes?: number;
+}
+
+/**
+ * The statistics of {@link calibrate}, one layer at a time: only one layer, and its XᵀX, has to fit in memory. Each stage
+ * runs once; `sequential` runs it once more when its layer is written.
+ * @throws Fault CALIBRATION_EMPTY; statsOf throws those of {@link StageWalk}
+ */
+export function calibrateByLayer(
+  open: () => PreparedModel,
+  batches: readonly Batch[],
+  {
+    gram = false,
+    affinity = false,
+    sequential = false,
+    gramBytes = 2 ** 28,
+    onStep,
+    ...session
+  }: ByLayerOptions = {},
+): StatsSource {
+  requireBatches(batches);
+  const walked = open();
+  let walk: StageWalk | null = null;
+  /** So many stages have handed on what later ones read. */
+  let passed = 0;
+
+  /** Runs a stage as it was, for what it hands on. */
+  async function passFloat(index: number): Promise<void> {
+    const { model, layers } = open();
+    // Written out: a source form may gather the weights of every token.
+    emitLayer(model, layers[index], floatExperts(layers[index]));
+    await walk!.run(model, index, { probes: [], valid: null, passOn: true });
+  }
+
+  /** Runs a stage for its layer's statistics: several times where XᵀX of all experts would be too much for one run. */
+  async function measure(stages: StageWalk, index: number): Promise<LayerStats> {
+    const groups = expertGroups(walked.layers[index], gram ? gramBytes : Infinity);
+    const parts: LayerStats[] = [];
+    for (const [at, experts] of groups.entries()) {
+      const { model, layers } = open();
+      const valid = addValidInput(model, batches);
+      const probe = statsProbe(model, layers[index], { gram, affinity, valid, experts });
+      const passOn = !sequential && at === groups.length - 1;
+      await stages.run(model, index, { probes: [probe], valid, passOn });
+      parts.push(probe.stats());
+    }
+    onStep?.(index + 1, walked.layers.length);
+    return { ...parts[0], experts: parts.flatMap(({ experts }) => experts) };
+  }
+
+  return {
+    async statsOf(index, written) {
+      walk ??= walkStages(walked, batches, session);
+      for (; passed < index; passed++)
+        await (sequential
+          ? walk.run(written, passed, { probes: [], valid: null, passOn: true })
+          : passFloat(passed));
+      const stats = await measure(walk, index);
+      if (!sequential) passed += 1;
+      return stats;
+    },
+    close: () => walk?.close(),
+  };
+}
+
+/** Ids of the experts whose XᵀX is made in one run. */
+function expertGroups(layer: MoeLayer, gramBytes: number): Set<string>[] {
+  const ids = expertIds(layer);
+  const bytes = 4 * (layer.hidden ** 2 + layer.intermediate ** 2);
+  const size = Math.min(ids.length, Math.max(1, Math.floor(gramBytes / bytes)));
+  const count = Math.ceil(ids.length / size);
+  return Array.from({ length: count }, (_, at) => new Set(ids.slice(at * size, (at + 1) * size)));
+}

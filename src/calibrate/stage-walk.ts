@@ -1,0 +1,93 @@
+import type { Batch } from '../data/batches.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
+import { extractModel } from '../onnx/extract.ts';
+import type { Graph } from '../onnx/graph.ts';
+import type { Model } from '../onnx/model.ts';
+import { tensorInfo } from '../onnx/tensor-info.ts';
+import type { Value } from '../onnx/value.ts';
+import type { Feeds, SessionOptions } from '../runtime/session.ts';
+import type { ActivationStore } from './activation-store.ts';
+import { openActivationStore } from './activation-store.ts';
+import type { LayerProbe } from './layer-probe.ts';
+import { runBatches } from './run-batches.ts';
+import { stagesOf } from './stages.ts';
+
+/** What a run of one stage is for. */
+export interface StageRun {
+  /** What is to be seen of the layer. */
+  probes: readonly LayerProbe[];
+  /** See `addValidInput`. */
+  valid: Value | null;
+  /** Keep what later stages read; what only this one and those before it read is forgotten then. */
+  passOn: boolean;
+}
+
+/**
+ * A walk through a model, one MoE layer after the other, over batches; what a stage hands on waits on disk. A layer has to
+ * fit in memory, not the model.
+ */
+export interface StageWalk {
+  /**
+   * Runs the stage that ends in the layer `index`, as it is in `model`: the walked one, or one with layers written anew.
+   * @throws Fault ORT_*, CALIBRATION_STAGE
+   */
+  run(model: Model, index: number, purpose: StageRun): Promise<void>;
+  /** Removes what waits. */
+  close(): void;
+}
+
+/** A walk that is about to begin. Values between stages are found by their names, which writing layers anew keeps. */
+export function walkStages(
+  { model, layers }: PreparedModel,
+  batches: readonly Batch[],
+  session: SessionOptions,
+): StageWalk {
+  const store = openActivationStore();
+  const plan = stagesOf(model.graph, layers).map(({ inputs, outputs }) => ({
+    inputs: inputs.map(({ name }) => name),
+    outputs: outputs.map(({ name }) => name),
+  }));
+  return {
+    async run(walked, index, { probes, valid, passOn }) {
+      const { inputs, outputs } = plan[index];
+      const passed = passOn ? outputs : [];
+      const valueOf = valuesByName(walked.graph, [...inputs, ...passed]);
+      const seen = probes.flatMap((probe) => probe.outputs);
+      const wanted = new Set([...passed.map((name) => valueOf.get(name)!), ...seen]);
+      if (wanted.size > 0) {
+        const stage = cutStage(
+          walked,
+          [...wanted],
+          inputs.map((name) => valueOf.get(name)!),
+          store,
+        );
+        const more = (batch: number): Feeds =>
+          Object.fromEntries(inputs.map((name) => [name, store.get(name, batch)]));
+        await runBatches(stage, batches, { valid, more }, session, (results, batch, at) => {
+          for (const probe of probes) probe.take(results, batch);
+          for (const name of passed) store.put(name, at, results[name]);
+        });
+      }
+      const later = new Set(plan.slice(index + 1).flatMap((stage) => stage.inputs));
+      if (passOn) for (const name of inputs) if (!later.has(name)) store.drop(name);
+    },
+    close: () => store.close(),
+  };
+}
+
+/** The part of a model between what waits in the store and what is wanted. */
+function cutStage(model: Model, outputs: Value[], cuts: readonly Value[], store: ActivationStore): Model {
+  const stage = extractModel(model, outputs, cuts);
+  const names = new Set(cuts.map(({ name }) => name));
+  for (const input of stage.graph.inputs.filter(({ name }) => names.has(name))) {
+    const { dtype, dims } = store.get(input.name, 0);
+    input.info = tensorInfo(input.name, dtype, dims.length);
+  }
+  return stage;
+}
+
+function valuesByName(graph: Graph, names: readonly string[]): Map<string, Value> {
+  const wanted = new Set(names);
+  const made = graph.nodes.flatMap(({ outputs }) => outputs).filter((value) => value !== null);
+  return new Map(made.filter(({ name }) => wanted.has(name)).map((value) => [value.name, value]));
+}

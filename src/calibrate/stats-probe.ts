@@ -1,0 +1,106 @@
+import type { MoeLayer } from '../moe/moe-layer.ts';
+import type { Model } from '../onnx/model.ts';
+import { Value } from '../onnx/value.ts';
+import { toFloats } from '../runtime/session.ts';
+import type { LayerProbe, Results } from './layer-probe.ts';
+import type { ChannelStats, LayerStats } from './layer-stats.ts';
+import type { LayerTaps, TapOptions } from './tap-layer.ts';
+import { tapLayer } from './tap-layer.ts';
+
+/** A probe that adds up the statistics of a layer. */
+export interface StatsProbe extends LayerProbe {
+  /** Of the batches taken so far. */
+  stats(): LayerStats;
+}
+
+/** Writes a layer of a model with its statistics beside it; see `tapLayer`. */
+export function statsProbe(model: Model, layer: MoeLayer, options: TapOptions): StatsProbe {
+  const sums = emptyStats(layer, options.experts);
+  const taps = tapLayer(model, layer, options);
+  return {
+    outputs: Object.values(taps).filter((value) => value instanceof Value),
+    take: (results) => accumulate(sums, readTaps(taps, results)),
+    stats: () => finish(sums),
+  };
+}
+
+type TapData = { [K in keyof LayerTaps]: LayerTaps[K] extends Value ? Float32Array : Float32Array | null };
+
+function readTaps(taps: LayerTaps, results: Results): TapData {
+  const entries = Object.entries(taps).map(([key, value]: [string, Value | null]) => [
+    key,
+    value && toFloats(results[value.name]),
+  ]);
+  return Object.fromEntries(entries) as TapData;
+}
+
+function emptyStats(layer: MoeLayer, experts: ReadonlySet<string>): LayerStats {
+  return {
+    id: layer.id,
+    tokens: 0,
+    inputAbsMax: new Float32Array(layer.hidden),
+    probability: new Float32Array(layer.router.experts),
+    experts: layer.experts
+      .filter(({ id }) => experts.has(id))
+      .map(({ id }) => ({
+        id,
+        tokens: 0,
+        mass: 0,
+        inputMean: new Float32Array(layer.hidden),
+        input: emptyChannels(layer.hidden),
+        hidden: emptyChannels(layer.intermediate),
+      })),
+  };
+}
+
+function emptyChannels(width: number): ChannelStats {
+  return { absMax: new Float32Array(width), gram: null };
+}
+
+/** Adds one batch to the statistics; means stay sums until {@link finish}. */
+function accumulate(stats: LayerStats, taps: TapData): void {
+  stats.tokens += taps.tokens[0];
+  keepMax(stats.inputAbsMax, taps.inputAbsMax);
+  addTo(stats.probability, taps.probability);
+  stats.experts.forEach((expert, index) => {
+    const width = expert.inputMean.length;
+    expert.tokens += taps.expertTokens[index];
+    expert.mass += taps.expertMass[index];
+    addTo(expert.inputMean, taps.expertInputSum.subarray(index * width, (index + 1) * width));
+    accumulateChannels(expert.input, index, taps.expertInputAbsMax, taps.expertInputGram);
+    accumulateChannels(expert.hidden, index, taps.expertHiddenAbsMax, taps.expertHiddenGram);
+  });
+}
+
+/** `absMax` and `gram` hold one part per expert. */
+function accumulateChannels(
+  stats: ChannelStats,
+  index: number,
+  absMax: Float32Array,
+  gram: Float32Array | null,
+): void {
+  const width = stats.absMax.length;
+  keepMax(stats.absMax, absMax.subarray(index * width, (index + 1) * width));
+  if (!gram) return;
+  stats.gram ??= new Float32Array(width * width);
+  addTo(stats.gram, gram.subarray(index * width * width, (index + 1) * width * width));
+}
+
+function finish(stats: LayerStats): LayerStats {
+  return {
+    ...stats,
+    probability: stats.probability.map((sum) => sum / stats.tokens),
+    experts: stats.experts.map((expert) => ({
+      ...expert,
+      inputMean: expert.inputMean.map((sum) => (expert.mass > 0 ? sum / expert.mass : 0)),
+    })),
+  };
+}
+
+function keepMax(target: Float32Array, values: Float32Array): void {
+  for (let i = 0; i < target.length; i++) target[i] = Math.max(target[i], values[i]);
+}
+
+function addTo(target: Float32Array, values: Float32Array): void {
+  for (let i = 0; i < target.length; i++) target[i] += values[i];
+}

@@ -1,0 +1,29 @@
+import type { QuantizeConfig } from '../config/schema.ts';
+import { executionOf } from '../emit/execution-of.ts';
+import type { ResolvedTarget } from '../emit/resolve-target.ts';
+import { layerRecord, writeModelRecord } from '../moe/model-record.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
+import { version } from '../version.ts';
+import type { WrittenModel } from './write-experts.ts';
+
+/** Writes into the model what made it and where its layers are. Value names are final from here on. */
+export function annotate(
+  { model, layers }: PreparedModel,
+  config: QuantizeConfig,
+  resolved: ResolvedTarget,
+  { calibration, dense }: Pick<WrittenModel, 'calibration' | 'dense'>,
+): void {
+  const hasFewRows = model.graph.nodes.some(
+    ({ name }) => name.startsWith('moeq/') && name.endsWith('/are_few'),
+  );
+  writeModelRecord(model, {
+    version,
+    // The number of threads does not change the result, so it must not change the file.
+    recipe: { ...config, threads: 'auto' },
+    execution: executionOf(resolved, hasFewRows),
+    layers: layers.map((layer, i) =>
+      layerRecord(layer, calibration ? calibration.stats[i].experts.map(({ tokens }) => tokens) : null),
+    ),
+    ...(dense && { refused: dense.refused }),
+  });
+}

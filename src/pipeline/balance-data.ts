@@ -1,0 +1,46 @@
+import type { Balance } from '../calibrate/balance-records.ts';
+import { balanceRecords } from '../calibrate/balance-records.ts';
+import { countTokens } from '../calibrate/count-tokens.ts';
+import type { RunOptions } from '../calibrate/run-probes.ts';
+import type { QuantizeConfig } from '../config/schema.ts';
+import { makeBatches } from '../data/batches.ts';
+import { declaredInputs } from '../data/declared-inputs.ts';
+import type { DataRecord } from '../data/record.ts';
+import { prepareModel } from '../moe/prepare-model.ts';
+import { openModel } from '../onnx/open-model.ts';
+
+/** Records to calibrate on, and more to top up starving experts from. */
+export interface CalibrationData {
+  records: readonly DataRecord[];
+  pool: readonly DataRecord[];
+}
+
+type CalibrationConfig = QuantizeConfig['calibration'];
+
+/**
+ * Balances the first `calibration.records` records: tops them up from the others and from the pool for experts that see
+ * too few tokens. Null when balancing is off.
+ */
+export async function balanceData(
+  path: string,
+  { records, pool }: CalibrationData,
+  { records: limit, balance }: CalibrationConfig,
+  options: RunOptions,
+): Promise<Balance | null> {
+  if (!balance.enabled) return null;
+  const all = [...records, ...pool];
+  const batches = [...makeBatches(all, declaredInputs(openModel(path)))];
+  const counts = await countTokens(() => prepareModel(path), batches, all.length, options);
+  return balanceRecords(counts, Math.min(limit ?? records.length, records.length), balance.ratio);
+}
+
+/** The records that were chosen. */
+export function chosenRecords(
+  { records, pool }: CalibrationData,
+  balance: Balance | null,
+  { records: limit }: CalibrationConfig,
+): DataRecord[] {
+  if (!balance) return records.slice(0, limit ?? records.length);
+  const all = [...records, ...pool];
+  return balance.chosen.map((index) => all[index]);
+}

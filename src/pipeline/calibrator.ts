@@ -1,0 +1,111 @@
+import type { Balance } from '../calibrate/balance-records.ts';
+import type { StatsSource } from '../calibrate/calibrate-by-layer.ts';
+import { calibrateByLayer } from '../calibrate/calibrate-by-layer.ts';
+import { calibrate } from '../calibrate/calibrate.ts';
+import type { LayerStats } from '../calibrate/layer-stats.ts';
+import type { QuantizeConfig } from '../config/schema.ts';
+import { makeBatches } from '../data/batches.ts';
+import { declaredInputs } from '../data/declared-inputs.ts';
+import type { DataRecord } from '../data/record.ts';
+import { checkVocabulary } from '../data/vocabulary.ts';
+import { vocabularySize } from '../data/vocabulary-size.ts';
+import { Fault } from '../fault.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
+import { prepareModel } from '../moe/prepare-model.ts';
+import { schemeOf } from '../quantize/scheme.ts';
+import type { CalibrationData } from './balance-data.ts';
+import { balanceData, chosenRecords } from './balance-data.ts';
+import { isByLayer } from './model-size.ts';
+import { needsGram, needsRecords } from './needs-records.ts';
+import type { Progress } from './progress.ts';
+import { sessionOptions } from './session-options.ts';
+import type { SettledConfig } from './settle-rotation.ts';
+import { rotationName } from './settle-rotation.ts';
+import type { Workshop } from './workshop.ts';
+
+/** What calibration saw, for the report. */
+export interface Calibration {
+  /** One entry per layer, without XᵀX. */
+  stats: LayerStats[];
+  balance: Balance | null;
+}
+
+/** A calibration whose records are chosen. */
+export interface Calibrator {
+  balance: Balance | null;
+  /** The statistics by which a model is written. To be closed. */
+  statsFor(config: SettledConfig): StatsSource;
+}
+
+/**
+ * Chooses calibration records; null for a recipe that needs none. What is computed is kept in the workshop.
+ * @throws Fault DATA_REQUIRED when records are needed and there are none
+ */
+export async function openCalibrator(
+  path: string,
+  data: CalibrationData | null,
+  config: QuantizeConfig,
+  progress: Progress,
+  { remember }: Pick<Workshop, 'remember'>,
+): Promise<Calibrator | null> {
+  if (!needsRecords(config)) return null;
+  if (!data) throw dataRequired(config);
+  const prepared = prepareModel(path);
+  checkVocabulary([...data.records, ...data.pool], vocabularySize(prepared.model));
+  const running = { ...sessionOptions(config), byLayer: isByLayer(prepared.model, config) };
+  const balance = await remember('calibrate', () => balanceData(path, data, config.calibration, running));
+  const records = chosenRecords(data, balance, config.calibration);
+  const sourceOf = sourcesOver(records, path, prepared, config, progress);
+  return {
+    balance,
+    statsFor(settled) {
+      const source = sourceOf();
+      const stepOf = (index: number): string => calibrationStep(prepared.layers[index].id, settled);
+      return {
+        statsOf: (index, written) => remember(stepOf(index), () => source.statsOf(index, written)),
+        close: () => source.close(),
+      };
+    },
+  };
+}
+
+/** Makes sources of statistics, one for each model that is to be written; they share what a run at once has given. */
+function sourcesOver(
+  records: readonly DataRecord[],
+  path: string,
+  { model }: PreparedModel,
+  config: QuantizeConfig,
+  progress: Progress,
+): () => StatsSource {
+  const { affinity, sequential } = config.calibration;
+  const batches = [...makeBatches(records, declaredInputs(model))];
+  const detail = `${records.length} records`;
+  const onStep = (done: number, total: number): void => progress({ stage: 'calibrate', detail, done, total });
+  const options = { gram: needsGram(config), affinity, onStep, ...sessionOptions(config) };
+  const open = (): PreparedModel => prepareModel(path);
+  if (sequential || isByLayer(model, config))
+    return () => calibrateByLayer(open, batches, { ...options, sequential });
+  let all: Promise<LayerStats[]> | null = null;
+  return () => ({
+    statsOf: async (index) => (await (all ??= calibrate(open, batches, options)))[index],
+    close: () => {},
+  });
+}
+
+/** Name of the step that makes a layer's statistics: fed by quantized layers, they differ with the rotation of these. */
+export function calibrationStep(layer: string, { calibration, rotation }: SettledConfig): string {
+  const isPlain = !calibration.sequential || rotation.down === 'none';
+  return isPlain ? `calibrate:${layer}` : `calibrate:${layer}:${rotationName(rotation)}`;
+}
+
+function dataRequired({ scheme }: QuantizeConfig): Fault {
+  const rounding = schemeOf(scheme).weight.ternary
+    ? '--set ternary.fit=exact --set ternary.compensate=false'
+    : '--set rounding.method=rtn';
+  return new Fault({
+    code: 'DATA_REQUIRED',
+    what: 'this recipe needs calibration records',
+    why: 'smoothing, GPTQ and what is done to routers are computed from the activations of a calibration run',
+    remedy: `give --data, or --set smoothing.enabled=false ${rounding} for a data-free conversion`,
+  });
+}

@@ -1,0 +1,61 @@
+import { serialize } from 'node:v8';
+import { expect, test } from 'vitest';
+import type { Expert } from '../../src/moe/moe-layer.ts';
+import { readExpert } from '../../src/moe/read-expert.ts';
+import { roundStored } from '../../src/pipeline/round-stored.ts';
+import { quantizeRtn } from '../../src/quantize/rtn.ts';
+import { encodeNumbers } from '../../src/tensor/encode.ts';
+import { tensorSource } from '../../src/tensor/source.ts';
+import type { MatrixView } from '../../src/tensor/view.ts';
+import { gaussian } from '../quantize/random.ts';
+import { syntheticLayer } from '../helpers/synthetic-layer.ts';
+
+const round = async (weight: Parameters<typeof quantizeRtn>[0]) =>
+  quantizeRtn(weight, { bits: 4, groupSize: 32 });
+
+/** More than one strip of a megabyte, the last one short. */
+const [rows, cols] = [300, 1024];
+
+/** gate and up in alternate rows of one tensor, as fused checkpoints have them; down as [in, out]. */
+function expertOf(edit: (values: Float32Array) => void = () => {}): Expert {
+  const both = gaussian(2 * rows, cols, 1).data;
+  edit(both);
+  const stored = (values: Float32Array, shape: number[]): MatrixView['source'] =>
+    tensorSource('float32', shape, encodeNumbers(values, 'float32'));
+  const fused = stored(both, [2 * rows, cols]);
+  const half = { source: fused, rows, cols, rowStride: 2 * cols, colStride: 1 };
+  const across = stored(gaussian(cols, rows, 2).data, [cols, rows]);
+  const [expert] = syntheticLayer({ hidden: cols, intermediate: rows, bias: true }).layer.experts;
+  return {
+    ...expert,
+    gate: { ...expert.gate!, weight: { ...half, offset: 0 } },
+    up: { ...expert.up!, weight: { ...half, offset: cols } },
+    down: {
+      ...expert.down!,
+      weight: { source: across, rows, cols, offset: 0, rowStride: 1, colStride: rows },
+    },
+  };
+}
+
+test('weights rounded strip by strip are those rounded whole, however they are stored', async () => {
+  const expert = expertOf();
+  const { gate, up, down } = await roundStored(expert, round);
+  const whole = readExpert(expert);
+  for (const part of ['gate', 'up', 'down'] as const) {
+    const { weight, bias } = whole[part]!;
+    const expected = { weight: await round(weight), bias };
+    expect(serialize({ gate, up, down }[part]).equals(serialize(expected))).toBe(true);
+  }
+});
+
+test('an expert without gate has none', async () => {
+  expect((await roundStored({ ...expertOf(), gate: null }, round)).gate).toBeNull();
+});
+
+test('a number that is none is named by its row in the whole weight', async () => {
+  const expert = expertOf((values) => (values[2 * 290 * cols + 7] = NaN));
+  await expect(roundStored(expert, round)).rejects.toMatchObject({
+    code: 'WEIGHT_NOT_FINITE',
+    where: 'row 290, column 7 of a 300x1024 weight',
+  });
+});
