@@ -1,4 +1,9 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
+
+// Programs and threads that tests start load all sources anew: what was compiled once is found again.
+process.env['NODE_COMPILE_CACHE'] ??= join(tmpdir(), 'moeq-compiled');
 
 export default defineConfig({
   test: {
