@@ -10,6 +10,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // ONNX Runtime is a native addon: a process per test file keeps its threads apart.
     pool: 'forks',
+    // Of two cores one would be left alone otherwise.
+    maxWorkers: '100%',
     testTimeout: 180_000,
     hookTimeout: 240_000,
     reporters: ['default', './test/helpers/plain-count-reporter.ts'],
