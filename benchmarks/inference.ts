@@ -10,7 +10,7 @@ import { layerForms } from './layer-forms.ts';
  * Times one MoE layer in many forms, in one process: every round runs each form once (a few times where a run is
  * short), so that what disturbs the machine disturbs all alike; medians over the rounds.
  * `--clock cpu` counts processor time instead of wall time: with one thread that is what a quiet machine would show.
- *   node benchmarks/inference.ts [--threads 1] [--rounds 15] [--size large|many] [--clock wall|cpu]
+ *   node benchmarks/inference.ts [--threads 1] [--rounds 15] [--size large|many|all] [--clock wall|cpu]
  *     [--forms REGEXP]
  * `--forms` takes the forms whose name it matches, and those that ratios are taken of.
  */
@@ -31,7 +31,8 @@ const { values } = parseArgs({
     forms: { type: 'string', default: '' },
   },
 });
-await main(sizes[values.size], Number(values.threads), Number(values.rounds));
+for (const size of values.size === 'all' ? Object.values(sizes) : [sizes[values.size]])
+  await main(size, Number(values.threads), Number(values.rounds));
 
 async function main(size: Size, threads: number, rounds: number): Promise<void> {
   console.log(

@@ -43,6 +43,9 @@ const ours: readonly [SchemeName, Target | 'auto'][] = [
   ['ternary', 'qmoe'],
 ];
 
+/** Any below 1 cost the same. */
+const clips = { input: 0.95, hidden: 0.95 };
+
 /** One layer (random weights, top-k of logits that are fed) in every form that is compared, each made when it is asked for. */
 export function layerForms(size: Size): [string, () => Model][] {
   const emitted = (emitter: (layer: MoeLayer) => ExpertEmitter) => (): Model => written(size, emitter);
@@ -55,6 +58,7 @@ export function layerForms(size: Size): [string, () => Model][] {
     ['QDQ, 4 bits, as ONNX Runtime fuses it', emitted(fusedQdq)],
     ['w4a4 int, bytes only', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsFrom: Infinity }))],
     ['w4a4 int, always both ways', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsFrom: 0 }))],
+    ['w4a4 int, activations clipped', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { clips }))],
     ...ours.map(([scheme, target]): [string, () => Model] => [
       `${scheme} ${target}`,
       emitted((layer) => emitterOf(layer, scheme, target)),
@@ -73,7 +77,7 @@ function emitterOf(
   layer: MoeLayer,
   scheme: SchemeName,
   target: Target | 'auto',
-  options: Pick<EmitterOptions, 'fewRowsFrom'> = {},
+  options: Pick<EmitterOptions, 'fewRowsFrom' | 'clips'> = {},
 ): ExpertEmitter {
   const resolved = resolveTarget(target, scheme, 'auto');
   return emitterFor(resolved, { layer, weightsOf: rounded(scheme, resolved.groupSizeOf), ...options });

@@ -38,13 +38,18 @@ async function main(args: readonly string[]): Promise<void> {
 try {
   await main(hideBin(process.argv));
 } catch (error) {
-  process.stderr.write(isFault(error) ? `${error.message}\n` : internalError(error));
+  process.stderr.write(isFault(error) ? `${error.message}\n` : unforeseenError(error));
   // The conversion was done, and its own check failed.
   process.exitCode = isFault(error) && error.code === 'PARITY' ? 1 : 2;
 }
 
-/** A failure nobody foresaw: say so, and show where it happened. */
-function internalError(error: unknown): string {
+/** A failure nobody foresaw: say so, and show where it happened. A full disk may be met wherever something is written. */
+function unforeseenError(error: unknown): string {
+  const { code, message } = (error ?? {}) as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    const remedy = 'free some space, also where temporary files go (TMPDIR), and run again';
+    return `${new Fault({ code: 'DISK_FULL', what: 'there is no space left to write to', why: message, remedy }).message}\n`;
+  }
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return `INTERNAL: this is a defect of moeq, please report it\n${detail}\n`;
 }

@@ -115,6 +115,15 @@ const rounding = z.strictObject({
     ),
 });
 
+const activations = z.strictObject({
+  clip: z
+    .union([z.literal('auto'), z.number().min(0.3).max(1)])
+    .default('auto')
+    .describe(
+      'Share of the range of a token that its grid of less than 8 bits spans; what lies beyond gets the last code. 1 clips nothing; auto measures what leaves least error in each layer.',
+    ),
+});
+
 const ternary = z.strictObject({
   fit: z
     .enum(['exact', 'hessian'])
@@ -211,6 +220,7 @@ export const configSchema = z.strictObject({
   smoothing: smoothing.prefault({}).describe('Expert-aware smoothing, folded into norm, router and experts.'),
   rotation: rotation.prefault({}).describe('Rotation of the inputs of the experts.'),
   rounding: rounding.prefault({}).describe('How weights reach an integer grid.'),
+  activations: activations.prefault({}).describe('How activations reach their grid.'),
   ternary: ternary.prefault({}).describe('How weights reach {-1, 0, 1}, for the ternary schemes.'),
   router: router.prefault({}).describe('What happens to the router.'),
   dense: dense.prefault({}).describe('What happens to everything that is no routed expert.'),

@@ -1,7 +1,10 @@
 import { Fault } from '../fault.ts';
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
+import type { ActivationClips } from './activation-clips.ts';
+import { noClips } from './activation-clips.ts';
+import type { Value } from '../onnx/value.ts';
 import type { ExpertEmitter } from './expert-emitter.ts';
-import type { LinearForm } from './grouped-ffn.ts';
+import type { LinearForm, Part } from './grouped-ffn.ts';
 import { groupedFfn } from './grouped-ffn.ts';
 import { intForm } from './int-form.ts';
 import type { AccuracyLevel } from './nbits-form.ts';
@@ -19,6 +22,10 @@ export interface EmitterOptions {
   weightsOf: (expert: Expert) => QuantizedExpert;
   /** In front of the linears; the weights are rotated already. None by default. */
   rotation?: RotationBlocks;
+  /** Of quantized activations. None by default. */
+  clips?: ActivationClips;
+  /** Told what is quantized in front of the linears: rows of pairs, or those of the tokens where experts share an input. */
+  watch?: (part: Part, x: Value) => void;
   /**
    * Linears of integer arithmetic from this number of weights on are also written for few tokens; Infinity for none. Costs
    * memory (about one byte more per weight, and five more while ONNX Runtime loads the model) and an operator outside
@@ -35,23 +42,41 @@ export interface EmitterOptions {
  */
 export function emitterFor(
   { target, scheme: { activationBits } }: ResolvedTarget,
-  { layer, weightsOf, rotation = noRotation, fewRowsFrom = 2 ** 19, accuracyLevel = 4 }: EmitterOptions,
+  {
+    layer,
+    weightsOf,
+    rotation = noRotation,
+    clips = noClips,
+    watch,
+    fewRowsFrom = 2 ** 19,
+    accuracyLevel = 4,
+  }: EmitterOptions,
 ): ExpertEmitter {
   const grouped = (form: LinearForm): ExpertEmitter =>
-    groupedFfn(layer, weightsOf, rotatedForm(form, rotation));
+    groupedFfn(layer, weightsOf, rotatedForm(watch ? watchedForm(form, watch) : form, rotation));
   switch (target) {
     case 'int':
-      return grouped(intForm(activationBits!, fewRowsFrom));
+      return grouped(intForm(activationBits!, clips, fewRowsFrom));
     case 'qdq':
-      return grouped(qdqForm(activationBits));
+      return grouped(qdqForm(activationBits, clips));
     case 'nbits':
-      return grouped(nbitsForm({ activationBits, accuracyLevel, packed: false }));
+      return grouped(nbitsForm({ activationBits, clips, accuracyLevel, packed: false }));
     case 'packed':
-      return grouped(nbitsForm({ activationBits, accuracyLevel, packed: true }));
+      return grouped(nbitsForm({ activationBits, clips, accuracyLevel, packed: true }));
     default:
       if (rotation.input !== null || rotation.hidden !== null) throw cannotRotate();
       return qmoeLayer(layer, weightsOf);
   }
+}
+
+function watchedForm(form: LinearForm, watch: NonNullable<EmitterOptions['watch']>): LinearForm {
+  return {
+    ...form,
+    prepare(b, x, part) {
+      watch(part, x);
+      return form.prepare(b, x, part);
+    },
+  };
 }
 
 function cannotRotate(): Fault {

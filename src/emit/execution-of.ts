@@ -15,7 +15,9 @@ export function executionOf(
   const codes = ternary ? 'ternary codes' : `${bits}-bit codes`;
   return {
     target,
-    weights: weightsOf(target, bits, codes) + (hasFewRows ? ', for few tokens in blocks as stored' : ''),
+    weights:
+      weightsOf(target, bits, codes) +
+      (hasFewRows ? ', for few tokens in blocks as stored where that gains' : ''),
     activations: activationsOf(target, scheme.activationBits),
     executed: target === 'int',
     provider: 'cpu',

@@ -3,6 +3,7 @@ import { builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import type { Operand, OtherWay } from './grouped-ffn.ts';
+import { saturates } from './saturates.ts';
 
 /** Writes a weight anew, from its codes [out, in] as int8; null where this way is closed. */
 export type FewRowsWriter = (
@@ -14,7 +15,8 @@ export type FewRowsWriter = (
 
 /**
  * The sums of `intForm` for few rows, where reading weights is what takes the time: MatMulNBits reads 4 or 2 bits of
- * each where MatMulInteger reads 8.
+ * each where MatMulInteger reads 8. Not for 4 bits on x86 processors without VNNI, where that gains nothing and one token
+ * whose weights are in the caches takes longer.
  *
  * At accuracy level 4 it rounds activations to whole multiples of s, the largest magnitude of their block over 127. Here
  * every block begins with a byte of padding in which activations are 127 and weights zero: s is 1, codes stay what they
@@ -24,6 +26,9 @@ export type FewRowsWriter = (
  */
 export function fewRowsWriter(): FewRowsWriter {
   const known = new Map<string, Value>();
+  let unsaturated: Value | null = null;
+  const gainsHere = (b: Builder): Value =>
+    (unsaturated ??= b.op('Not', [saturates(b)], {}, { name: 'gains_here' }));
   return (b, name, codes, { rows, cols, bits }) => {
     const layout = layoutOf(cols, bits);
     if (!layout) return null;
@@ -36,7 +41,8 @@ export function fewRowsWriter(): FewRowsWriter {
     const options = { domain: 'com.microsoft', name };
     const attributes = { K, N: rows, bits: layout.bits, block_size: size, accuracy_level: 4 };
     return {
-      when: (_, areFew) => areFew,
+      when: (inner, areFew) =>
+        areFew && (layout.bits === 2 ? areFew : inner.op('And', [areFew, gainsHere(inner)])),
       prepare: (inner, input) => ({ operand: activationBlocks(inner, input, layout), scales: null }),
       product: (inner, { operand }) => inner.op('MatMulNBits', [operand, blob, ones], attributes, options),
     };

@@ -1,10 +1,14 @@
 import { Fault } from '../fault.ts';
+import type { Builder } from '../onnx/build.ts';
+import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { codeOf } from '../tensor/dtype.ts';
+import type { ActivationClips } from './activation-clips.ts';
+import { boundedCodes } from './bounded-codes.ts';
 import { fewRowsWriter } from './few-rows.ts';
 import type { LinearForm } from './grouped-ffn.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
-import { perRow, tokenGrid } from './quantize-tokens.ts';
+import { tokenGrid } from './quantize-tokens.ts';
 import { unsignedWay } from './unsigned-way.ts';
 
 /**
@@ -17,17 +21,19 @@ import { unsignedWay } from './unsigned-way.ts';
  * MatMulInteger takes one zero point for all tokens. Grids below 8 bits have one each, so their codes are shifted until
  * zero has the same code everywhere: a token of b bits uses 2^b neighbouring codes around 2^b.
  */
-export function intForm(activationBits: number, fewRowsFrom: number): LinearForm {
+export function intForm(activationBits: number, clips: ActivationClips, fewRowsFrom: number): LinearForm {
   const zeroCode = activationBits === 8 ? 128 : 2 ** activationBits;
   const writeFewRows = fewRowsWriter();
   return {
     integer: true,
-    prepare(b, x) {
-      const { scales } = tokenGrid(b, x, activationBits);
-      const vector = perRow(b, scales);
+    prepare(b, x, part) {
+      const grid = tokenGrid(b, x, activationBits, clips[part]);
+      const { scales, vector, smallest } = grid;
       const zeroPoint = b.constant('zero_point', 'uint8', [], [zeroCode]);
-      const zeros = b.op('Expand', [zeroPoint, b.op('Shape', [vector])]);
-      const codes = b.op('QuantizeLinear', [x, vector, zeros], { axis: 0 }, { name: 'codes' });
+      const codes =
+        smallest && clips[part] < 1
+          ? boundedCodes(b, x, { ...grid, smallest }, { bits: activationBits, zeroPoint })
+          : codesAround(b, x, vector, zeroPoint);
       return { operand: codes, scales, zeroCode, zeroPoint };
     },
     linear(b, name, weight) {
@@ -46,6 +52,12 @@ export function intForm(activationBits: number, fewRowsFrom: number): LinearForm
       };
     },
   };
+}
+
+/** uint8 codes [n, channels], that of zero the same in all tokens. */
+function codesAround(b: Builder, x: Value, vector: Value, zeroPoint: Value): Value {
+  const zeros = b.op('Expand', [zeroPoint, b.op('Shape', [vector])]);
+  return b.op('QuantizeLinear', [x, vector, zeros], { axis: 0 }, { name: 'codes' });
 }
 
 function requireChannelScales({ cols, groupSize, zeroPoints }: QuantizedTensor): void {

@@ -2,6 +2,7 @@ import { Fault } from '../fault.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
+import type { ActivationClips } from './activation-clips.ts';
 import { fakeQuantize } from './fake-quantize.ts';
 import type { LinearForm } from './grouped-ffn.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
@@ -16,16 +17,17 @@ export type AccuracyLevel = 0 | 4;
 
 export interface NBitsOptions {
   activationBits: number | null;
+  clips: ActivationClips;
   accuracyLevel: AccuracyLevel;
   /** Ternary codes five to a byte, unpacked by nodes that ONNX Runtime folds at load. */
   packed: boolean;
 }
 
 /** `com.microsoft.MatMulNBits`: 2, 4 or 8 bits in blocks along the input dimension. */
-export function nbitsForm({ activationBits, accuracyLevel, packed }: NBitsOptions): LinearForm {
+export function nbitsForm({ activationBits, clips, accuracyLevel, packed }: NBitsOptions): LinearForm {
   const packTrits = tritPacker();
   return {
-    prepare: (b, x) => ({ operand: fakeQuantize(b, x, activationBits), scales: null }),
+    prepare: (b, x, part) => ({ operand: fakeQuantize(b, x, activationBits, clips[part]), scales: null }),
     linear(b, name, weight) {
       const { cols: K, rows: N } = weight;
       const blocks = blocksOf(weight);

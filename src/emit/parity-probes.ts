@@ -6,6 +6,8 @@ import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { timesCodes } from '../quantize/times-codes.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
+import type { ActivationClips } from './activation-clips.ts';
+import { isClipped, noClips } from './activation-clips.ts';
 import { applyActivation } from './apply-activation.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
@@ -32,20 +34,22 @@ export interface ProbedForm {
   layer: MoeLayer;
   resolved: ResolvedTarget;
   rotation: RotationBlocks;
+  /** None by default. */
+  clips?: ActivationClips;
 }
 
 /** The probes of a layer. */
 export interface LayerProbes extends ProbedForm {
   /** In the order they are written in. */
   experts: ExpertProbe[];
-  /** What the router's product must be, [probes, experts]; null for a router that was left in float. */
-  router: Matrix | null;
+  /** Of a router in 8 bits; null for one that was left in float. */
+  router: LinearProbe | null;
 }
 
 /** What a linear beside the experts must compute on the probe inputs. */
-export interface DenseProbe {
-  /** The weight's name in the source. */
-  tensor: string;
+export interface LinearProbe {
+  /** Its names in the file begin with `moeq/` and this. */
+  id: string;
   resolved: ResolvedTarget;
   /** Input channels. */
   width: number;
@@ -62,7 +66,10 @@ export function collectProbes(
   return {
     probes,
     weightsOf(expert) {
-      const { weights, probe } = expertOf(expert);
+      const made = expertOf(expert);
+      const { weights } = made;
+      // Made before it was known where activations are clipped.
+      const { probe } = form.clips && isClipped(form.clips) ? probeExpert(expert.id, form, weights) : made;
       probes.experts.push(probe);
       return weights;
     },
@@ -75,7 +82,7 @@ export function collectProbes(
  */
 export function probeExpert(
   id: string,
-  { layer, resolved, rotation }: ProbedForm,
+  { layer, resolved, rotation, clips = noClips }: ProbedForm,
   weights: QuantizedExpert,
 ): ProbedExpert {
   const { hidden, intermediate, activation } = layer;
@@ -83,23 +90,24 @@ export function probeExpert(
   const { gate, up, down } = weights;
   const x = rotated(shifted(probeInput(hidden), weights.shift), rotation.input);
   const h = rotated(probeInput(intermediate), rotation.hidden);
-  const bits = scheme.activationBits;
-  const first = { gate: gate && referenceLinear(gate, x, bits), up: referenceLinear(up, x, bits) };
+  const grid = (part: keyof ActivationClips): ActivationGrid => ({
+    bits: scheme.activationBits,
+    clip: clips[part],
+  });
+  const first = {
+    gate: gate && referenceLinear(gate, x, grid('input')),
+    up: referenceLinear(up, x, grid('input')),
+  };
   const middle = target === 'qmoe' ? applyActivation(activation, first.gate, first.up) : null;
-  const whole = middle && referenceLinear(down, middle, null);
-  return { weights, probe: { id, ...first, down: referenceLinear(down, h, bits), whole } };
-}
-
-/** Notes what a router in 8 bits must compute, before its bias. */
-export function probeRouter(probes: LayerProbes, weight: QuantizedTensor): void {
-  probes.router = referenceLinear({ weight, bias: null }, probeInput(probes.layer.hidden), 8);
+  const whole = middle && referenceLinear(down, middle, { bits: null, clip: 1 });
+  return { weights, probe: { id, ...first, down: referenceLinear(down, h, grid('hidden')), whole } };
 }
 
 /** Notes what a linear beside the experts must compute. */
-export function probeDense(tensor: string, weight: QuantizedTensor, resolved: ResolvedTarget): DenseProbe {
-  const { activationBits } = resolved.scheme;
-  const rows = referenceLinear({ weight, bias: null }, probeInput(weight.cols), activationBits);
-  return { tensor, resolved, width: weight.cols, rows };
+export function probeLinear(id: string, weight: QuantizedTensor, resolved: ResolvedTarget): LinearProbe {
+  const grid = { bits: resolved.scheme.activationBits, clip: 1 };
+  const rows = referenceLinear({ weight, bias: null }, probeInput(weight.cols), grid);
+  return { id, resolved, width: weight.cols, rows };
 }
 
 function shifted(x: Matrix, shift: QuantizedTensor | null): Matrix {
@@ -116,15 +124,18 @@ function rotated(x: Matrix, block: number | null): Matrix {
 export const probeRows = 4;
 
 /**
- * [probeRows, width]: two tokens of normal numbers, one with an outlier of four standard deviations, one of zeros. The
- * same at every call.
+ * [probeRows, width]: a token of normal numbers, two with outliers of four and a half standard deviations at either end,
+ * one of zeros. The same at every call.
  */
 export function probeInput(width: number): Matrix {
   const input = matrix(probeRows, width);
   const next = uniform();
   for (let i = 0; i < 3 * width; i++)
     input.data[i] = Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
-  input.data[2 * width + Math.floor(width / 2)] = 4;
+  // Zero lies just beside the middle of two codes, to the left and to the right of it: so a grid that is clipped by one
+  // percent already rounds the first to a code too few, the other to one too many.
+  input.data.set([-4.47, 4.53], width);
+  input.data.set([-4.53, 4.47], 2 * width);
   return input;
 }
 
@@ -137,14 +148,19 @@ function uniform(): () => number {
   };
 }
 
-/** x·Wᵀ + bias with W dequantized and x on its grid (if `activationBits` are given). */
+interface ActivationGrid {
+  /** Null for none. */
+  bits: number | null;
+  clip: number;
+}
+
+/** x·Wᵀ + bias with W dequantized and x on its grid. */
 function referenceLinear(
   { weight, bias }: QuantizedLinear,
   x: Matrix,
-  activationBits: number | null,
+  { bits, clip }: ActivationGrid,
 ): Matrix {
-  const input =
-    activationBits === null ? x : dequantizeActivations(quantizeActivations(x, { bits: activationBits }));
+  const input = bits === null ? x : dequantizeActivations(quantizeActivations(x, { bits, clip }));
   const product = timesCodes(input, weight);
   if (bias) product.data.forEach((sum, i) => (product.data[i] = sum + bias[i % weight.rows]));
   return product;

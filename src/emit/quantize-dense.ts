@@ -10,8 +10,8 @@ import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../quantize/rtn.ts';
 import type { MatrixView } from '../tensor/view.ts';
 import { readMatrix } from '../tensor/view.ts';
-import type { DenseProbe } from './parity-probes.ts';
-import { probeDense } from './parity-probes.ts';
+import type { LinearProbe } from './parity-probes.ts';
+import { probeLinear } from './parity-probes.ts';
 import { linearView, weightConstant } from './plain-linear.ts';
 import { replaceLinear } from './replace-linear.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
@@ -27,7 +27,7 @@ export interface DenseResult {
   /** Linears that were left as they are, and why. */
   refused: RefusedLinear[];
   /** What the written linears must compute. */
-  probes: DenseProbe[];
+  probes: LinearProbe[];
 }
 
 /**
@@ -53,10 +53,10 @@ export function quantizeDense(
     const found = quantizableView(node, constant);
     if (typeof found === 'string') result.refused.push({ tensor, role, reason: found });
     else {
-      const prefix = `moeq/dense/${tensor}`;
+      const id = `dense/${tensor}`;
       const weight = quantized(found, resolved);
-      replaceLinear(model.graph, node, weight, { prefix, resolved });
-      result.probes.push(probeDense(tensor, weight, resolved));
+      replaceLinear(model.graph, node, weight, { prefix: `moeq/${id}`, resolved });
+      result.probes.push(probeLinear(id, weight, resolved));
       result.quantized.push({ tensor, role });
     }
   }

@@ -1,26 +1,30 @@
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
-import { rangeFraction } from '../quantize/activation.ts';
+import { magnitudeFraction, rangeFraction } from '../quantize/activation.ts';
 
 /** The grid each token is quantized to, [n, 1]; see `quantizeActivations` in the quantize room. */
 export interface TokenGrid {
   scales: Value;
-  /** Smallest value of each token, which gets code 0; null for the symmetric grid of 8 bits. */
+  /** The same as a vector [n], as QuantizeLinear and DequantizeLinear take it along axis 0. */
+  vector: Value;
+  /** What gets code 0 in each token: its smallest value, or where it is clipped; null for the symmetric grid of 8 bits. */
   smallest: Value | null;
 }
 
 /** Dynamic per-token grids of [n, channels] for codes of `bits` bits, in the arithmetic of the quantize room. */
-export function tokenGrid(b: Builder, x: Value, bits: number): TokenGrid {
-  return bits < 8 ? wholeRange(b, x, bits) : { scales: symmetricScales(b, x, bits), smallest: null };
+export function tokenGrid(b: Builder, x: Value, bits: number, clip: number): TokenGrid {
+  const grid =
+    bits < 8 ? wholeRange(b, x, bits, clip) : { scales: symmetricScales(b, x, bits, clip), smallest: null };
+  return { ...grid, vector: perRow(b, grid.scales) };
 }
 
-function wholeRange(b: Builder, x: Value, bits: number): TokenGrid {
+function wholeRange(b: Builder, x: Value, bits: number, clip: number): Omit<TokenGrid, 'vector'> {
   const zero = scalar(b, 'zero', 0);
   const largest = b.op('Max', [reduce(b, 'ReduceMax', x), zero], {}, { name: 'largest' });
   const smallest = b.op('Min', [reduce(b, 'ReduceMin', x), zero], {}, { name: 'smallest' });
   const range = b.op('Sub', [largest, smallest], {}, { name: 'range' });
-  const scales = positive(b, b.op('Mul', [range, scalar(b, 'fraction', rangeFraction(bits))]));
-  return { scales, smallest };
+  const scales = positive(b, b.op('Mul', [range, scalar(b, 'fraction', rangeFraction(bits, clip))]));
+  return { scales, smallest: clip === 1 ? smallest : b.op('Mul', [smallest, scalar(b, 'clip', clip)]) };
 }
 
 /** The code of zero in a grid, [n, 1], in float32; null for the symmetric grid, where all codes are signed. */
@@ -29,9 +33,9 @@ export function zeroPointsOf(b: Builder, { scales, smallest }: TokenGrid): Value
   return b.op('Round', [b.op('Neg', [b.op('Div', [smallest, scales])])], {}, { name: 'zero_codes' });
 }
 
-function symmetricScales(b: Builder, x: Value, bits: number): Value {
+function symmetricScales(b: Builder, x: Value, bits: number, clip: number): Value {
   const largest = reduce(b, 'ReduceMax', b.op('Abs', [x]));
-  const fraction = scalar(b, 'fraction', Math.fround(1 / (2 ** (bits - 1) - 1)));
+  const fraction = scalar(b, 'fraction', magnitudeFraction(bits, clip));
   return positive(b, b.op('Mul', [largest, fraction]));
 }
 
@@ -49,7 +53,7 @@ function scalar(b: Builder, name: string, value: number): Value {
   return b.constant(name, 'float32', [], [value]);
 }
 
-/** A column [n, 1] as the vector [n] that QuantizeLinear and DequantizeLinear take along axis 0. */
+/** A column [n, 1] as a vector [n]. */
 export function perRow(b: Builder, column: Value): Value {
   return b.op('Reshape', [column, b.ints([-1])]);
 }

@@ -5,6 +5,7 @@ import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { codeOf } from '../tensor/dtype.ts';
+import { noClips } from './activation-clips.ts';
 import { chooseWay } from './choose-way.ts';
 import type { LinearForm } from './grouped-ffn.ts';
 import { scaleRows } from './grouped-ffn.ts';
@@ -40,9 +41,9 @@ export function replaceLinear(
 }
 
 function formOf({ target, scheme: { activationBits } }: ResolvedTarget): LinearForm {
-  if (target === 'int') return intForm(activationBits!, Infinity);
-  if (target === 'qdq') return qdqForm(activationBits);
-  return nbitsForm({ activationBits, accuracyLevel: 4, packed: false });
+  if (target === 'int') return intForm(activationBits!, noClips, Infinity);
+  if (target === 'qdq') return qdqForm(activationBits, noClips);
+  return nbitsForm({ activationBits, clips: noClips, accuracyLevel: 4, packed: false });
 }
 
 function runLinear(b: Builder, form: LinearForm, weight: QuantizedTensor, x: Value): Value {

@@ -7,6 +7,7 @@ import { boundedConfig } from '../pipeline/bounded-config.ts';
 import { calibrationStep } from '../pipeline/calibrator.ts';
 import { needsRecords } from '../pipeline/needs-records.ts';
 import type { SettledRotation } from '../pipeline/settle-rotation.ts';
+import { measuresClips } from '../pipeline/settle-clips.ts';
 import { rotationsTried } from '../pipeline/settle-rotation.ts';
 import { estimateEmit, estimateQuantize, linearsOf } from './estimate.ts';
 import { bytesOf, expertBytes, resultBytes, storedBytes, sum } from './model-sizes.ts';
@@ -15,7 +16,15 @@ import { ingredientsOf, item } from './plan-item.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
 import { quantizeItemId } from './plan.ts';
 import type { RunFacts } from './run-items.ts';
-import { balanceItem, rotationItem, routerItems, runFacts, statsItem, verifyItems } from './run-items.ts';
+import {
+  balanceItem,
+  clipItem,
+  rotationItem,
+  routerItems,
+  runFacts,
+  statsItem,
+  verifyItems,
+} from './run-items.ts';
 
 /**
  * The work of one conversion, from the model's graph and headers; no weight is read, and nothing is written.
@@ -29,14 +38,17 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const layers = prepared.layers.map((layer) => resultBytes(layer, target));
   const after = before - expertBytes(prepared) + sum(layers);
   const ingredients = await ingredientsOf(job, prepared);
-  const rotations = rotationsTried(boundedConfig(prepared.model, config).config, config.data !== null);
+  const { config: bounded } = boundedConfig(prepared.model, config);
+  const rotations = rotationsTried(bounded, config.data !== null);
   const facts = runFacts(job, prepared, ingredients, after);
   const { calibrate, quantize } = expertItems(facts, rotations);
   const rotation = rotations.length > 1 ? [rotationItem(facts, quantize, rotations.length)] : [];
-  const routers = routerItems(facts, [...quantize, ...rotation]);
+  const isClipped = measuresClips(bounded, config.data !== null);
+  const clip = isClipped ? [clipItem(facts, [...quantize, ...rotation])] : [];
+  const routers = routerItems(facts, [...quantize, ...rotation, ...clip]);
   const emit = item({
     id: 'emit',
-    needs: [...calibrate, ...quantize, ...rotation, ...routers],
+    needs: [...calibrate, ...quantize, ...rotation, ...clip, ...routers],
     inputs: [job.model],
     outputs: [`${name}.onnx`],
     parts: { target: config.target, output: config.output, records: ingredients.tuning },
@@ -44,7 +56,7 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
     ...estimateEmit(after, Math.max(...layers)),
   });
   const verify = verifyItems(facts, emit);
-  const items = [...calibrate, ...quantize, ...rotation, ...routers, emit, ...verify];
+  const items = [...calibrate, ...quantize, ...rotation, ...clip, ...routers, emit, ...verify];
   return {
     name,
     job,

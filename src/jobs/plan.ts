@@ -9,7 +9,7 @@ import { rotationName, type SettledRotation } from '../pipeline/settle-rotation.
 export interface WorkItem {
   /** Unique within its job: `calibrate`, `quantize:L0.E3`, `rotation`, `realign`, `router`, `emit`, `verify`. */
   id: string;
-  kind: 'calibrate' | 'quantize' | 'rotation' | 'realign' | 'router' | 'emit' | 'verify';
+  kind: 'calibrate' | 'quantize' | 'rotation' | 'clip' | 'realign' | 'router' | 'emit' | 'verify';
   /** What is quantized, and with which rotation before `down`; null for other kinds. */
   expert: { layer: string; id: string; rotation: SettledRotation } | null;
   /** Ids of the items whose results it reads. */

@@ -4,7 +4,7 @@ import type { JobOutcome, OutputFile } from './job-outcome.ts';
 import { writeRecord } from './job-record.ts';
 import type { JobPlan } from './plan.ts';
 import { stagingIn } from './work-folder.ts';
-import { writeWhole } from './write-whole.ts';
+import { writeWhole } from '../tensor/write-whole.ts';
 
 /** A job whose files are finished and not yet in their places. */
 export interface MadeJob {

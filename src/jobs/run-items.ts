@@ -5,6 +5,7 @@ import type { PreparedModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
 import { isByLayer } from '../pipeline/model-size.ts';
 import { recordsHeldOut, trialsExpected } from '../pipeline/realign-routers.ts';
+import { recordsClipped } from '../pipeline/settle-clips.ts';
 import { recordsTried } from '../pipeline/settle-rotation.ts';
 import { isToRealign } from '../pipeline/settle-routers.ts';
 import type { DataSize } from './data-size.ts';
@@ -84,6 +85,13 @@ export function rotationItem(facts: RunFacts, needs: WorkItem[], tries: number):
   const { tuning, recipe } = facts.ingredients;
   const tried = { runs: tries, tokens: firstOf(facts.tuning!, recordsTried).tokens };
   return item({ id: 'rotation', needs, ...pairRuns(facts, [tried]), parts: [tuning, recipe] });
+}
+
+/** The measurement of what clipping the activations takes away. */
+export function clipItem(facts: RunFacts, needs: WorkItem[]): WorkItem {
+  const { tuning, recipe } = facts.ingredients;
+  const run = estimateRun(facts.size, firstOf(facts.tuning!, recordsClipped).tokens);
+  return item({ id: 'clip', needs, ...pairRuns(facts, []), ...run, parts: [tuning, recipe] });
 }
 
 /**

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Fault } from '../fault.ts';
-import { writeWhole } from './write-whole.ts';
+import { writeWhole } from '../tensor/write-whole.ts';
 import { batchHtml } from './batch-html.ts';
 import { batchJunit } from './batch-junit.ts';
 import { errorRecord } from './error-record.ts';

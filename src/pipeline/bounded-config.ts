@@ -13,23 +13,30 @@ export interface BoundedConfig {
 }
 
 /**
- * A config whose open choices can be made in the memory at hand. `rotation.down` and `router.realign` are settled by
- * running whole models on records, which a model that is calibrated layer by layer is too large for: `auto` then means
- * to do neither. What the config asks for by name stays.
+ * A config whose open choices can be made in the memory at hand. `rotation.down`, `router.realign` and `activations.clip`
+ * are settled by running whole models on records, which a model that is calibrated layer by layer is too large for: `auto` then means
+ * to do none of them. What the config asks for by name stays.
  */
 export function boundedConfig(model: Model, config: QuantizeConfig): BoundedConfig {
   if (!isByLayer(model, config)) return { config, notes: [] };
-  const { rotation, router } = config;
+  const { rotation, router, activations } = config;
   const down = rotation.down === 'auto' ? 'none' : rotation.down;
   const realign = router.realign === 'auto' ? false : router.realign;
+  const clip = activations.clip === 'auto' ? 1 : activations.clip;
   const scheme = schemeOf(config.scheme);
   const open = [
     ...(rotation.down === 'auto' && hasCoarseActivations(scheme) ? ['rotation.down'] : []),
     ...(router.realign === 'auto' && movesRouters(scheme) ? ['router.realign'] : []),
+    ...(activations.clip === 'auto' && hasCoarseActivations(scheme) ? ['activations.clip'] : []),
   ];
-  const note = `${open.join(' and ')}: auto did nothing, since choosing runs the whole model, and with ${formatBytes(weightBytesOf(model))} of weights this one is calibrated layer by layer; set calibration.byLayer=never where memory allows it`;
+  const note = `${open.join(', ')}: auto did nothing, since that takes runs of the whole model, and with ${formatBytes(weightBytesOf(model))} of weights this one is calibrated layer by layer; set calibration.byLayer=never where memory allows it`;
   return {
-    config: { ...config, rotation: { ...rotation, down }, router: { ...router, realign } },
+    config: {
+      ...config,
+      rotation: { ...rotation, down },
+      router: { ...router, realign },
+      activations: { clip },
+    },
     notes: needsRecords(config) && open.length > 0 ? [note] : [],
   };
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
@@ -14,6 +14,7 @@ import { evaluateGates } from '../report/gates.ts';
 import { reportHtml } from '../report/html.ts';
 import type { CensusRow, Report } from '../report/report.ts';
 import { serializeReport } from '../report/serialize-report.ts';
+import { writeWhole } from '../tensor/write-whole.ts';
 import { takeCensus } from '../verify/census.ts';
 import { parityChecks } from '../verify/parity-checks.ts';
 import { verify } from '../verify/verify.ts';
@@ -174,11 +175,27 @@ function externalDataOf({ output }: QuantizeConfig): { externalData?: boolean } 
   return output.externalData === 'auto' ? {} : { externalData: output.externalData === 'always' };
 }
 
-/** Writes `report.json` and `report.html` into a folder, which is made if need be. */
+/**
+ * Writes `report.json` and `report.html` into a folder, which is made if need be; each appears whole or not at all.
+ * @throws Fault OUTPUT_FAILED
+ */
 export function writeReport(report: Report, folder: string): void {
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'report.json'), serializeReport(report));
-  writeFileSync(join(folder, 'report.html'), reportHtml(report));
+  const texts = { 'report.json': serializeReport(report), 'report.html': reportHtml(report) };
+  try {
+    for (const [name, text] of Object.entries(texts))
+      writeWhole(join(folder, name), [new TextEncoder().encode(text)]);
+  } catch (cause) {
+    throw new Fault(
+      {
+        code: 'OUTPUT_FAILED',
+        what: 'the report could not be written',
+        where: folder,
+        why: (cause as Error).message,
+        remedy: 'check the folder, its permissions and the free space',
+      },
+      { cause },
+    );
+  }
 }
 
 function refuseOverwriting(output: string, model: string, force: boolean): void {

@@ -5,21 +5,24 @@ import { annotate } from './annotate.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { boundedConfig } from './bounded-config.ts';
 import { openCalibrator } from './calibrator.ts';
+import { openDrafts } from './drafts.ts';
 import type { Progress } from './progress.ts';
 import { refuseShift } from './refuse-shift.ts';
-import { rotationName, settleRotation } from './settle-rotation.ts';
-import type { SettledConfig } from './settle-rotation.ts';
+import type { ClippedLayer } from './settle-clips.ts';
+import { clipDraft, givenClips, measuresClips } from './settle-clips.ts';
+import { settleRotation } from './settle-rotation.ts';
 import { settleRouters } from './settle-routers.ts';
 import type { RouterOutcome } from './settle-routers.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
 import type { WrittenModel } from './write-experts.ts';
-import { writeExperts } from './write-experts.ts';
 
 /** A quantized model in memory. */
 export interface QuantizedModel extends WrittenModel {
   /** What became of the routers. */
   routers: RouterOutcome;
+  /** How activations are clipped, one entry per layer; null where that was not measured. */
+  clips: ClippedLayer[] | null;
   /** What the config asks for and the model is too large for. */
   notes: string[];
 }
@@ -40,25 +43,20 @@ export async function quantizeModel(
   const { config, notes } = boundedConfig(prepareModel(path).model, given);
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
-  // What was written to be tried need not be written again.
-  const tried = new Map<string, WrittenModel>();
-  const write = async (rotation: SettledConfig['rotation']): Promise<WrittenModel> => {
-    const order = { path, config: { ...config, rotation }, resolved, calibrator };
-    const name = rotationName(rotation);
-    const model = tried.get(name) ?? (await writeExperts(order, progress, workshop));
-    tried.set(name, model);
-    return model;
-  };
+  const isMeasured = measuresClips(config, data !== null);
+  const clips = givenClips(config);
+  const common = { path, config, resolved, calibrator, clipsOf: () => clips };
+  const drafts = openDrafts(common, !isMeasured, { progress, workshop });
   const rotation = await workshop.remember('rotation', () =>
-    settleRotation(path, data?.records ?? null, config, (candidate) => {
-      progress({ stage: 'try', detail: `rotation before down: ${rotationName(candidate)}` });
-      return write(candidate);
-    }),
+    settleRotation(path, data?.records ?? null, config, drafts, progress),
   );
-  const written = await write(rotation);
+  const draft = await drafts.write(rotation);
+  drafts.forget(rotation);
   const records = (data?.records ?? []).slice(0, config.calibration.records ?? undefined);
+  const clipped = isMeasured ? await clipDraft(draft, records, { progress, workshop }) : null;
+  const written = clipped?.written ?? draft.written;
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);
-  annotate({ model: written.model, layers }, { ...config, rotation }, resolved, written);
-  return { ...written, routers, notes };
+  annotate({ model: written.model, layers }, draft.order.config, resolved, written);
+  return { ...written, routers, clips: clipped?.layers ?? null, notes };
 }

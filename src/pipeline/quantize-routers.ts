@@ -5,7 +5,6 @@ import type { DataRecord } from '../data/record.ts';
 import { emitRouter } from '../emit/emit-router.ts';
 import { routerLinear } from '../emit/router-linear.ts';
 import type { LayerProbes } from '../emit/parity-probes.ts';
-import { probeRouter } from '../emit/parity-probes.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
 import { clipCandidates, clipRatios } from '../quantize/clip-candidates.ts';
@@ -72,8 +71,7 @@ export function quantizeRouters(
     const { layer, resolved } = layerProbes;
     const { view } = routerLinear(layer);
     const weight = clipCandidates(readMatrix(view))[clipRatios.indexOf(clips[i].ratio)];
-    probeRouter(layerProbes, weight);
-    emitRouter(model, layer, weight, resolved.target === 'qdq');
+    layerProbes.router = emitRouter(model, layer, weight, resolved.target === 'qdq');
   });
   model.graph.removeDeadCode();
 }

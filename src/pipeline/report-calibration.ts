@@ -3,6 +3,7 @@ import type { LayerStats } from '../calibrate/layer-stats.ts';
 import { median } from '../report/median.ts';
 import type { Calibration as CalibrationReport } from '../report/report.ts';
 import type { QuantizedModel } from './quantize-model.ts';
+import type { ClippedLayer } from './settle-clips.ts';
 import type { RouterOutcome } from './settle-routers.ts';
 
 type LayerCalibration = CalibrationReport['layers'][number];
@@ -17,6 +18,7 @@ export function reportCalibration({
   calibration,
   smoothing,
   routers,
+  clips,
 }: QuantizedModel): CalibrationReport | null {
   if (!calibration) return null;
   const { stats, balance } = calibration;
@@ -32,10 +34,18 @@ export function reportCalibration({
       floor: balanced?.floor ?? 1,
       experts: { before: balanced?.before ?? coverage, after: balanced?.after ?? coverage },
       channels: channelsOf(layer, smoothing[i].input),
+      ...(clips && { activations: clippingOf(clips[i]) }),
       ...routerOf(routers, i),
     };
   });
   return { tokens: stats[0].tokens, layers };
+}
+
+function clippingOf({ clips, error }: ClippedLayer): NonNullable<LayerCalibration['activations']> {
+  return {
+    input: { ratio: clips.input, error: error.input },
+    hidden: { ratio: clips.hidden, error: error.hidden },
+  };
 }
 
 function routerOf({ realignment, clips }: RouterOutcome, i: number): Pick<LayerCalibration, 'router'> {

@@ -1,11 +1,13 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
-import type { Model } from '../onnx/model.ts';
 import type { Report } from '../report/report.ts';
 import { hasCoarseActivations } from '../quantize/scheme.ts';
+import type { Drafts } from './drafts.ts';
+import type { Progress } from './progress.ts';
 import { tryModel } from './try-model.ts';
 import { sessionOptions } from './session-options.ts';
+import type { WrittenModel } from './write-experts.ts';
 
 type Rotation = QuantizeConfig['rotation'];
 export type SettledRotation = Rotation & { down: Exclude<Rotation['down'], 'auto'> };
@@ -44,6 +46,11 @@ function distance({ output, layers }: Report): number {
 /** Fewer choices that differ do not make a model better than another. */
 const leastLack = 1e-3;
 
+/** What is needed of `Drafts`. */
+type TriedDrafts = Pick<Drafts, 'forget'> & {
+  write(rotation: SettledRotation): Promise<{ written: Pick<WrittenModel, 'model'> }>;
+};
+
 /**
  * Settles `rotation.down: auto`: the model is written without and with rotations of the input of `down`, and what comes
  * nearer to the reference on calibration records is taken. A rotation always lowers the error of a layer and yet may
@@ -54,16 +61,21 @@ export async function settleRotation(
   path: string,
   records: readonly DataRecord[] | null,
   config: QuantizeConfig,
-  write: (rotation: SettledRotation) => Promise<{ model: Model }>,
+  drafts: TriedDrafts,
+  progress: Progress = () => {},
 ): Promise<SettledRotation> {
   const candidates = rotationsTried(config, records !== null);
   if (candidates.length === 1) return candidates[0];
   const session = sessionOptions(config);
   let best = { rotation: candidates[0], distance: Infinity };
   for (const rotation of candidates) {
-    const { model } = await write(rotation);
-    const found = distance(await tryModel(path, model, records!.slice(0, recordsTried), session));
-    if (found < best.distance) best = { rotation, distance: found };
+    progress({ stage: 'try', detail: `rotation before down: ${rotationName(rotation)}` });
+    const { model } = (await drafts.write(rotation)).written;
+    const report = await tryModel(path, model, records!.slice(0, recordsTried), session);
+    const tried = { rotation, distance: distance(report) };
+    const [better, worse] = tried.distance < best.distance ? [tried, best] : [best, tried];
+    if (worse.rotation !== better.rotation) drafts.forget(worse.rotation);
+    best = better;
   }
   return best.rotation;
 }

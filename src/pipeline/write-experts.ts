@@ -1,12 +1,7 @@
 import type { StatsSource } from '../calibrate/calibrate-by-layer.ts';
-import type { LayerStats } from '../calibrate/layer-stats.ts';
-import { withoutGram } from '../calibrate/layer-stats.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
-import { emitLayer } from '../emit/emit-layer.ts';
-import { emitterFor } from '../emit/emitter-for.ts';
-import { foldSmoothing } from '../emit/fold-smoothing.ts';
+import type { ActivationClips } from '../emit/activation-clips.ts';
 import type { LayerProbes } from '../emit/parity-probes.ts';
-import { collectProbes } from '../emit/parity-probes.ts';
 import type { DenseResult } from '../emit/quantize-dense.ts';
 import { quantizeDense } from '../emit/quantize-dense.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
@@ -16,11 +11,12 @@ import type { Model } from '../onnx/model.ts';
 import { annotate } from './annotate.ts';
 import type { Calibration, Calibrator } from './calibrator.ts';
 import { isSmall } from './model-size.ts';
-import { orderLayer } from './order-layer.ts';
 import type { Progress } from './progress.ts';
 import type { SettledConfig } from './settle-rotation.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import type { Workshop } from './workshop.ts';
+import type { MadeLayer, WrittenLayer } from './write-layer.ts';
+import { makeLayer, writeLayer } from './write-layer.ts';
 
 /** A model whose experts are written and whose routers are as they were. */
 export interface WrittenModel {
@@ -31,6 +27,8 @@ export interface WrittenModel {
   smoothing: LayerSmoothing[];
   /** What each written linear must compute; see `parityChecks`. */
   probes: LayerProbes[];
+  /** What each layer quantizes in front of its linears; null for a fused operator. */
+  rows: WrittenLayer['rows'][];
   /** What became of the linears beside the routed experts; null when they were to be kept. */
   dense: DenseResult | null;
 }
@@ -41,6 +39,10 @@ export interface WriteOrder {
   config: SettledConfig;
   resolved: ResolvedTarget;
   calibrator: Calibrator | null;
+  /** How the activations of a layer are clipped. */
+  clipsOf: (layer: number) => ActivationClips;
+  /** Layers that are made already; those that are not join them. Null for a model that is written once. */
+  made: MadeLayer[] | null;
 }
 
 /**
@@ -63,38 +65,35 @@ export async function writeExperts(
 
 async function writeWith(
   source: StatsSource | null,
-  { path, config, resolved, calibrator }: WriteOrder,
+  { path, config, resolved, calibrator, clipsOf, made: known }: WriteOrder,
   progress: Progress,
   workshop: Workshop,
 ): Promise<WrittenModel> {
   const { model, layers } = prepareModel(path, resolved.opset);
   const original = new Set(model.graph.constants);
-  const seen: LayerStats[] = [];
-  const fewRows = writesFewRows(model, config) ? {} : { fewRowsFrom: Infinity };
+  const few = writesFewRows(model, config) ? {} : { fewRowsFrom: Infinity };
+  const total = layers.length;
   const smoothing: LayerSmoothing[] = [];
-  const probes: LayerProbes[] = [];
+  const stats: Calibration['stats'] = [];
+  const written: WrittenLayer[] = [];
   for (const [i, layer] of layers.entries()) {
     const detail = `${layer.id} (${layer.experts.length} experts)`;
-    const tell = (done: number): void => progress({ stage: 'quantize', detail, done, total: layers.length });
-    const stats = source && (await source.statsOf(i, model));
-    if (stats) seen.push(withoutGram(stats));
-    tell(i);
-    const order = orderLayer(layer, stats, config);
-    const { rotation } = order.recipe;
-    smoothing.push(order.smoothing);
-    const expertOf = await workshop.quantizeExperts(order);
-    if (smoothing[i].input) foldSmoothing(model, layer, smoothing[i].input);
-    const { weightsOf, probes: noted } = collectProbes({ layer, resolved, rotation }, expertOf);
-    emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation, ...fewRows }));
-    probes.push(noted);
+    const statsOf = source && !known?.[i] ? await source.statsOf(i, model) : null;
+    progress({ stage: 'quantize', detail, done: i, total });
+    const made = known?.[i] ?? (await makeLayer(layer, statsOf, config, workshop));
+    if (known) known[i] = made;
+    smoothing.push(made.smoothing);
+    if (made.stats) stats.push(made.stats);
+    written.push(writeLayer(model, layer, made, { resolved, clips: clipsOf(i), ...few }));
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
-    tell(i + 1);
+    progress({ stage: 'quantize', detail, done: i + 1, total });
   }
   model.graph.removeDeadCode();
   const dense = quantizeRest(model, layers, config, resolved);
-  const calibration = calibrator && { stats: seen, balance: calibrator.balance };
+  const calibration = calibrator && { stats, balance: calibrator.balance };
   annotate({ model, layers }, config, resolved, { calibration, dense });
-  return { model, calibration, smoothing, probes, dense };
+  const [probes, rows] = [written.map((layer) => layer.probes), written.map((layer) => layer.rows)];
+  return { model, calibration, smoothing, probes, rows, dense };
 }
 
 function writesFewRows(model: Model, { output: { fewTokens } }: QuantizeConfig): boolean {

@@ -80,6 +80,7 @@ function cutLinears(model: Model, { layer, part, expected }: ParityCheck): Cut {
     tokens: floats(probeInput(layer.hidden)),
     hidden: floats(repeated(probeInput(layer.intermediate), expected.length)),
     are_few: bool(false),
+    gains_here: bool(true),
     ...pairsOf(expected.length),
   };
   const bound = Object.entries(inputs).flatMap(([name, tensor]) => {

@@ -1,4 +1,4 @@
-import type { DenseProbe, LayerProbes } from '../emit/parity-probes.ts';
+import type { LayerProbes, LinearProbe } from '../emit/parity-probes.ts';
 import type { Target } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Matrix } from '../tensor/matrix.ts';
@@ -22,15 +22,18 @@ export interface ParityCheck {
 /** What there is to check of some layers, and of linears beside them. */
 export function parityChecks(
   layers: readonly LayerProbes[],
-  dense: readonly DenseProbe[] = [],
+  dense: readonly LinearProbe[] = [],
 ): ParityCheck[] {
   return [
-    ...layers.flatMap((probes) => [...linearChecks(probes), ...routerChecks(probes)]),
-    ...dense.flatMap(denseChecks),
+    ...layers.flatMap((probes) => [
+      ...expertChecks(probes),
+      ...(probes.router ? linearChecks(probes.router) : []),
+    ]),
+    ...dense.flatMap(linearChecks),
   ];
 }
 
-function linearChecks(probes: LayerProbes): ParityCheck[] {
+function expertChecks(probes: LayerProbes): ParityCheck[] {
   const { target, scheme } = probes.resolved;
   const parts = target === 'qmoe' ? (['whole'] as const) : (['gate', 'up', 'down'] as const);
   return parts.flatMap((part) => {
@@ -44,20 +47,13 @@ function linearChecks(probes: LayerProbes): ParityCheck[] {
   });
 }
 
-function routerChecks({ layer: { id, hidden }, router }: LayerProbes): ParityCheck[] {
-  if (!router) return [];
-  const expected = [{ id: 'router', rows: router }];
-  const layer = { id: `${id}/router`, hidden, intermediate: 0 };
-  return [{ layer, part: 'alone', exactKernels: false, tolerance: exactTolerance, expected }];
-}
-
-function denseChecks({ tensor, resolved: { target, scheme }, width, rows }: DenseProbe): ParityCheck[] {
+function linearChecks({ id, resolved: { target, scheme }, width, rows }: LinearProbe): ParityCheck[] {
   return kernelsOf(target).map((exactKernels) => ({
-    layer: { id: `dense/${tensor}`, hidden: width, intermediate: 0 },
+    layer: { id, hidden: width, intermediate: 0 },
     part: 'alone',
     exactKernels,
     tolerance: parityTolerance(target, scheme.weight.bits, exactKernels),
-    expected: [{ id: tensor, rows }],
+    expected: [{ id, rows }],
   }));
 }
 

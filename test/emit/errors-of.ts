@@ -1,3 +1,5 @@
+import type { ActivationClips } from '../../src/emit/activation-clips.ts';
+import { noClips } from '../../src/emit/activation-clips.ts';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
 import type { AccuracyLevel } from '../../src/emit/nbits-form.ts';
@@ -29,6 +31,7 @@ export interface Trial {
   accuracyLevel?: AccuracyLevel;
   spec?: Partial<LayerSpec>;
   scheme?: SchemeName;
+  clips?: ActivationClips;
   /** Every expert but the first has a shift of its own. */
   isShifted?: boolean;
   tokens?: number;
@@ -57,12 +60,9 @@ export async function errorsOf(trial: Trial): Promise<Errors> {
     }),
   );
   raiseOpset(model, resolved.opset);
-  const accuracyLevel = trial.accuracyLevel ?? 0;
-  emitLayer(
-    model,
-    layer,
-    emitterFor(resolved, { layer, weightsOf: ({ id }) => weights.get(id)!, accuracyLevel, fewRowsFrom: 0 }),
-  );
+  const { accuracyLevel = 0, clips = noClips } = trial;
+  const weightsOf = ({ id }: Expert): QuantizedExpert => weights.get(id)!;
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, accuracyLevel, clips, fewRowsFrom: 0 }));
   model.graph.removeDeadCode();
   exposeLayer(model, layer);
   const routes = trial.routes ?? randomRoutes(spec, trial.tokens ?? 5);
@@ -96,19 +96,22 @@ export async function errorsOf(trial: Trial): Promise<Errors> {
     const { shift, gate, up, down } = weights.get(expert.id)!;
     const gathered = gather(input, own, routes, spec.appliesTo === 'input' ? expert.index : null);
     const rows = shift ? minus(gathered, dequantize(shift).data) : gathered;
-    const check = (linear: NonNullable<QuantizedExpert['gate']>, from: Matrix, actual: Matrix): void => {
-      errors.linear = Math.max(
-        errors.linear,
-        rowError(actual, slowLinear(linear, from, scheme.activationBits)),
-      );
+    const check = (
+      linear: NonNullable<QuantizedExpert['gate']>,
+      from: Matrix,
+      actual: Matrix,
+      clip: number,
+    ): void => {
+      const expected = slowLinear(linear, from, scheme.activationBits, clip);
+      errors.linear = Math.max(errors.linear, rowError(actual, expected));
     };
-    if (gate) check(gate, rows, seen.gate!);
-    check(up, rows, seen.up);
+    if (gate) check(gate, rows, seen.gate!, clips.input);
+    check(up, rows, seen.up, clips.input);
     errors.activation = Math.max(
       errors.activation,
       rowError(seen.hidden, slowActivation(layer.activation, seen.gate, seen.up)),
     );
-    check(down, seen.hidden, seen.output);
+    check(down, seen.hidden, seen.output, clips.hidden);
     own.forEach((token, i) => {
       const weight = spec.appliesTo === 'input' ? 1 : routes[token].get(expert.index)!;
       for (let c = 0; c < x.cols; c++)

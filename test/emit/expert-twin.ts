@@ -31,10 +31,10 @@ export function quantizeByRtn(
 export function slowLinear(
   { weight, bias }: QuantizedLinear,
   x: Matrix,
-  activationBits: number | null,
+  bits: number | null,
+  clip = 1,
 ): Matrix {
-  const input =
-    activationBits === null ? x : dequantizeActivations(quantizeActivations(x, { bits: activationBits }));
+  const input = bits === null ? x : dequantizeActivations(quantizeActivations(x, { bits, clip }));
   const w = dequantize(weight);
   const result = matrix(x.rows, w.rows);
   for (let t = 0; t < x.rows; t++) {

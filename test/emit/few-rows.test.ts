@@ -4,6 +4,7 @@ import { emitterFor } from '../../src/emit/emitter-for.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { raiseOpset } from '../../src/onnx/raise-opset.ts';
+import { makeTensor } from '../../src/onnx/tensor.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';
 import type { Matrix } from '../../src/tensor/matrix.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
@@ -11,6 +12,7 @@ import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { syntheticLayer } from '../helpers/synthetic-layer.ts';
 import { gaussian } from '../quantize/random.ts';
 import { quantizeByRtn } from './expert-twin.ts';
+import { pretendProcessor } from './pretend-processor.ts';
 import { feedsOf, randomRoutes, runOnce } from './run-layer.ts';
 
 function written(
@@ -58,6 +60,7 @@ describe('a token gets the same numbers, to the bit, alone and among many', () =
     'with scheme %s and %i by %i channels',
     async (scheme, hidden, intermediate) => {
       const [model, spec] = written(scheme, hidden, intermediate);
+      pretendProcessor(model, false, scheme.startsWith('ternary') ? 0 : 1);
       const [few, many] = await bothWays(model, spec, gaussian(4, hidden, 9));
       expect(Math.max(...few)).toBeGreaterThan(0);
       expect(few).toEqual(many);
@@ -66,10 +69,37 @@ describe('a token gets the same numbers, to the bit, alone and among many', () =
 
   test('when all activations are at one end of their range', async () => {
     const [model, spec] = written('w4a8', 1024, 1024);
+    pretendProcessor(model, false, 1);
     const [few, many] = await bothWays(model, spec, matrix(1, 1024, new Float32Array(1024).fill(-3)));
     expect(few).toEqual(many);
   });
 });
+
+test('the operator set of its products is imported, although they stand in a branch', () => {
+  const [model] = written('w4a4', 64, 64);
+  expect(model.graph.nodes.some(({ domain }) => domain === 'com.microsoft')).toBe(false);
+  expect(model.opsets.get('com.microsoft')).toBe(1);
+});
+
+test.each([
+  ['w4a4', false, true],
+  ['w4a4', true, false],
+  ['ternary-a8', true, true],
+] as const)(
+  'codes of %s are read packed where that gains (saturates: %s): %s',
+  async (scheme, saturates, isPacked) => {
+    const [model, spec] = written(scheme, 32, 64);
+    if (scheme === 'w4a4') pretendProcessor(model, saturates, 1);
+    for (const value of model.graph.constants)
+      if (/E\d\/places/.test(value.name)) {
+        const { dtype, shape } = value.tensor!.source;
+        value.tensor = makeTensor(value.name, dtype, shape, new Uint8Array(shape[1]).fill(1));
+      }
+    const [few, many] = await bothWays(model, spec, gaussian(4, 32, 9));
+    // The packed weights are wrong now.
+    expect(few.some((value, i) => value !== many[i])).toBe(isPacked);
+  },
+);
 
 test.each([
   ['for rows that are no whole bytes', 'w4a4', 37, 0],

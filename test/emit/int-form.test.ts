@@ -6,6 +6,8 @@ import { gaussian } from '../quantize/random.ts';
 import { errorsOf, within } from './errors-of.ts';
 import { randomRoutes } from './run-layer.ts';
 
+const clips = { input: 0.7, hidden: 0.9 };
+
 describe('integer experts equal the fake-quantized reference', () => {
   // Twelve pairs of these four experts are few.
   describe.each([5, 40])('for %i tokens', (tokens) => {
@@ -17,7 +19,20 @@ describe('integer experts equal the fake-quantized reference', () => {
       'with scheme %s',
       (scheme) => expect(errorsOf({ scheme, tokens })).resolves.toSatisfy(within(1e-5)),
     );
+
+    test.each(['w4a4', 'w3a3', 'w8a8'] as const)('with clipped activations and scheme %s', (scheme) =>
+      expect(errorsOf({ scheme, tokens, clips, isShifted: true })).resolves.toSatisfy(within(1e-5)),
+    );
+
+    test.each(['disabled', 'basic', 'extended', 'all'] as const)(
+      'with clipped activations at optimization level %s',
+      (optimization) => expect(errorsOf({ optimization, tokens, clips })).resolves.toSatisfy(within(1e-5)),
+    );
   });
+
+  test.each([0, 1])('with clipped activations for %i tokens', (tokens) =>
+    expect(errorsOf({ tokens, clips })).resolves.toSatisfy(within(1e-5)),
+  );
 
   test.each([0, 1, 2, 70])('for %i tokens', (tokens) =>
     expect(errorsOf({ tokens })).resolves.toSatisfy(within(1e-5)),

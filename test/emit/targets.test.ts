@@ -26,6 +26,14 @@ describe.each([
     expect(errorsOf({ target, scheme: 'ternary', optimization })).resolves.toSatisfy(within(exact)),
   );
 
+  test.each(['disabled', 'all'] as const)(
+    'with clipped activations at optimization level %s',
+    (optimization) =>
+      expect(
+        errorsOf({ target, scheme: 'ternary-a4', optimization, clips: { input: 0.7, hidden: 0.9 } }),
+      ).resolves.toSatisfy(within(exact)),
+  );
+
   test.each([0, 1, 40])('for %i tokens', (tokens) =>
     expect(errorsOf({ target, scheme: 'ternary-a4', tokens })).resolves.toSatisfy(within(exact)),
   );

@@ -3,11 +3,11 @@ import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Model } from '../../src/onnx/model.ts';
-import { makeTensor } from '../../src/onnx/tensor.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { syntheticLayer } from '../helpers/synthetic-layer.ts';
 import { gaussian } from '../quantize/random.ts';
 import { quantizeByRtn } from './expert-twin.ts';
+import { pretendProcessor } from './pretend-processor.ts';
 import { feedsOf, randomRoutes, runOnce } from './run-layer.ts';
 
 /** A layer with 8-bit weights so small that no processor saturates: two products of 64 and 255 fit into 16 bits. */
@@ -25,16 +25,6 @@ function written(): [Model, LayerSpec] {
   return [model, spec];
 }
 
-/** Makes the graph believe that its processor saturates, or does not. */
-function pretend(model: Model, saturates: boolean): void {
-  const conditions = model.graph.nodes.filter(({ name }) => name.includes('/saturates'));
-  expect(conditions).toHaveLength(2);
-  for (const { inputs } of conditions) {
-    const sum = Int32Array.of(saturates ? 2 ** 30 : 0);
-    inputs[1]!.tensor = makeTensor(inputs[1]!.name, 'int32', [], new Uint8Array(sum.buffer));
-  }
-}
-
 test.each(['disabled', 'all'] as const)(
   'signed and unsigned weights give the same numbers, to the bit (optimization: %s)',
   async (optimization) => {
@@ -42,7 +32,7 @@ test.each(['disabled', 'all'] as const)(
     const feeds = feedsOf(spec, gaussian(6, 40, 5), randomRoutes(spec, 6));
     const results = [];
     for (const saturates of [true, false]) {
-      pretend(model, saturates);
+      pretendProcessor(model, saturates, 2);
       results.push((await runOnce(model, feeds, { optimization, threads: 1 }))['y'].data);
     }
     expect(Math.max(...results[0])).toBeGreaterThan(0);

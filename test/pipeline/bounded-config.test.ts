@@ -13,8 +13,14 @@ test('a model that is run at once keeps what the config leaves open', () => {
 
 test('one that is calibrated layer by layer is not run whole to choose, and says so', () => {
   const { config, notes } = boundedConfig(model, configFrom('scheme=w4a4', 'calibration.byLayer=always'));
-  expect(config).toMatchObject({ rotation: { down: 'none' }, router: { realign: false } });
-  expect(notes).toEqual([expect.stringMatching(/^rotation\.down and router\.realign: auto did nothing/)]);
+  expect(config).toMatchObject({
+    activations: { clip: 1 },
+    rotation: { down: 'none' },
+    router: { realign: false },
+  });
+  expect(notes).toEqual([
+    expect.stringMatching(/^rotation\.down, router\.realign, activations\.clip: auto did nothing/),
+  ]);
 });
 
 test('ternary weights leave only the routers open', () => {
@@ -23,7 +29,12 @@ test('ternary weights leave only the routers open', () => {
 });
 
 test('what is asked for by name stays', () => {
-  const config = configFrom('calibration.byLayer=always', 'rotation.down=hadamard', 'router.realign=true');
+  const config = configFrom(
+    'calibration.byLayer=always',
+    'rotation.down=hadamard',
+    'router.realign=true',
+    'activations.clip=0.9',
+  );
   expect(boundedConfig(model, config)).toEqual({ config, notes: [] });
 });
 

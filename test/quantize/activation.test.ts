@@ -45,6 +45,16 @@ describe('quantizeActivations', () => {
     );
   });
 
+  test('the ends of a clipped grid take what lies beyond it', () => {
+    const tokens = matrix(1, 4, Float32Array.of(10, -5, 0.4, 3.2));
+    const { codes, zeroPoints, scales } = quantizeActivations(tokens, { bits: 4, clip: 0.8 });
+    expect(scales[0]).toBeCloseTo(0.8, 4);
+    expect([...zeroPoints]).toEqual([5]);
+    expect([...codes]).toEqual([15, 0, 5, 9]);
+    const symmetric = quantizeActivations(tokens, { bits: 8, clip: 0.5 });
+    expect([...symmetric.codes]).toEqual([255, 1, 138, 209]);
+  });
+
   test('the two ends never make one code too many, however they round', () => {
     for (let i = 0; i < 2000; i++) {
       const low = -(1 + i / 2000);

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { checkParity } from '../../src/verify/check-parity.ts';
 import { parityChecks } from '../../src/verify/parity-checks.ts';
+import { noClips } from '../../src/emit/activation-clips.ts';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
-import type { DenseProbe, LayerProbes } from '../../src/emit/parity-probes.ts';
-import { collectProbes, probeExpert } from '../../src/emit/parity-probes.ts';
+import type { LayerProbes, LinearProbe } from '../../src/emit/parity-probes.ts';
+import { collectProbes, probeExpert, probeInput } from '../../src/emit/parity-probes.ts';
 import type { DenseScheme } from '../../src/emit/quantize-dense.ts';
 import { quantizeDense } from '../../src/emit/quantize-dense.ts';
 import type { RotationBlocks } from '../../src/emit/rotated-form.ts';
@@ -16,9 +17,11 @@ import { decodeModel } from '../../src/onnx/open-model.ts';
 import { raiseOpset } from '../../src/onnx/raise-opset.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
 import { makeTensor } from '../../src/onnx/tensor.ts';
+import { quantizeActivations } from '../../src/quantize/activation.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { silu, syntheticLayer } from '../helpers/synthetic-layer.ts';
+import { roundHalfToEven } from '../../src/tensor/half.ts';
 import { makeModel } from '../helpers/make-model.ts';
 import { gaussian } from '../quantize/random.ts';
 import { quantizeByRtn } from '../emit/expert-twin.ts';
@@ -29,15 +32,17 @@ function written(
   scheme: SchemeName,
   spec: Partial<LayerSpec> = {},
   rotation = noRotation,
+  clips = { probed: noClips, emitted: noClips },
 ): [Model, LayerProbes] {
   const { model, layer } = syntheticLayer({ hidden: 64, intermediate: 32, ...spec });
   const resolved = resolveTarget(target, scheme, 'auto');
-  const form = { layer, resolved, rotation };
+  const form = { layer, resolved, rotation, clips: clips.probed };
   const { weightsOf, probes } = collectProbes(form, (expert) =>
     probeExpert(expert.id, form, quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf)),
   );
   raiseOpset(model, resolved.opset);
-  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, rotation, fewRowsFrom: 0 }));
+  const options = { layer, weightsOf, rotation, clips: clips.emitted, fewRowsFrom: 0 };
+  emitLayer(model, layer, emitterFor(resolved, options));
   model.graph.removeDeadCode();
   return [decodeModel(encodeModel(model), 'written.onnx'), probes];
 }
@@ -90,6 +95,43 @@ describe('a rotated layer has parity', () => {
   );
 });
 
+describe('clipped activations', () => {
+  const clipping = [
+    ['int', 'w4a4'],
+    ['int', 'w3a3'],
+    ['int', 'w8a8'],
+    ['qdq', 'w4a4'],
+    ['nbits', 'w2a4'],
+  ] as const;
+  const clips = { input: 0.99, hidden: 0.97 };
+
+  test.each(clipping)('have parity as %s %s', async (target, scheme) => {
+    const both = { probed: clips, emitted: clips };
+    const [model, probes] = written(target, scheme, {}, noRotation, both);
+    await expect(checkParity(model, parityChecks([probes]))).resolves.toBeUndefined();
+  });
+
+  test.each(clipping)('do not where they were meant to be whole, as %s %s', async (target, scheme) => {
+    const [model, probes] = written(target, scheme, {}, noRotation, { probed: noClips, emitted: clips });
+    await expect(checkParity(model, parityChecks([probes]))).rejects.toMatchObject({ code: 'PARITY' });
+  });
+
+  test.each([64, 1024, 3000])('saturate at both ends on probes of %i channels', (width) => {
+    const { scales, zeroPoints, codes } = quantizeActivations(probeInput(width), { bits: 4, clip: 0.99 });
+    const unbounded = [1, 2].map((row) =>
+      [0, 1].map(
+        (c) => roundHalfToEven(probeInput(width).data[row * width + c] / scales[row]) + zeroPoints[row],
+      ),
+    );
+    expect(unbounded).toEqual([
+      [-1, 15],
+      [0, 16],
+    ]);
+    expect([...codes.subarray(width, width + 2)]).toEqual([0, 15]);
+    expect([...codes.subarray(2 * width, 2 * width + 2)]).toEqual([0, 15]);
+  });
+});
+
 describe('a damaged weight fails parity', () => {
   test.each(pairs)('as %s %s', async (target, scheme) => {
     const [model, probes] = written(target, scheme);
@@ -128,7 +170,7 @@ describe('a linear beside the experts', () => {
   const weight = gaussian(24, 64, 1);
 
   /** A model of one linear with a bias, quantized and read back, with its probes. */
-  function dense(scheme: DenseScheme, portable: boolean): [Model, DenseProbe[]] {
+  function dense(scheme: DenseScheme, portable: boolean): [Model, LinearProbe[]] {
     const model = makeModel({ x: ['float32', ['n', 64]] }, (b, x) => {
       const bias = b.constant('bias', 'float32', [24], gaussian(1, 24, 2).data);
       return { y: b.op('Gemm', [x, b.constant('w', 'float32', [24, 64], weight.data), bias], { transB: 1 }) };

@@ -65,23 +65,33 @@ test.each([
 });
 
 test('a router in 8 bits and linears beside the experts are run alone', () => {
-  const probes = { ...probesOf('int', 'w4a4'), router: rows(5) };
-  const resolved = resolveTarget('nbits', 'w8a8', 'auto');
-  const checks = parityChecks([probes], [{ tensor: 'head', resolved, width: 48, rows: rows(6) }]);
+  const router = {
+    id: 'L0/router',
+    resolved: resolveTarget('int', 'w8a8', 'auto'),
+    width: 48,
+    rows: rows(5),
+  };
+  const head = {
+    id: 'dense/head',
+    resolved: resolveTarget('nbits', 'w8a8', 'auto'),
+    width: 48,
+    rows: rows(6),
+  };
+  const checks = parityChecks([{ ...probesOf('int', 'w4a4'), router }], [head]);
   expect(checks.slice(3)).toEqual([
     {
       layer: { id: 'L0/router', hidden: 48, intermediate: 0 },
       part: 'alone',
       exactKernels: false,
       tolerance: 1e-5,
-      expected: [{ id: 'router', rows: rows(5) }],
+      expected: [{ id: 'L0/router', rows: rows(5) }],
     },
     ...[true, false].map((exactKernels) => ({
       layer: { id: 'dense/head', hidden: 48, intermediate: 0 },
       part: 'alone',
       exactKernels,
       tolerance: parityTolerance('nbits', 8, exactKernels),
-      expected: [{ id: 'head', rows: rows(6) }],
+      expected: [{ id: 'dense/head', rows: rows(6) }],
     })),
   ]);
 });

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { writeFully } from '../tensor/write-fully.ts';
+import { writeFully } from './write-fully.ts';
 
 /**
  * Writes a file under a temporary name and renames it, so that it is never seen in part.

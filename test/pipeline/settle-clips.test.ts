@@ -1,0 +1,62 @@
+import { expect, test } from 'vitest';
+import { decodeModel } from '../../src/onnx/open-model.ts';
+import { encodeModel } from '../../src/onnx/save-model.ts';
+import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
+import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
+import { reportCalibration } from '../../src/pipeline/report-calibration.ts';
+import { measuresClips } from '../../src/pipeline/settle-clips.ts';
+import { checkParity } from '../../src/verify/check-parity.ts';
+import { parityChecks } from '../../src/verify/parity-checks.ts';
+import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
+
+const path = bundledModel('loop.dyn');
+const data = { records: bundledRecords(calibrationData, 48), pool: [] };
+const settings = [
+  'rounding.method=rtn',
+  'calibration.balance.enabled=false',
+  'rotation.down=none',
+  'router.realign=false',
+];
+
+function quantized(...more: string[]): Promise<QuantizedModel> {
+  return quantizeModel(path, data, configFrom(...settings, ...more));
+}
+
+test('auto measures where activations are coarse, records are given, and the target has a place for it', () => {
+  expect(measuresClips(configFrom('scheme=w4a4'), true)).toBe(true);
+  expect(measuresClips(configFrom('scheme=w4a4'), false)).toBe(false);
+  expect(measuresClips(configFrom('scheme=w4a8'), true)).toBe(false);
+  expect(measuresClips(configFrom('scheme=w4a4', 'target=qdq', 'activations.clip=0.9'), true)).toBe(false);
+});
+
+/** Bytes of the codes of every linear, by name. */
+function weightsOf({ model }: QuantizedModel): Map<string, Uint8Array> {
+  const weights = [...model.graph.constants].filter(({ name }) => name.endsWith('/weight'));
+  return new Map(weights.map(({ name, tensor }) => [name, tensor!.source.read()]));
+}
+
+test('a model is written anew with what leaves least error, by the same weights', async () => {
+  const [whole, clipped] = [await quantized('activations.clip=1'), await quantized()];
+  expect(whole.clips).toBeNull();
+  const layers = clipped.clips!;
+  expect(layers.map(({ layer }) => layer)).toEqual(['L0', 'L1', 'L2']);
+  for (const { clips, error } of layers) {
+    expect(clips.input).toBeLessThan(1);
+    expect(error.input).toBeLessThan(0.99);
+    expect(clips.hidden === 1 || error.hidden < 0.99).toBe(true);
+  }
+  expect(weightsOf(clipped)).toEqual(weightsOf(whole));
+  const file = decodeModel(encodeModel(clipped.model), path);
+  await expect(checkParity(file, parityChecks(clipped.probes))).resolves.toBeUndefined();
+  // What clipped linears must compute is not what others do.
+  await expect(checkParity(file, parityChecks(whole.probes))).rejects.toMatchObject({ code: 'PARITY' });
+  const shown = reportCalibration(clipped)!.layers[1].activations!;
+  expect(shown.input).toEqual({ ratio: layers[1].clips.input, error: layers[1].error.input });
+});
+
+test('a share that is given holds for all layers', async () => {
+  const { clips, probes } = await quantized('activations.clip=0.8');
+  expect(clips).toBeNull();
+  const given = { input: 0.8, hidden: 0.8 };
+  expect(probes.map((layer) => layer.clips)).toEqual([given, given, given]);
+});
