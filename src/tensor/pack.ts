@@ -13,17 +13,21 @@ export function packNibbles(codes: ArrayLike<number>): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Packs codes by fours, three times as fast as by twos, as far as they are aligned and full; returns the bytes done. */
+/** Packs codes by eights, many times faster than by twos, as far as they are aligned and full; returns the bytes done. */
 function packWords({ buffer, byteOffset, length }: Int8Array, bytes: Uint8Array<ArrayBuffer>): number {
   if (byteOffset % 4 !== 0) return 0;
-  const words = new Int32Array(buffer, byteOffset, length >> 2);
-  const packed = new Uint16Array(bytes.buffer, 0, words.length);
-  for (let i = 0; i < words.length; i++) {
-    const apart = words[i] & 0x0f0f0f0f;
-    const pairs = apart | (apart >>> 4);
-    packed[i] = (pairs & 0xff) | ((pairs >>> 8) & 0xff00);
+  const packed = new Int32Array(bytes.buffer, 0, length >> 3);
+  const words = new Int32Array(buffer, byteOffset, packed.length * 2);
+  for (let i = 0; i < packed.length; i++) {
+    const low = words[2 * i] & 0x0f0f0f0f;
+    const high = words[2 * i + 1] & 0x0f0f0f0f;
+    // Each holds a pair of codes in its first and its third byte then.
+    const first = low | (low >>> 4);
+    const second = high | (high >>> 4);
+    const lower = (first & 0xff) | ((first >>> 8) & 0xff00);
+    packed[i] = lower | ((second & 0xff) << 16) | ((second << 8) & 0xff000000);
   }
-  return words.length * 2;
+  return packed.length * 4;
 }
 
 /** The first `count` 4-bit codes, 0 to 15. */

@@ -7,6 +7,7 @@ import type { WorkItem } from '../../src/jobs/plan.ts';
 import { planJob } from '../../src/jobs/plan-job.ts';
 import { locate } from '../../src/moe/locate.ts';
 import { openModel } from '../../src/onnx/open-model.ts';
+import { smallTextModel } from '../helpers/small-text-model.ts';
 
 const fixture = join(import.meta.dirname, '../fixtures/models/tasks-olmoe/loop.dyn.onnx');
 const other = join(import.meta.dirname, '../fixtures/models/tasks-olmoe/loop.ts.onnx');
@@ -15,7 +16,10 @@ const records = join(folder, 'records.jsonl');
 writeFileSync(records, '{"text":"one"}\n');
 const dataFree: Settings = { smoothing: { enabled: false }, rounding: { method: 'rtn' } };
 
-const plan = (settings: Settings, model = fixture) => {
+/** Where the number of experts does not matter. */
+const { model: small } = smallTextModel(mkdtempSync(join(tmpdir(), 'moeq-small-')));
+
+const plan = (settings: Settings, model = small) => {
   const config = configSchema.parse(settings);
   return planJob({ name: 'a.b', model, recipe: 'b', config }, join(folder, 'out'));
 };
@@ -27,15 +31,15 @@ describe('planJob', () => {
     const { layers } = locate(openModel(fixture));
     const experts = layers.flatMap((layer) => layer.experts.map(({ id }) => `quantize:${id}`));
     expect(experts).toHaveLength(48);
-    expect((await plan(dataFree)).items.map(({ id }) => id)).toEqual([...experts, 'emit']);
-    const { items, hasReport } = await plan({ data: records, rotation: { down: 'none' } });
+    expect((await plan(dataFree, fixture)).items.map(({ id }) => id)).toEqual([...experts, 'emit']);
+    const { items, hasReport } = await plan({ data: records, rotation: { down: 'none' } }, fixture);
     const calibrate = ['calibrate', ...layers.map(({ id }) => `calibrate:${id}`)];
     expect(items.map(({ id }) => id)).toEqual([...calibrate, ...experts, 'clip', 'emit', 'verify']);
     expect(hasReport).toBe(true);
   });
 
   test('each rotation that is to be tried is one more item per expert, and the choice an item of its own', async () => {
-    const { items, experts } = await plan({ data: records });
+    const { items, experts } = await plan({ data: records }, fixture);
     const byId = new Map(items.map((item) => [item.id, item]));
     expect(experts).toBe(48);
     expect(items).toHaveLength(1 + 3 + 4 * 48 + 4);
@@ -49,13 +53,15 @@ describe('planJob', () => {
   });
 
   test('the estimate of the result counts codes and scales; what cannot be written is refused', async () => {
-    const int = await plan({ ...dataFree, scheme: 'w4a8', target: 'int' });
-    const nbits = await plan({ ...dataFree, scheme: 'w4a16', target: 'nbits', group: 32 });
+    const int = await plan({ ...dataFree, scheme: 'w4a8', target: 'int' }, fixture);
+    const nbits = await plan({ ...dataFree, scheme: 'w4a16', target: 'nbits', group: 32 }, fixture);
     // 48 experts: gate and up [64, 128], down [128, 64]; one float32 scale per row, or per 32 weights.
     const [weights, rows] = [48 * 3 * 128 * 64, 48 * (64 + 64 + 128)];
     expect(int.size.after).toBe(int.size.before - weights * 4 + weights / 2 + rows * 4);
     expect(nbits.size.after).toBe(nbits.size.before - weights * 4 + weights / 2 + (weights / 32) * 4);
-    await expect(plan({ scheme: 'w4a16', target: 'int' })).rejects.toMatchObject({ code: 'SCHEME_TARGET' });
+    await expect(plan({ scheme: 'w4a16', target: 'int' }, fixture)).rejects.toMatchObject({
+      code: 'SCHEME_TARGET',
+    });
   });
 
   test('records that are not there are told before anything runs', async () => {
@@ -64,7 +70,7 @@ describe('planJob', () => {
   });
 
   test('every item comes after what it needs, and is plain JSON', async () => {
-    const { items, ...rest } = await plan({ data: records });
+    const { items, ...rest } = await plan({ data: records }, fixture);
     expect(JSON.parse(JSON.stringify({ items, ...rest }))).toEqual({ items, ...rest });
     const seen = new Set<string>();
     for (const item of items) {
@@ -89,7 +95,7 @@ describe('planJob', () => {
 
   test('a copy of the model elsewhere, at another time, has the same keys', async () => {
     const copy = join(folder, 'copy.onnx');
-    copyFileSync(fixture, copy);
+    copyFileSync(small, copy);
     utimesSync(copy, 1, 1);
     expect(await keysOf(dataFree, copy)).toEqual(await keysOf(dataFree));
   });
@@ -113,7 +119,7 @@ describe('planJob', () => {
   });
 
   test('another model changes every key', async () => {
-    const [before, after] = [await keysOf(dataFree), await keysOf(dataFree, other)];
+    const [before, after] = [await keysOf(dataFree, fixture), await keysOf(dataFree, other)];
     expect(Object.values(before).filter((key) => Object.values(after).includes(key))).toEqual([]);
   });
 

@@ -11,8 +11,10 @@ import { runBatch } from '../../src/jobs/run-batch.ts';
 import { convert } from '../../src/pipeline/convert.ts';
 import { threadCrew } from '../../src/jobs/thread-crew.ts';
 import { writeSummary } from '../../src/jobs/write-summary.ts';
+import { bundledModel, evaluationData } from '../helpers/bundled.ts';
+import { smallTextModel } from '../helpers/small-text-model.ts';
 
-const models = join(import.meta.dirname, '../fixtures/models/tasks-olmoe');
+const { model } = smallTextModel(mkdtempSync(join(tmpdir(), 'moeq-models-')));
 const recipes = `recipes:
   rtn: { scheme: w4a4, smoothing: { enabled: false }, rounding: { method: rtn } }
   wide: { scheme: w8a8, smoothing: { enabled: false }, rounding: { method: rtn } }
@@ -20,8 +22,8 @@ const recipes = `recipes:
 /** Work enough for threads. */
 const searching = recipes.replace('method: rtn', 'method: clip');
 
-/** A folder with a batch file of the fixture model, or of the models given. */
-function newBatch(text = recipes, list = [join(models, 'loop.dyn.onnx')]): string {
+/** A folder with a batch file of a small model, or of the models given. */
+function newBatch(text = recipes, list = [model]): string {
   const file = join(mkdtempSync(join(tmpdir(), 'moeq-run-')), 'batch.yaml');
   writeFileSync(file, `threads: 1\noutput: out\nmodels: ${JSON.stringify(list)}\n${text}`);
   return file;
@@ -73,8 +75,8 @@ describe('runBatch', () => {
   test('the files are the same for any number of threads and jobs, and as of a conversion alone', async () => {
     const file = newBatch(searching);
     const one = await run(file, { set: ['threads=1'], output: 'one' });
-    expect(statuses(one.outcomes)).toEqual(['loop.dyn.rtn done', 'loop.dyn.wide done']);
-    expect(Object.keys(one.hashes)).toEqual(['loop.dyn.rtn.onnx', 'loop.dyn.wide.onnx']);
+    expect(statuses(one.outcomes)).toEqual(['small.rtn done', 'small.wide done']);
+    expect(Object.keys(one.hashes)).toEqual(['small.rtn.onnx', 'small.wide.onnx']);
     const three = await run(file, { set: ['threads=3'], output: 'three' });
     const together = await run(file, { set: ['threads=2', 'jobs=2'], output: 'together' });
     expect(three.hashes).toEqual(one.hashes);
@@ -83,7 +85,7 @@ describe('runBatch', () => {
     const { jobs } = loadBatch(file);
     const plain = join(one.output, '..', 'plain');
     mkdirSync(plain);
-    for (const { name, model, config } of jobs) {
+    for (const { name, config } of jobs) {
       const output = join(plain, `${name}.onnx`);
       await convert({ model, output, config, reportFolder: null, force: false }, () => {});
     }
@@ -93,15 +95,12 @@ describe('runBatch', () => {
   test('a job that fails does not stop the others, unless that is asked for', async () => {
     const broken = join(mkdtempSync(join(tmpdir(), 'moeq-broken-')), 'broken.onnx');
     writeFileSync(broken, 'no model');
-    const file = newBatch(recipes.split('\n').slice(0, 2).join('\n'), [
-      broken,
-      join(models, 'loop.dyn.onnx'),
-    ]);
+    const file = newBatch(recipes.split('\n').slice(0, 2).join('\n'), [broken, model]);
     const on = await run(file);
-    expect(statuses(on.outcomes)).toEqual(['broken.rtn failed', 'loop.dyn.rtn done']);
+    expect(statuses(on.outcomes)).toEqual(['broken.rtn failed', 'small.rtn done']);
     expect(on.outcomes[0].fault).toMatchObject({ code: expect.stringContaining('ONNX') as string });
     const stopped = await run(file, { set: ['stopOnFailure=true'], output: 'stopped' });
-    expect(statuses(stopped.outcomes)).toEqual(['broken.rtn failed', 'loop.dyn.rtn skipped']);
+    expect(statuses(stopped.outcomes)).toEqual(['broken.rtn failed', 'small.rtn skipped']);
   });
 
   test('resuming keeps finished jobs, and does anew what was changed or lost', async () => {
@@ -126,14 +125,14 @@ describe('runBatch', () => {
   test('a run that is stopped says so, and the next one goes on', async () => {
     const file = newBatch();
     const stopped = await run(file, { signal: AbortSignal.abort() });
-    expect(statuses(stopped.outcomes)).toEqual(['loop.dyn.rtn skipped', 'loop.dyn.wide skipped']);
+    expect(statuses(stopped.outcomes)).toEqual(['small.rtn skipped', 'small.wide skipped']);
     const { outcomes } = await run(file, { resume: true });
-    expect(statuses(outcomes)).toEqual(['loop.dyn.rtn done', 'loop.dyn.wide done']);
+    expect(statuses(outcomes)).toEqual(['small.rtn done', 'small.wide done']);
   });
 
   test('a file that no batch made is left alone', async () => {
     const file = newBatch();
-    const path = join(file, '..', 'out', 'loop.dyn.rtn.onnx');
+    const path = join(file, '..', 'out', 'small.rtn.onnx');
     mkdirSync(join(path, '..'));
     writeFileSync(path, 'precious');
     const { outcomes } = await run(file);
@@ -142,11 +141,10 @@ describe('runBatch', () => {
   });
 
   test('gates decide the status, and are held anew when a finished job is kept', async () => {
-    const data = join(import.meta.dirname, '../../calib-data/tasks-eval.jsonl');
     const text = `recipes: { rtn: { smoothing: { enabled: false }, rounding: { method: rtn } } }
-verify: { data: ${JSON.stringify(data)}, records: 16 }
+verify: { data: ${JSON.stringify(evaluationData)}, records: 16, attribution: false }
 `;
-    const file = newBatch(text);
+    const file = newBatch(text, [bundledModel('loop.dyn')]);
     const lax = await run(file, { set: ['gates.min.topKAgreement=0.5'] });
     expect(statuses(lax.outcomes)).toEqual(['loop.dyn.rtn done']);
     const strict = await run(file, { resume: true, set: ['gates.min.topKAgreement=0.9999'] });

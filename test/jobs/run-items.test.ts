@@ -5,9 +5,10 @@ import { expect, test } from 'vitest';
 import { configSchema, type Settings } from '../../src/config/schema.ts';
 import type { WorkItem } from '../../src/jobs/plan.ts';
 import { planJob } from '../../src/jobs/plan-job.ts';
-import { bundledModel } from '../helpers/bundled.ts';
+import { smallTextModel } from '../helpers/small-text-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-runs-'));
+const { model: small } = smallTextModel(folder);
 const recordsOf = (count: number): string => {
   const path = join(folder, `${count}.jsonl`);
   writeFileSync(path, `{"text":"${'abc '.repeat(32)}"}\n`.repeat(count));
@@ -16,7 +17,7 @@ const recordsOf = (count: number): string => {
 
 async function itemsOf(count: number, settings: Settings = {}): Promise<Map<string, WorkItem>> {
   const config = configSchema.parse({ scheme: 'w4a4', data: recordsOf(count), ...settings });
-  const job = { name: 'a', model: bundledModel('loop.dyn'), recipe: 'r', config };
+  const job = { name: 'a', model: small, recipe: 'r', config };
   const { items } = await planJob(job, folder);
   return new Map(items.map((item) => [item.id, item]));
 }
