@@ -39,8 +39,7 @@ async function clipsOfDraft(
   records: readonly DataRecord[],
 ): Promise<ClippedLayer[]> {
   const batches = [...makeBatches(records.slice(0, recordsClipped), declaredInputs(model))];
-  const layers = rows.filter((each) => each !== null);
   const session = sessionOptions(config);
-  const errors = await measureActivations(model, layers, triedGrids(resolved), batches, session);
+  const errors = await measureActivations(model, rows, triedGrids(resolved), batches, session);
   return errors.map((each, i) => bestClips(probes[i].layer.id, each));
 }

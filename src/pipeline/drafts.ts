@@ -18,10 +18,10 @@ export interface Drafts {
   forget(rotation: SettledRotation): void;
 }
 
-/** Drafts of one model that differ in their rotation; `isLast` where none will be written once more. */
+/** Drafts of one model that differ in their rotation; `keepsWeights` where the one that is chosen will be written anew. */
 export function openDrafts(
   { config, ...common }: Omit<WriteOrder, 'config' | 'made'> & { config: QuantizeConfig },
-  isLast: boolean,
+  keepsWeights: boolean,
   { progress, workshop }: { progress: Progress; workshop: Workshop },
 ): Drafts {
   const drafts = new Map<string, Draft>();
@@ -30,7 +30,7 @@ export function openDrafts(
       const name = rotationName(rotation);
       const known = drafts.get(name);
       if (known) return known;
-      const order = { ...common, config: { ...config, rotation }, made: isLast ? null : [] };
+      const order = { ...common, config: { ...config, rotation }, made: keepsWeights ? [] : null };
       const draft = { order, written: await writeExperts(order, progress, workshop) };
       drafts.set(name, draft);
       return draft;

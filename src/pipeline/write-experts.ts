@@ -31,8 +31,8 @@ export interface WrittenModel {
   smoothing: LayerSmoothing[];
   /** What each written linear must compute; see `parityChecks`. */
   probes: LayerProbes[];
-  /** What each layer quantizes in front of its linears; null for a fused operator. */
-  rows: WrittenLayer['rows'][];
+  /** What each layer quantizes in front of its linears; nothing where a fused operator does. */
+  rows: NonNullable<WrittenLayer['rows']>[];
   /** How activations are clipped, one entry per layer; null where that was not measured. */
   clipped: ClippedLayer[] | null;
   /** What became of the linears beside the routed experts; null when they were to be kept. */
@@ -49,6 +49,11 @@ export interface WriteOrder {
   clipsOf: ((layer: number) => ActivationClips) | null;
   /** Layers that are made already; those that are not join them. Null for a model that is written once. */
   made: MadeLayer[] | null;
+}
+
+/** A layer that is written, and how it came about. */
+interface DoneLayer extends WrittenLayer, Pick<MadeLayer, 'stats' | 'smoothing'> {
+  clipped: ClippedLayer | null;
 }
 
 /**
@@ -71,45 +76,49 @@ export async function writeExperts(
 
 async function writeWith(
   source: StatsSource | null,
-  { path, config, resolved, calibrator, clipsOf, made: known }: WriteOrder,
+  order: WriteOrder,
   progress: Progress,
   workshop: Workshop,
 ): Promise<WrittenModel> {
+  const { path, config, resolved, calibrator, clipsOf, made: known } = order;
   const { model, layers } = prepareModel(path, resolved.opset);
   const original = new Set(model.graph.constants);
   const few = writesFewRows(model, config) ? {} : { fewRowsFrom: Infinity };
-  const total = layers.length;
-  const smoothing: LayerSmoothing[] = [];
-  const stats: Calibration['stats'] = [];
-  const written: WrittenLayer[] = [];
-  const clipped: ClippedLayer[] = [];
-  const clipNext = async (index: number, made: MadeLayer): Promise<ActivationClips> => {
-    const step = layerStep('clip', layers[index].id, config);
-    const place = { path, resolved, written: model };
-    const measured = await workshop.remember(step, () => clipLayer(index, made, place, source!.look!));
-    progress({ stage: 'clip', detail: describeClips(measured) });
-    clipped.push(measured);
-    return measured.clips;
-  };
+  const done: DoneLayer[] = [];
   for (const [i, layer] of layers.entries()) {
     const detail = `${layer.id} (${layer.experts.length} experts)`;
     const statsOf = source && !known?.[i] ? await source.statsOf(i, model) : null;
-    progress({ stage: 'quantize', detail, done: i, total });
+    progress({ stage: 'quantize', detail, done: i, total: layers.length });
     const made = known?.[i] ?? (await makeLayer(layer, statsOf, config, workshop));
     if (known) known[i] = made;
-    smoothing.push(made.smoothing);
-    if (made.stats) stats.push(made.stats);
-    const clips = clipsOf?.(i) ?? (await clipNext(i, made));
-    written.push(writeLayer(model, layer, made, { resolved, clips, ...few }));
+    const looking = { path, resolved, written: model };
+    const clipped = clipsOf
+      ? null
+      : await workshop.remember(layerStep('clip', layer.id, config), () =>
+          clipLayer(i, made, looking, source!.look!),
+        );
+    if (clipped) progress({ stage: 'clip', detail: describeClips(clipped) });
+    const clips = clipsOf?.(i) ?? clipped!.clips;
+    const { stats, smoothing } = made;
+    done.push({ stats, smoothing, clipped, ...writeLayer(model, layer, made, { resolved, clips, ...few }) });
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
-    progress({ stage: 'quantize', detail, done: i + 1, total });
+    progress({ stage: 'quantize', detail, done: i + 1, total: layers.length });
   }
   model.graph.removeDeadCode();
   const dense = quantizeRest(model, layers, config, resolved);
-  const calibration = calibrator && { stats, balance: calibrator.balance };
+  const each = <K extends keyof DoneLayer>(key: K): NonNullable<DoneLayer[K]>[] =>
+    done.map((layer) => layer[key]).filter((value) => value !== null);
+  const calibration = calibrator && { stats: each('stats'), balance: calibrator.balance };
   annotate({ model, layers }, config, resolved, { calibration, dense });
-  const [probes, rows] = [written.map((layer) => layer.probes), written.map((layer) => layer.rows)];
-  return { model, calibration, smoothing, probes, rows, clipped: clipsOf ? null : clipped, dense };
+  return {
+    model,
+    calibration,
+    smoothing: each('smoothing'),
+    probes: each('probes'),
+    rows: each('rows'),
+    clipped: clipsOf ? null : each('clipped'),
+    dense,
+  };
 }
 
 function writesFewRows(model: Model, { output: { fewTokens } }: QuantizeConfig): boolean {

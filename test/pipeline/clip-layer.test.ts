@@ -9,9 +9,9 @@ import { parityChecks } from '../../src/verify/parity-checks.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
 
 const path = bundledModel('loop.dyn');
-const data = { records: bundledRecords(calibrationData, 24), pool: [] };
+const data = { records: bundledRecords(calibrationData, 12), pool: [] };
 const settings = [
-  'rounding.sweeps=0',
+  'rounding.method=rtn',
   'calibration.balance.enabled=false',
   'rotation.down=none',
   'router.realign=false',
