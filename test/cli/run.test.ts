@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { JobOutcome } from '../../src/jobs/job-outcome.ts';
 import type { BatchPlan, JobPlan } from '../../src/jobs/plan.ts';
+import { calibrationData } from '../helpers/bundled.ts';
 import { root, runCli } from '../helpers/run-cli.ts';
 
 let folder: string;
@@ -34,11 +35,14 @@ ${rest}`,
 describe('moeq run', () => {
   test('configs/batch.yaml does its three recipes', () => {
     const out = join(folder, 'out');
+    const few = join(folder, 'few.jsonl');
+    writeFileSync(few, readFileSync(calibrationData, 'utf8').split('\n').slice(0, 8).join('\n'));
     const set = [
       `output=${out}`,
+      `data=${few}`,
       'verify.records=8',
       'gates.min.topKAgreement=0.2',
-      'overrides=[{settings: {calibration: {records: 8, balance: {enabled: false}}}}]',
+      'overrides=[{settings: {calibration: {balance: {enabled: false}}}}]',
     ].flatMap((text) => ['--set', text]);
     const { code, stdout } = runCli('run', join(root, 'configs/batch.yaml'), '--json', ...set);
     expect(code).toBe(0);
@@ -65,7 +69,9 @@ describe('moeq run', () => {
     expect(plan.jobs[0]).toMatchObject({ name: 'loop.dyn.rtn', layers: 3, experts: 48 });
     expect(plan.jobs[0].items.map(({ kind }) => kind).slice(-2)).toEqual(['emit', 'verify']);
     expect(existsSync(join(folder, 'out'))).toBe(false);
-    expect(runCli('run', batch, '--dry-run').stdout).toContain('quantize 48 experts, rotation, emit, verify');
+    expect(runCli('run', batch, '--dry-run').stdout).toContain(
+      'quantize 48 experts, rotation, clip, emit, verify',
+    );
   });
 
   test('a gate that fails is exit code 1, a job that cannot be done 2', () => {
