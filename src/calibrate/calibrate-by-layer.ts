@@ -35,6 +35,8 @@ export interface Aside<P extends LayerProbe> {
 }
 
 export interface ByLayerOptions extends CalibrateOptions {
+  /** Told how many layers are done. */
+  onStep?: (done: number, total: number) => void;
   /** Feed each layer what the layers before it make once they are written, as GPTQ does, and not what they made before. */
   sequential?: boolean;
   /** Bytes of XᵀX that one run makes at most, if an expert alone does not make more. */
@@ -101,7 +103,7 @@ export function calibrateByLayer(
   return {
     async statsOf(index, written) {
       const stats = await measure(await reach(index, written), index);
-      if (!sequential) passed += 1;
+      if (!sequential) passed = Math.max(passed, index + 1);
       return stats;
     },
     async look(index, written, { model, attach }) {

@@ -36,8 +36,9 @@ export interface LayerStats {
 export function withoutGram(stats: LayerStats): LayerStats {
   const experts = stats.experts.map((expert) => ({
     ...expert,
-    input: { ...expert.input, gram: null },
-    hidden: { ...expert.hidden, gram: null },
+    // Read from a store, XᵀX would be loaded for being looked at.
+    input: { absMax: expert.input.absMax, gram: null },
+    hidden: { absMax: expert.hidden.absMax, gram: null },
   }));
   return { ...stats, experts };
 }

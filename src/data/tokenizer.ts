@@ -32,8 +32,13 @@ export const byteTokenizer: Tokenizer = {
  * @throws Fault DATA_TOKENIZER when the file is missing or not a tokenizer.
  */
 export function openTokenizer(setting: string | null, modelPath: string): Tokenizer {
-  if (setting === 'bytes') return byteTokenizer;
-  if (setting !== null) return openHuggingFaceTokenizer(setting);
+  const file = tokenizerFile(setting, modelPath);
+  return file === null ? byteTokenizer : openHuggingFaceTokenizer(file);
+}
+
+/** The file of the tokenizer a model is used with; null for bytes. */
+export function tokenizerFile(setting: string | null, modelPath: string): string | null {
+  if (setting !== null) return setting === 'bytes' ? null : setting;
   const beside = join(dirname(modelPath), 'tokenizer.json');
-  return existsSync(beside) ? openHuggingFaceTokenizer(beside) : byteTokenizer;
+  return existsSync(beside) ? beside : null;
 }

@@ -2,13 +2,15 @@ import type { LayerStats } from '../calibrate/layer-stats.ts';
 import type { FaultRecord } from '../fault.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
-import { layerStep, openCalibrator } from '../pipeline/calibrator.ts';
+import { openCalibrator } from '../pipeline/calibrator.ts';
+import { layerStep } from '../pipeline/layer-step.ts';
 import { openCalibrationData } from '../pipeline/convert.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
 import { orderLayer } from '../pipeline/order-layer.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
 import { rotationName, rotationsTried } from '../pipeline/settle-rotation.ts';
 import type { ArtefactStore } from './artefact-store.ts';
+import { damaged } from './artefact-store.ts';
 import { errorRecord } from './error-record.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
 import { rememberIn } from './remember.ts';
@@ -86,7 +88,8 @@ function orderOf(
   const settled = { ...config, rotation };
   const step = layerStep('calibrate', id, settled);
   const calibrated = items.find((item) => item.id === step);
-  const stats = calibrated ? (store.read(calibrated.key) as LayerStats) : null;
+  const stats = calibrated ? (store.read(calibrated.key) as LayerStats | undefined) : null;
+  if (stats === undefined) throw damaged(step);
   ordered = { of, order: orderLayer(layer, stats, settled) };
   return ordered.order;
 }

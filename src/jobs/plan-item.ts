@@ -1,9 +1,10 @@
 import type { BatchJob } from '../config/batch-jobs.ts';
+import { tokenizerFile } from '../data/tokenizer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { needsRecords } from '../pipeline/needs-records.ts';
 import { version } from '../version.ts';
 import { contentKey } from './content-key.ts';
-import { dataIdentity, modelIdentity } from './file-identity.ts';
+import { dataIdentity, fileHash, modelIdentity } from './file-identity.ts';
 import type { WorkItem } from './plan.ts';
 
 /** What results are made of, besides the weights an item names. */
@@ -17,11 +18,13 @@ export interface Ingredients {
   verification: string | null;
 }
 
-/** @throws Fault DATA_NOT_FOUND */
+/** @throws Fault DATA_NOT_FOUND, DATA_TOKENIZER */
 export async function ingredientsOf({ config }: BatchJob, { model }: PreparedModel): Promise<Ingredients> {
-  // Threads, gates and the way files are written do not change weights; records count by their bytes.
+  // Threads, gates and the way files are written do not change weights; records and tokenizers count by their bytes.
   const { threads: _threads, gates: _gates, verify, output: _output, data, calibration, ...recipe } = config;
   const { pool } = calibration.balance;
+  const tokenizer = tokenizerFile(config.tokenizer, model.path);
+  const words = tokenizer && (await fileHash(tokenizer));
   const [records, topUp, measured] = await Promise.all(
     [data, pool, verify.data].map((path) => (path === null ? Promise.resolve(null) : dataIdentity(path))),
   );
@@ -29,9 +32,9 @@ export async function ingredientsOf({ config }: BatchJob, { model }: PreparedMod
     version,
     model: await modelIdentity(model),
     recipe,
-    calibration: needsRecords(config) ? contentKey([records, topUp, calibration]) : null,
-    tuning: records,
-    verification: contentKey([measured ?? records, verify.records]),
+    calibration: needsRecords(config) ? contentKey([records, topUp, calibration, words]) : null,
+    tuning: records && contentKey([records, calibration.records, words]),
+    verification: contentKey([measured ?? records, words, verify.records, verify.attribution]),
   };
 }
 

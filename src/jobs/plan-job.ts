@@ -4,7 +4,7 @@ import { resolveTarget } from '../emit/resolve-target.ts';
 import type { Expert } from '../moe/moe-layer.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
-import { layerStep } from '../pipeline/calibrator.ts';
+import { layerStep } from '../pipeline/layer-step.ts';
 import { runsByLayer } from '../pipeline/model-size.ts';
 import { needsRecords } from '../pipeline/needs-records.ts';
 import type { SettledRotation } from '../pipeline/settle-rotation.ts';
@@ -39,7 +39,7 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const layers = prepared.layers.map((layer) => resultBytes(layer, target));
   const after = before - expertBytes(prepared) + sum(layers);
   const ingredients = await ingredientsOf(job, prepared);
-  const { config: bounded } = boundedConfig(prepared.model, config);
+  const { config: bounded } = boundedConfig(prepared.model, config, config.data !== null);
   const rotations = rotationsTried(bounded, config.data !== null);
   const facts = runFacts(job, prepared, ingredients, after);
   const isClipped = measuresClips(bounded, config.data !== null);

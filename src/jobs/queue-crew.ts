@@ -35,11 +35,11 @@ export async function queueCrew(
     );
   }
 
-  /** The last layer's item: who makes it makes them all. */
+  /** Who makes the first item that is missing makes them all. */
   async function calibrate(job: JobPlan, plan: string): Promise<void> {
-    const last = job.items.findLast(({ kind }) => kind === 'calibrate');
-    if (!last || store.has(last.key)) return;
-    await send(job, plan, last);
+    const missing = job.items.find(({ kind, key }) => kind === 'calibrate' && !store.has(key));
+    if (!missing) return;
+    await send(job, plan, missing);
     progress({ job: job.name, stage: 'calibrate', detail: 'done' });
   }
 

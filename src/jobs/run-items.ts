@@ -100,7 +100,7 @@ export function clipItem(facts: RunFacts, needs: WorkItem[]): WorkItem {
  */
 export function routerItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
   const { job, prepared, ingredients, tuning, size } = facts;
-  const { config } = boundedConfig(prepared.model, job.config);
+  const { config } = boundedConfig(prepared.model, job.config, tuning !== null);
   const parts = [ingredients.tuning, ingredients.recipe];
   if (!tuning) return [];
   const items: WorkItem[] = [];

@@ -6,12 +6,15 @@ import type { PreparedModel } from '../moe/prepare-model.ts';
 import { version } from '../version.ts';
 import type { WrittenModel } from './write-experts.ts';
 
-/** Writes into the model what made it and where its layers are. Value names are final from here on. */
+/**
+ * Writes into the model what made it and where its layers are, as verification needs it; again whenever values get
+ * other names.
+ */
 export function annotate(
   { model, layers }: PreparedModel,
   config: QuantizeConfig,
   resolved: ResolvedTarget,
-  { calibration, dense }: Pick<WrittenModel, 'calibration' | 'dense'>,
+  { calibration, clipped, dense }: Pick<WrittenModel, 'calibration' | 'clipped' | 'dense'>,
 ): void {
   const hasFewRows = model.graph.nodes.some(
     ({ name }) => name.startsWith('moeq/') && name.endsWith('/are_few'),
@@ -21,9 +24,10 @@ export function annotate(
     // The number of threads does not change the result, so it must not change the file.
     recipe: { ...config, threads: 'auto' },
     execution: executionOf(resolved, hasFewRows),
-    layers: layers.map((layer, i) =>
-      layerRecord(layer, calibration ? calibration.stats[i].experts.map(({ tokens }) => tokens) : null),
-    ),
+    layers: layers.map((layer, i) => ({
+      ...layerRecord(layer, calibration ? calibration.stats[i].experts.map(({ tokens }) => tokens) : null),
+      ...(clipped && { activationClips: clipped[i].clips }),
+    })),
     ...(dense && { refused: dense.refused }),
   });
 }

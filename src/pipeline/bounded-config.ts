@@ -15,21 +15,23 @@ export interface BoundedConfig {
 /**
  * A config whose open choices can be made in the memory at hand. `rotation.down` and `router.realign` are settled by
  * running whole models on records, which a model that is calibrated layer by layer is too large for: `auto` then means
- * to do neither. What the config asks for by name stays.
+ * to do neither. `activations.clip` is settled where layers are calibrated. What the config asks for by name stays.
+ * Nothing is left undone where there are no records to settle it by.
  */
-export function boundedConfig(model: Model, config: QuantizeConfig): BoundedConfig {
+export function boundedConfig(model: Model, config: QuantizeConfig, hasRecords: boolean): BoundedConfig {
   if (!isByLayer(model, config)) return { config, notes: [] };
   const { rotation, router, activations } = config;
   const down = rotation.down === 'auto' ? 'none' : rotation.down;
   const realign = router.realign === 'auto' ? false : router.realign;
-  // Whoever calibrates no layer looks at none.
-  const clip = activations.clip === 'auto' && !needsRecords(config) ? 1 : activations.clip;
+  const looksAtNone = activations.clip === 'auto' && !needsRecords(config);
+  const clip = looksAtNone ? 1 : activations.clip;
   const scheme = schemeOf(config.scheme);
   const open = [
     ...(rotation.down === 'auto' && hasCoarseActivations(scheme) ? ['rotation.down'] : []),
-    ...(router.realign === 'auto' && movesRouters(scheme) ? ['router.realign'] : []),
+    ...(router.realign === 'auto' && movesRouters(scheme) && needsRecords(config) ? ['router.realign'] : []),
+    ...(looksAtNone && hasCoarseActivations(scheme) ? ['activations.clip'] : []),
   ];
-  const note = `${open.join(' and ')}: auto did nothing, since that takes runs of the whole model, and with ${formatBytes(weightBytesOf(model))} of weights this one is calibrated layer by layer; set calibration.byLayer=never where memory allows it`;
+  const note = `${open.join(', ')}: auto did nothing, since that takes runs of the whole model, and with ${formatBytes(weightBytesOf(model))} of weights this one is calibrated layer by layer; set calibration.byLayer=never where memory allows it`;
   return {
     config: {
       ...config,
@@ -37,6 +39,6 @@ export function boundedConfig(model: Model, config: QuantizeConfig): BoundedConf
       router: { ...router, realign },
       activations: { clip },
     },
-    notes: needsRecords(config) && open.length > 0 ? [note] : [],
+    notes: hasRecords && open.length > 0 ? [note] : [],
   };
 }

@@ -20,7 +20,7 @@ import { needsGram, needsRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
 import { sessionOptions } from './session-options.ts';
 import type { SettledConfig } from './settle-rotation.ts';
-import { rotationName } from './settle-rotation.ts';
+import { layerStep } from './layer-step.ts';
 import type { Workshop } from './workshop.ts';
 
 /** What calibration saw, for the report. */
@@ -93,16 +93,6 @@ function sourcesOver(
     look: null,
     close: () => {},
   });
-}
-
-/** Name of a step that runs a layer: where it is fed by quantized layers, its result differs with the rotation of these. */
-export function layerStep(
-  kind: 'calibrate' | 'clip',
-  layer: string,
-  { calibration, rotation }: SettledConfig,
-): string {
-  const isPlain = !calibration.sequential || rotation.down === 'none';
-  return isPlain ? `${kind}:${layer}` : `${kind}:${layer}:${rotationName(rotation)}`;
 }
 
 function dataRequired({ scheme }: QuantizeConfig): Fault {

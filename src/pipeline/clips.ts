@@ -1,11 +1,12 @@
 import type { ActivationErrors, TriedGrids } from '../calibrate/activation-probe.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
+import { Fault } from '../fault.ts';
 import type { ActivationClips } from '../emit/activation-clips.ts';
 import { noClips } from '../emit/activation-clips.ts';
 import type { Part } from '../emit/grouped-ffn.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
-import { hasCoarseActivations } from '../quantize/scheme.ts';
+import { hasCoarseActivations, schemeOf } from '../quantize/scheme.ts';
 
 /** Shares of each token's range that are tried, all of it first. */
 const ratios = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6];
@@ -25,9 +26,14 @@ export function measuresClips({ activations, ...config }: QuantizeConfig, hasRec
   return activations.clip === 'auto' && hasRecords && hasCoarseActivations(scheme) && target !== 'qmoe';
 }
 
-/** What a config says of every layer; nothing is clipped where that is to be measured. */
-export function givenClips({ activations: { clip } }: QuantizeConfig): ActivationClips {
-  return clip === 'auto' ? noClips : { input: clip, hidden: clip };
+/**
+ * What a config says of every layer; nothing is clipped where that is to be measured.
+ * @throws Fault SCHEME_TARGET where a share is given and no activations below 8 bits are written
+ */
+export function givenClips({ activations: { clip }, scheme, target }: QuantizeConfig): ActivationClips {
+  if (clip === 'auto' || clip === 1) return noClips;
+  if (!hasCoarseActivations(schemeOf(scheme)) || target === 'qmoe') throw nothingToClip(scheme, target);
+  return { input: clip, hidden: clip };
 }
 
 /** The grids that are tried. */
@@ -35,9 +41,12 @@ export function triedGrids({ scheme }: ResolvedTarget): TriedGrids {
   return { bits: scheme.activationBits!, ratios };
 }
 
-/** For each part of a layer, the share that leaves the least error. */
+/**
+ * For each part of a layer, the share that leaves the least error.
+ * @throws Fault ACTIVATIONS_NOT_FINITE
+ */
 export function bestClips(layer: string, { input, hidden }: ActivationErrors): ClippedLayer {
-  const [first, second] = [bestOf(input), bestOf(hidden)];
+  const [first, second] = [bestOf(layer, input), bestOf(layer, hidden)];
   return {
     layer,
     clips: { input: first.ratio, hidden: second.ratio },
@@ -45,8 +54,9 @@ export function bestClips(layer: string, { input, hidden }: ActivationErrors): C
   };
 }
 
-function bestOf(errors: Float64Array): { ratio: number; error: number } {
+function bestOf(layer: string, errors: Float64Array): { ratio: number; error: number } {
   const [whole] = errors;
+  if (!Number.isFinite(whole)) throw notFinite(layer);
   const least = Math.min(...errors);
   if (least >= whole * (1 - worthwhile)) return { ratio: 1, error: 1 };
   return { ratio: ratios[errors.indexOf(least)], error: least / whole };
@@ -54,4 +64,22 @@ function bestOf(errors: Float64Array): { ratio: number; error: number } {
 
 export function describeClips({ layer, clips }: ClippedLayer): string {
   return `${layer}: ${clips.input} of the range before gate and up, ${clips.hidden} before down`;
+}
+
+function nothingToClip(scheme: string, target: string): Fault {
+  return new Fault({
+    code: 'SCHEME_TARGET',
+    what: 'activations.clip has nothing to clip',
+    why: `${target === 'qmoe' ? 'target qmoe' : `scheme ${scheme}`} writes no activations of less than 8 bits`,
+    remedy: 'leave the key out',
+  });
+}
+
+function notFinite(layer: string): Fault {
+  return new Fault({
+    code: 'ACTIVATIONS_NOT_FINITE',
+    what: 'activations are infinite or no numbers',
+    where: `layer ${layer}`,
+    remedy: 'look at the model and the records: "moeq verify" tells where they come from',
+  });
 }

@@ -38,22 +38,22 @@ export async function quantizeModel(
   workshop: Workshop = plainWorkshop,
 ): Promise<QuantizedModel> {
   refuseShift(given);
-  const { config, notes } = boundedConfig(prepareModel(path).model, given);
+  const clips = givenClips(given);
+  const { config, notes } = boundedConfig(prepareModel(path).model, given, data !== null);
+  const records = (data?.records ?? []).slice(0, config.calibration.records ?? undefined);
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
   const isMeasured = measuresClips(config, data !== null);
   // Layers that are run one by one are looked at on their turn, others when all are written.
   const inTurn = isMeasured && calibrator?.byLayer === true;
   const isDraft = isMeasured && !inTurn;
-  const clips = givenClips(config);
   const common = { path, config, resolved, calibrator, clipsOf: inTurn ? null : () => clips };
   const drafts = openDrafts(common, isDraft, { progress, workshop });
   const rotation = await workshop.remember('rotation', () =>
-    settleRotation(path, data?.records ?? null, config, drafts, progress),
+    settleRotation(path, data && records, config, drafts, progress),
   );
   const draft = await drafts.write(rotation);
   drafts.forget(rotation);
-  const records = (data?.records ?? []).slice(0, config.calibration.records ?? undefined);
   const written = isDraft ? await clipDraft(draft, records, { progress, workshop }) : draft.written;
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);

@@ -10,7 +10,7 @@ import { prepareModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
 import { annotate } from './annotate.ts';
 import type { Calibration, Calibrator } from './calibrator.ts';
-import { layerStep } from './calibrator.ts';
+import { layerStep } from './layer-step.ts';
 import { clipLayer } from './clip-layer.ts';
 import type { ClippedLayer } from './clips.ts';
 import { describeClips } from './clips.ts';
@@ -109,16 +109,10 @@ async function writeWith(
   const each = <K extends keyof DoneLayer>(key: K): NonNullable<DoneLayer[K]>[] =>
     done.map((layer) => layer[key]).filter((value) => value !== null);
   const calibration = calibrator && { stats: each('stats'), balance: calibrator.balance };
-  annotate({ model, layers }, config, resolved, { calibration, dense });
-  return {
-    model,
-    calibration,
-    smoothing: each('smoothing'),
-    probes: each('probes'),
-    rows: each('rows'),
-    clipped: clipsOf ? null : each('clipped'),
-    dense,
-  };
+  const clipped = clipsOf ? null : each('clipped');
+  annotate({ model, layers }, config, resolved, { calibration, clipped, dense });
+  const [smoothing, probes, rows] = [each('smoothing'), each('probes'), each('rows')];
+  return { model, calibration, smoothing, probes, rows, clipped, dense };
 }
 
 function writesFewRows(model: Model, { output: { fewTokens } }: QuantizeConfig): boolean {

@@ -1,6 +1,6 @@
 import { copyFileSync, mkdtempSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { configSchema, type Settings } from '../../src/config/schema.ts';
 import type { WorkItem } from '../../src/jobs/plan.ts';
@@ -132,6 +132,33 @@ describe('planJob', () => {
     expect(await keysOf({ data: same })).toEqual(before);
     const after = await keysOf({ data: changed });
     expect(Object.keys(before).filter((id) => before[id] === after[id])).toEqual([]);
+  });
+
+  test('fewer records change what is measured on them, also where none are calibrated on', async () => {
+    const settings = { ...dataFree, data: records };
+    const before = await keysOf(settings);
+    const after = await keysOf({ ...settings, calibration: { records: 1 } });
+    const same = Object.keys(before).filter((id) => before[id] === after[id]);
+    expect(same).not.toContain('clip');
+    expect(same).not.toContain('emit');
+  });
+
+  test('another tokenizer under the same name changes what records become', async () => {
+    const copy = join(mkdtempSync(join(tmpdir(), 'moeq-plan-')), 'model.onnx');
+    copyFileSync(small, copy);
+    const before = await keysOf({ data: records }, copy);
+    const tokenizer = join(import.meta.dirname, '../data/fixtures/tokenizer.json');
+    copyFileSync(tokenizer, join(dirname(copy), 'tokenizer.json'));
+    const after = await keysOf({ data: records }, copy);
+    expect(Object.keys(before).filter((id) => before[id] === after[id])).toEqual([]);
+  });
+
+  test('what is told apart in the report changes verification only', async () => {
+    const [before, after] = [
+      await keysOf({ data: records }),
+      await keysOf({ data: records, verify: { attribution: false } }),
+    ];
+    expect(Object.keys(before).filter((id) => before[id] !== after[id])).toEqual(['verify']);
   });
 
   test('other records to verify on change verification only', async () => {

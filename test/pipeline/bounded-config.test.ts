@@ -8,23 +8,32 @@ const { model } = prepareModel(bundledModel('loop.dyn'));
 
 test('a model that is run at once keeps what the config leaves open', () => {
   const config = configFrom('scheme=w4a4');
-  expect(boundedConfig(model, config)).toEqual({ config, notes: [] });
+  expect(boundedConfig(model, config, true)).toEqual({ config, notes: [] });
 });
 
 test('one that is calibrated layer by layer is not run whole to choose, and says so', () => {
-  const { config, notes } = boundedConfig(model, configFrom('scheme=w4a4', 'calibration.byLayer=always'));
+  const { config, notes } = boundedConfig(
+    model,
+    configFrom('scheme=w4a4', 'calibration.byLayer=always'),
+    true,
+  );
   expect(config).toMatchObject({
-    activations: { clip: 1 },
+    activations: { clip: 'auto' },
     rotation: { down: 'none' },
     router: { realign: false },
   });
-  expect(notes).toEqual([
-    expect.stringMatching(/^rotation\.down, router\.realign, activations\.clip: auto did nothing/),
-  ]);
+  expect(notes).toEqual([expect.stringMatching(/^rotation\.down, router\.realign: auto did nothing/)]);
+});
+
+test('one whose layers are not calibrated is not looked at to clip activations either', () => {
+  const settings = ['smoothing.enabled=false', 'rounding.method=rtn', 'calibration.byLayer=always'];
+  const { config, notes } = boundedConfig(model, configFrom(...settings), true);
+  expect(config.activations.clip).toBe(1);
+  expect(notes).toEqual([expect.stringMatching(/^rotation\.down, activations\.clip: auto did nothing/)]);
 });
 
 test('ternary weights leave only the routers open', () => {
-  const { notes } = boundedConfig(model, configFrom('scheme=ternary', 'calibration.byLayer=always'));
+  const { notes } = boundedConfig(model, configFrom('scheme=ternary', 'calibration.byLayer=always'), true);
   expect(notes).toEqual([expect.stringMatching(/^router\.realign: auto did nothing/)]);
 });
 
@@ -35,14 +44,15 @@ test('what is asked for by name stays', () => {
     'router.realign=true',
     'activations.clip=0.9',
   );
-  expect(boundedConfig(model, config)).toEqual({ config, notes: [] });
+  expect(boundedConfig(model, config, true)).toEqual({ config, notes: [] });
 });
 
 test.each([
-  ['where activations are too fine to choose', ['scheme=w4a16']],
-  ['without records', ['smoothing.enabled=false', 'rounding.method=rtn']],
-])('nothing is said %s', (_what, settings) => {
-  expect(boundedConfig(model, configFrom('calibration.byLayer=always', ...settings)).notes).toEqual([]);
+  ['where activations are too fine to choose', true, ['scheme=w4a16']],
+  ['without records', false, ['smoothing.enabled=false', 'rounding.method=rtn']],
+])('nothing is said %s', (_what, hasRecords, settings) => {
+  const config = configFrom('calibration.byLayer=always', ...settings);
+  expect(boundedConfig(model, config, hasRecords).notes).toEqual([]);
 });
 
 test('a conversion layer by layer tries nothing on the whole model', async () => {
@@ -52,7 +62,7 @@ test('a conversion layer by layer tries nothing on the whole model', async () =>
   const { routers, notes } = await quantizeModel(bundledModel('loop.dyn'), data, config, ({ stage }) =>
     stages.add(stage),
   );
-  expect([...stages]).toEqual(['calibrate', 'quantize']);
+  expect([...stages]).toEqual(['calibrate', 'quantize', 'clip']);
   expect(routers.realignment).toBeNull();
   expect(notes).toHaveLength(1);
 });

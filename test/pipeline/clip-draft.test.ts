@@ -4,9 +4,10 @@ import { encodeModel } from '../../src/onnx/save-model.ts';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { reportCalibration } from '../../src/pipeline/report-calibration.ts';
-import { measuresClips } from '../../src/pipeline/clips.ts';
+import { bestClips, givenClips, measuresClips } from '../../src/pipeline/clips.ts';
 import { checkParity } from '../../src/verify/check-parity.ts';
 import { parityChecks } from '../../src/verify/parity-checks.ts';
+import { faultOf } from '../helpers/fault-of.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
 
 const path = bundledModel('loop.dyn');
@@ -59,4 +60,25 @@ test('a share that is given holds for all layers', async () => {
   expect(clipped).toBeNull();
   const given = { input: 0.8, hidden: 0.8 };
   expect(probes.map((layer) => layer.clips)).toEqual([given, given, given]);
+});
+
+test('a share that would clip nothing is refused, and so are activations that are no numbers', () => {
+  for (const settings of [['scheme=w4a16'], ['scheme=w8a8'], ['target=qmoe']])
+    expect(faultOf(() => givenClips(configFrom('activations.clip=0.8', ...settings))).code).toBe(
+      'SCHEME_TARGET',
+    );
+  const errors = { input: Float64Array.of(1, 0.5), hidden: Float64Array.of(NaN, NaN) };
+  expect(faultOf(() => bestClips('L7', errors))).toMatchObject({
+    code: 'ACTIVATIONS_NOT_FINITE',
+    where: 'layer L7',
+  });
+});
+
+test('what clipping hardly helps is left whole', () => {
+  const errors = { input: Float64Array.of(1, 0.995, 0.992), hidden: Float64Array.of(1, 0.9, 0.95) };
+  expect(bestClips('L0', errors)).toEqual({
+    layer: 'L0',
+    clips: { input: 1, hidden: 0.95 },
+    error: { input: 1, hidden: 0.9 },
+  });
 });
