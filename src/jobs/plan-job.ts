@@ -20,7 +20,7 @@ import type { RunFacts } from './run-items.ts';
 import {
   balanceItem,
   layerRunItem,
-  clipItem,
+  clipItems,
   rotationItem,
   routerItems,
   runFacts,
@@ -46,7 +46,7 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const looks = isClipped && needsRecords(config) && runsByLayer(prepared.model, config);
   const { calibrate, quantize, looked } = expertItems(facts, rotations, looks);
   const rotation = rotations.length > 1 ? [rotationItem(facts, quantize, rotations.length)] : [];
-  const clip = isClipped && !looks ? [clipItem(facts, [...quantize, ...rotation])] : looked;
+  const clip = isClipped && !looks ? clipItems(facts, [...quantize, ...rotation]) : looked;
   const routers = routerItems(facts, [...quantize, ...rotation, ...clip]);
   const emit = item({
     id: 'emit',

@@ -6,7 +6,7 @@ import { boundedConfig } from '../pipeline/bounded-config.ts';
 import { isByLayer } from '../pipeline/model-size.ts';
 import { recordsHeldOut, trialsExpected } from '../pipeline/realign-routers.ts';
 import { recordsClipped } from '../pipeline/clip-draft.ts';
-import { recordsTried } from '../pipeline/settle-rotation.ts';
+import { recordsTried } from '../pipeline/distance.ts';
 import { isToRealign } from '../pipeline/settle-routers.ts';
 import type { DataSize } from './data-size.ts';
 import { dataSize, firstOf } from './data-size.ts';
@@ -87,11 +87,13 @@ export function rotationItem(facts: RunFacts, needs: WorkItem[], tries: number):
   return item({ id: 'rotation', needs, ...pairRuns(facts, [tried]), parts: [tuning, recipe] });
 }
 
-/** The measurement of what clipping the activations takes away. */
-export function clipItem(facts: RunFacts, needs: WorkItem[]): WorkItem {
+/** The measurement of what clipping the activations takes away, and a trial of the model with and without. */
+export function clipItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
   const { tuning, recipe } = facts.ingredients;
   const run = estimateRun(facts.size, firstOf(facts.tuning!, recordsClipped).tokens);
-  return item({ id: 'clip', needs, ...pairRuns(facts, []), ...run, parts: [tuning, recipe] });
+  const tried = pairRuns(facts, [{ runs: 2, tokens: firstOf(facts.tuning!, recordsTried).tokens }]);
+  const clip = item({ id: 'clip', needs, ...pairRuns(facts, []), ...run, parts: [tuning, recipe] });
+  return [clip, item({ id: 'clip:tried', needs: [...needs, clip], ...tried, parts: [tuning, recipe] })];
 }
 
 /**

@@ -5,21 +5,23 @@ import type { DataRecord } from '../data/record.ts';
 import type { ActivationClips } from '../emit/activation-clips.ts';
 import { isClipped } from '../emit/activation-clips.ts';
 import type { ClippedLayer } from './clips.ts';
-import { bestClips, describeClips, triedGrids } from './clips.ts';
+import { bestClips, describeClips, triedGrids, unclipped } from './clips.ts';
+import { distanceFrom } from './distance.ts';
 import type { Draft } from './drafts.ts';
 import type { Progress } from './progress.ts';
 import { sessionOptions } from './session-options.ts';
 import type { Workshop } from './workshop.ts';
-import type { WrittenModel } from './write-experts.ts';
+import type { WriteOrder, WrittenModel } from './write-experts.ts';
 import { writeExperts } from './write-experts.ts';
 
 /** So many records tell shares of a range apart. */
 export const recordsClipped = 128;
 
 /**
- * Settles `activations.clip: auto` for a draft and writes it anew where clipping takes away error: for each layer, in
- * front of gate and up and in front of down, the share of a token's range that leaves the least squared error on what
- * the draft really quantizes.
+ * Settles `activations.clip: auto` for a draft: for each layer, in front of gate and up and in front of down, the share of
+ * a token's range that leaves the least squared error on what the draft really quantizes. The draft is written anew with
+ * them, and the one of the two that is nearer to the reference is taken: what clipping leaves of the error is less, but
+ * all on one side.
  */
 export async function clipDraft(
   { order, written }: Draft,
@@ -31,7 +33,25 @@ export async function clipDraft(
   for (const layer of layers) progress({ stage: 'clip', detail: describeClips(layer) });
   if (!layers.some(({ clips }) => isClipped(clips))) return { ...written, clipped: layers };
   const clipsOf = (index: number): ActivationClips => layers[index].clips;
-  return { ...(await writeExperts({ ...order, clipsOf }, progress, workshop)), clipped: layers };
+  const clipped = await writeExperts({ ...order, clipsOf }, progress, workshop);
+  const isBetter = await workshop.remember('clip:tried', () => isNearer(clipped, written, order, records));
+  if (isBetter) return { ...clipped, clipped: layers };
+  progress({ stage: 'clip', detail: 'left whole after all: so the output is nearer to the reference' });
+  return { ...written, clipped: layers.map(unclipped) };
+}
+
+async function isNearer(
+  one: WrittenModel,
+  other: WrittenModel,
+  { path, config }: WriteOrder,
+  records: readonly DataRecord[],
+): Promise<boolean> {
+  const session = sessionOptions(config);
+  const [nearer, farther] = [
+    await distanceFrom(path, one.model, records, session),
+    await distanceFrom(path, other.model, records, session),
+  ];
+  return nearer < farther;
 }
 
 async function clipsOfDraft(

@@ -62,6 +62,11 @@ function bestOf(layer: string, errors: Float64Array): { ratio: number; error: nu
   return { ratio: ratios[errors.indexOf(least)], error: least / whole };
 }
 
+/** A layer that is not clipped after all. */
+export function unclipped({ layer }: ClippedLayer): ClippedLayer {
+  return { layer, clips: noClips, error: { input: 1, hidden: 1 } };
+}
+
 export function describeClips({ layer, clips }: ClippedLayer): string {
   return `${layer}: ${clips.input} of the range before gate and up, ${clips.hidden} before down`;
 }

@@ -1,11 +1,10 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
-import type { Report } from '../report/report.ts';
 import { hasCoarseActivations } from '../quantize/scheme.ts';
+import { distanceFrom } from './distance.ts';
 import type { Drafts } from './drafts.ts';
 import type { Progress } from './progress.ts';
-import { tryModel } from './try-model.ts';
 import { sessionOptions } from './session-options.ts';
 import type { WrittenModel } from './write-experts.ts';
 
@@ -34,18 +33,6 @@ export function rotationName({ down, block }: SettledRotation): string {
   return down === 'none' || block === 'auto' ? down : `${down} of ${block}`;
 }
 
-/** So many records tell two recipes apart. */
-export const recordsTried = 256;
-
-/** Of a report: divergence of the output times what the routers choose otherwise, where it is worst. */
-function distance({ output, layers }: Report): number {
-  const agreements = layers.map(({ router }) => router.cumulative.topKAgreement);
-  return output.kl * (1 - Math.min(...agreements) + leastLack);
-}
-
-/** Fewer choices that differ do not make a model better than another. */
-const leastLack = 1e-3;
-
 /** What is needed of `Drafts`. */
 type TriedDrafts = Pick<Drafts, 'forget'> & {
   write(rotation: SettledRotation): Promise<{ written: Pick<WrittenModel, 'model'> }>;
@@ -71,8 +58,7 @@ export async function settleRotation(
   for (const rotation of candidates) {
     progress({ stage: 'try', detail: `rotation before down: ${rotationName(rotation)}` });
     const { model } = (await drafts.write(rotation)).written;
-    const report = await tryModel(path, model, records!.slice(0, recordsTried), session);
-    const tried = { rotation, distance: distance(report) };
+    const tried = { rotation, distance: await distanceFrom(path, model, records!, session) };
     const [better, worse] = tried.distance < best.distance ? [tried, best] : [best, tried];
     if (worse.rotation !== better.rotation) drafts.forget(worse.rotation);
     best = better;

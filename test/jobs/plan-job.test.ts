@@ -34,7 +34,14 @@ describe('planJob', () => {
     expect((await plan(dataFree, fixture)).items.map(({ id }) => id)).toEqual([...experts, 'emit']);
     const { items, hasReport } = await plan({ data: records, rotation: { down: 'none' } }, fixture);
     const calibrate = ['calibrate', ...layers.map(({ id }) => `calibrate:${id}`)];
-    expect(items.map(({ id }) => id)).toEqual([...calibrate, ...experts, 'clip', 'emit', 'verify']);
+    expect(items.map(({ id }) => id)).toEqual([
+      ...calibrate,
+      ...experts,
+      'clip',
+      'clip:tried',
+      'emit',
+      'verify',
+    ]);
     expect(hasReport).toBe(true);
   });
 
@@ -42,7 +49,7 @@ describe('planJob', () => {
     const { items, experts } = await plan({ data: records }, fixture);
     const byId = new Map(items.map((item) => [item.id, item]));
     expect(experts).toBe(48);
-    expect(items).toHaveLength(1 + 3 + 4 * 48 + 4);
+    expect(items).toHaveLength(1 + 3 + 4 * 48 + 5);
     expect(byId.get('quantize:L0.E1:hadamard of 16')!.expert).toEqual({
       layer: 'L0',
       id: 'L0.E1',
