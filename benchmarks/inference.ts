@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { Session } from '../src/runtime/session.ts';
 import { openSession } from '../src/runtime/session.ts';
@@ -45,7 +46,7 @@ async function main(size: Size, threads: number, rounds: number): Promise<void> 
       sessions.set(name, await openSession(model(), { threads }));
   console.log(['form', ...tokenCounts.map((tokens) => `${tokens} tokens`)].join('\t'));
   const columns: Map<string, number>[] = [];
-  for (const tokens of tokenCounts) columns.push(await timeAll(sessions, size, tokens, rounds));
+  for (const tokens of tokenCounts) columns.push(await timeAll(sessions, size, tokens, { threads, rounds }));
   for (const name of sessions.keys())
     console.log([name, ...columns.map((column) => column.get(name)!.toFixed(3))].join('\t'));
   const best = columns.map((column) => Math.min(...bases.map((base) => column.get(base)!)));
@@ -63,7 +64,7 @@ async function timeAll(
   sessions: ReadonlyMap<string, Session>,
   { hidden, intermediate, experts, k }: Size,
   tokens: number,
-  rounds: number,
+  { threads, rounds }: { threads: number; rounds: number },
 ): Promise<Map<string, number>> {
   const feeds = {
     x: { dtype: 'float32', dims: [tokens, hidden], data: gaussian(tokens, hidden, 1).data },
@@ -75,6 +76,8 @@ async function timeAll(
     for (const [name, session] of sessions) {
       // Gathers the weights of every pair: gigabytes, for many tokens.
       if (name === 'float, source batched' && tokens * k * 8 * hidden * intermediate > 2e9) continue;
+      // Threads of the session before go on looking for work for a while, and would take a core from this one's.
+      if (threads > 1) await setTimeout(100);
       // Brings the form's own weights back into the caches, as in a model that runs all the time.
       await session.run(feeds);
       const start = now();
