@@ -3,6 +3,7 @@ import type { CommandModule } from 'yargs';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { Fault, isFault } from '../fault.ts';
+import { isDiskFull } from '../jobs/error-record.ts';
 import { version } from '../version.ts';
 
 /** Only the command that is asked for is loaded: they need very different parts, and start-up counts in scripts. */
@@ -45,10 +46,9 @@ try {
 
 /** A failure nobody foresaw: say so, and show where it happened. A full disk may be met wherever something is written. */
 function unforeseenError(error: unknown): string {
-  const { code, message } = (error ?? {}) as NodeJS.ErrnoException;
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
+  if (isDiskFull(error)) {
     const remedy = 'free some space, also where temporary files go (TMPDIR), and run again';
-    return `${new Fault({ code: 'DISK_FULL', what: 'there is no space left to write to', why: message, remedy }).message}\n`;
+    return `${new Fault({ code: 'DISK_FULL', what: 'there is no space left to write to', why: error.message, remedy }).message}\n`;
   }
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return `INTERNAL: this is a defect of moeq, please report it\n${detail}\n`;

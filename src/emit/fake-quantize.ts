@@ -5,7 +5,8 @@ import { perRow, tokenGrid, zeroPointsOf } from './quantize-tokens.ts';
 
 /**
  * The float32 values that dynamic per-token quantization of [n, channels] to `bits` bits stands for, by standard
- * QuantizeLinear and DequantizeLinear with computed scales and zero points; `x` itself when bits are null. For `clip` see `ActivationClips`.
+ * QuantizeLinear and DequantizeLinear with computed scales and zero points; `x` itself when bits are null. For `clip` see
+ * `ActivationClips`.
  */
 export function fakeQuantize(b: Builder, x: Value, bits: number | null, clip = 1): Value {
   if (bits === null) return x;

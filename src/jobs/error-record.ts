@@ -12,14 +12,19 @@ export function errorRecord(error: unknown, where: string, folder: string): Faul
   return diskFull(error, folder) ?? unforeseen(error, where);
 }
 
-function diskFull(error: unknown, folder: string): FaultRecord | null {
+/** What the operating system says where nothing more can be written. */
+export function isDiskFull(error: unknown): error is Error {
   const { code } = (error ?? {}) as NodeJS.ErrnoException;
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return null;
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
+function diskFull(error: unknown, folder: string): FaultRecord | null {
+  if (!isDiskFull(error)) return null;
   return {
     code: 'DISK_FULL',
     what: 'there is no space left to write results',
     where: folder,
-    why: (error as Error).message,
+    why: error.message,
     remedy: 'free some space and run again with --resume: what is finished is kept',
   };
 }

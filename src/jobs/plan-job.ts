@@ -5,10 +5,9 @@ import type { Expert } from '../moe/moe-layer.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
 import { layerStep } from '../pipeline/layer-step.ts';
-import { runsByLayer } from '../pipeline/model-size.ts';
 import { needsRecords } from '../pipeline/needs-records.ts';
 import type { SettledRotation } from '../pipeline/settle-rotation.ts';
-import { measuresClips } from '../pipeline/clips.ts';
+import { looksInTurn, measuresClips } from '../pipeline/clips.ts';
 import { rotationsTried } from '../pipeline/settle-rotation.ts';
 import { estimateEmit, estimateQuantize, linearsOf } from './estimate.ts';
 import { bytesOf, expertBytes, resultBytes, storedBytes, sum } from './model-sizes.ts';
@@ -42,11 +41,11 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const { config: bounded } = boundedConfig(prepared.model, config, config.data !== null);
   const rotations = rotationsTried(bounded, config.data !== null);
   const facts = runFacts(job, prepared, ingredients, after);
-  const isClipped = measuresClips(bounded, config.data !== null);
-  const looks = isClipped && needsRecords(config) && runsByLayer(prepared.model, config);
+  const looks = looksInTurn(prepared.model, bounded, config.data !== null);
+  const isDraft = measuresClips(bounded, config.data !== null) && !looks;
   const { calibrate, quantize, looked } = expertItems(facts, rotations, looks);
   const rotation = rotations.length > 1 ? [rotationItem(facts, quantize, rotations.length)] : [];
-  const clip = isClipped && !looks ? clipItems(facts, [...quantize, ...rotation]) : looked;
+  const clip = isDraft ? clipItems(facts, [...quantize, ...rotation]) : looked;
   const routers = routerItems(facts, [...quantize, ...rotation, ...clip]);
   const emit = item({
     id: 'emit',

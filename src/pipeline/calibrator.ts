@@ -33,8 +33,6 @@ export interface Calibration {
 /** A calibration whose records are chosen. */
 export interface Calibrator {
   balance: Balance | null;
-  /** The model is run layer by layer. */
-  byLayer: boolean;
   /** The statistics by which a model is written. To be closed. */
   statsFor(config: SettledConfig): StatsSource;
 }
@@ -60,7 +58,6 @@ export async function openCalibrator(
   const sourceOf = sourcesOver(records, path, prepared, config, progress);
   return {
     balance,
-    byLayer: runsByLayer(prepared.model, config),
     statsFor(settled) {
       const source = sourceOf();
       const stepOf = (index: number): string => layerStep('calibrate', prepared.layers[index].id, settled);

@@ -6,7 +6,10 @@ import { noClips } from '../emit/activation-clips.ts';
 import type { Part } from '../emit/grouped-ffn.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
+import type { Model } from '../onnx/model.ts';
 import { hasCoarseActivations, schemeOf } from '../quantize/scheme.ts';
+import { runsByLayer } from './model-size.ts';
+import { needsRecords } from './needs-records.ts';
 
 /** Shares of each token's range that are tried, all of it first. */
 const ratios = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6];
@@ -24,6 +27,11 @@ export interface ClippedLayer {
 export function measuresClips({ activations, ...config }: QuantizeConfig, hasRecords: boolean): boolean {
   const { target, scheme } = resolveTarget(config.target, config.scheme, config.group);
   return activations.clip === 'auto' && hasRecords && hasCoarseActivations(scheme) && target !== 'qmoe';
+}
+
+/** True where that is measured layer by layer, on each one's turn, since each is calibrated on its own. */
+export function looksInTurn(model: Model, config: QuantizeConfig, hasRecords: boolean): boolean {
+  return measuresClips(config, hasRecords) && needsRecords(config) && runsByLayer(model, config);
 }
 
 /**

@@ -9,7 +9,7 @@ import { openDrafts } from './drafts.ts';
 import type { Progress } from './progress.ts';
 import { refuseShift } from './refuse-shift.ts';
 import { clipDraft } from './clip-draft.ts';
-import { givenClips, measuresClips } from './clips.ts';
+import { givenClips, looksInTurn, measuresClips } from './clips.ts';
 import { settleRotation } from './settle-rotation.ts';
 import { settleRouters } from './settle-routers.ts';
 import type { RouterOutcome } from './settle-routers.ts';
@@ -39,14 +39,13 @@ export async function quantizeModel(
 ): Promise<QuantizedModel> {
   refuseShift(given);
   const clips = givenClips(given);
-  const { config, notes } = boundedConfig(prepareModel(path).model, given, data !== null);
+  const { model } = prepareModel(path);
+  const { config, notes } = boundedConfig(model, given, data !== null);
   const records = (data?.records ?? []).slice(0, config.calibration.records ?? undefined);
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
-  const isMeasured = measuresClips(config, data !== null);
-  // Layers that are run one by one are looked at on their turn, others when all are written.
-  const inTurn = isMeasured && calibrator?.byLayer === true;
-  const isDraft = isMeasured && !inTurn;
+  const inTurn = looksInTurn(model, config, data !== null);
+  const isDraft = measuresClips(config, data !== null) && !inTurn;
   const common = { path, config, resolved, calibrator, clipsOf: inTurn ? null : () => clips };
   const drafts = openDrafts(common, isDraft, { progress, workshop });
   const rotation = await workshop.remember('rotation', () =>
