@@ -11,7 +11,7 @@ import type { Draft } from './drafts.ts';
 import type { Progress } from './progress.ts';
 import { sessionOptions } from './session-options.ts';
 import type { Workshop } from './workshop.ts';
-import type { WriteOrder, WrittenModel } from './write-experts.ts';
+import type { WrittenModel } from './write-experts.ts';
 import { writeExperts } from './write-experts.ts';
 
 /** So many records tell shares of a range apart. */
@@ -24,34 +24,24 @@ export const recordsClipped = 128;
  * all on one side.
  */
 export async function clipDraft(
-  { order, written }: Draft,
+  draft: Draft,
   records: readonly DataRecord[],
   { progress, workshop }: { progress: Progress; workshop: Workshop },
 ): Promise<WrittenModel> {
+  const { order, written } = draft;
   progress({ stage: 'clip', detail: 'activations, by what rounding them costs' });
-  const layers = await workshop.remember('clip', () => clipsOfDraft({ order, written }, records));
+  const layers = await workshop.remember('clip', () => clipsOfDraft(draft, records));
   for (const layer of layers) progress({ stage: 'clip', detail: describeClips(layer) });
   if (!layers.some(({ clips }) => isClipped(clips))) return { ...written, clipped: layers };
   const clipsOf = (index: number): ActivationClips => layers[index].clips;
   const clipped = await writeExperts({ ...order, clipsOf }, progress, workshop);
-  const isBetter = await workshop.remember('clip:tried', () => isNearer(clipped, written, order, records));
+  const isBetter = await workshop.remember(
+    'clip:tried',
+    async () => (await distanceFrom(clipped.model, records, order)) < (await draft.distance()),
+  );
   if (isBetter) return { ...clipped, clipped: layers };
   progress({ stage: 'clip', detail: 'left whole after all: so the output is nearer to the reference' });
   return { ...written, clipped: layers.map(unclipped) };
-}
-
-async function isNearer(
-  one: WrittenModel,
-  other: WrittenModel,
-  { path, config }: WriteOrder,
-  records: readonly DataRecord[],
-): Promise<boolean> {
-  const session = sessionOptions(config);
-  const [nearer, farther] = [
-    await distanceFrom(path, one.model, records, session),
-    await distanceFrom(path, other.model, records, session),
-  ];
-  return nearer < farther;
 }
 
 async function clipsOfDraft(

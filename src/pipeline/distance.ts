@@ -1,7 +1,8 @@
+import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Report } from '../report/report.ts';
-import type { SessionOptions } from '../runtime/session.ts';
+import { sessionOptions } from './session-options.ts';
 import { tryModel } from './try-model.ts';
 
 /** So many records tell two recipes apart. */
@@ -12,12 +13,11 @@ const leastLack = 1e-3;
 
 /** How far a written model is from the reference on records: by it one recipe is preferred to another. */
 export async function distanceFrom(
-  path: string,
   model: Model,
   records: readonly DataRecord[],
-  session: SessionOptions,
+  { path, config }: { path: string; config: QuantizeConfig },
 ): Promise<number> {
-  return distanceIn(await tryModel(path, model, records.slice(0, recordsTried), session));
+  return distanceIn(await tryModel(path, model, records.slice(0, recordsTried), sessionOptions(config)));
 }
 
 /** Divergence of the output times what the routers choose otherwise, where it is worst. */

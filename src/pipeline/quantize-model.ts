@@ -47,9 +47,9 @@ export async function quantizeModel(
   const inTurn = looksInTurn(model, config, data !== null);
   const isDraft = measuresClips(config, data !== null) && !inTurn;
   const common = { path, config, resolved, calibrator, clipsOf: inTurn ? null : () => clips };
-  const drafts = openDrafts(common, isDraft, { progress, workshop });
+  const drafts = openDrafts(common, records, isDraft, { progress, workshop });
   const rotation = await workshop.remember('rotation', () =>
-    settleRotation(path, data && records, config, drafts, progress),
+    settleRotation(config, data !== null, drafts, progress),
   );
   const draft = await drafts.write(rotation);
   drafts.forget(rotation);

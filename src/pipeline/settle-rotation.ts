@@ -1,12 +1,8 @@
 import type { QuantizeConfig } from '../config/schema.ts';
-import type { DataRecord } from '../data/record.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import { hasCoarseActivations } from '../quantize/scheme.ts';
-import { distanceFrom } from './distance.ts';
-import type { Drafts } from './drafts.ts';
+import type { Draft, Drafts } from './drafts.ts';
 import type { Progress } from './progress.ts';
-import { sessionOptions } from './session-options.ts';
-import type { WrittenModel } from './write-experts.ts';
 
 type Rotation = QuantizeConfig['rotation'];
 export type SettledRotation = Rotation & { down: Exclude<Rotation['down'], 'auto'> };
@@ -35,7 +31,7 @@ export function rotationName({ down, block }: SettledRotation): string {
 
 /** What is needed of `Drafts`. */
 type TriedDrafts = Pick<Drafts, 'forget'> & {
-  write(rotation: SettledRotation): Promise<{ written: Pick<WrittenModel, 'model'> }>;
+  write(rotation: SettledRotation): Promise<Pick<Draft, 'distance'>>;
 };
 
 /**
@@ -45,20 +41,18 @@ type TriedDrafts = Pick<Drafts, 'forget'> & {
  * rotation.
  */
 export async function settleRotation(
-  path: string,
-  records: readonly DataRecord[] | null,
   config: QuantizeConfig,
+  hasRecords: boolean,
   drafts: TriedDrafts,
   progress: Progress = () => {},
 ): Promise<SettledRotation> {
-  const candidates = rotationsTried(config, records !== null);
+  const candidates = rotationsTried(config, hasRecords);
   if (candidates.length === 1) return candidates[0];
-  const session = sessionOptions(config);
   let best = { rotation: candidates[0], distance: Infinity };
   for (const rotation of candidates) {
     progress({ stage: 'try', detail: `rotation before down: ${rotationName(rotation)}` });
-    const { model } = (await drafts.write(rotation)).written;
-    const tried = { rotation, distance: await distanceFrom(path, model, records!, session) };
+    const draft = await drafts.write(rotation);
+    const tried = { rotation, distance: await draft.distance() };
     const [better, worse] = tried.distance < best.distance ? [tried, best] : [best, tried];
     if (worse.rotation !== better.rotation) drafts.forget(worse.rotation);
     best = better;

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
+import { distanceFrom } from '../../src/pipeline/distance.ts';
 import { rotationName, rotationsTried, settleRotation } from '../../src/pipeline/settle-rotation.ts';
 import { swapColumns } from '../helpers/break-model.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
@@ -23,12 +24,12 @@ test('what comes nearest to the reference is taken, whatever its place', async (
   const records = bundledRecords(calibrationData, 8);
   for (const nearest of ['none', 'hadamard of 16', 'hadamard']) {
     const forgotten: string[] = [];
-    const settled = await settleRotation(path, records, config, {
+    const settled = await settleRotation(config, true, {
       async write(rotation) {
         const { model, layers } = prepareModel(path);
         // Stands for a worse rotation: two experts of a layer get each other's tokens.
         if (rotationName(rotation) !== nearest) swapColumns(model, layers[1], 0, 1);
-        return { written: { model } };
+        return { distance: () => distanceFrom(model, records, { path, config }) };
       },
       forget: (rotation) => void forgotten.push(rotationName(rotation)),
     });
