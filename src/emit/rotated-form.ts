@@ -11,6 +11,10 @@ export interface RotationBlocks {
 
 export const noRotation: RotationBlocks = { input: null, hidden: null };
 
+export function isRotated({ input, hidden }: RotationBlocks): boolean {
+  return input !== null || hidden !== null;
+}
+
 /**
  * A form whose inputs pass a block-Hadamard rotation first, which spreads the outliers of a block over all its channels
  * (QuaRot, arXiv 2404.00456). The caller rotates the weights alike. Costs block multiplications per channel at run time.

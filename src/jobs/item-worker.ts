@@ -49,7 +49,7 @@ async function calibrateAll(plan: JobPlan, { threads }: ItemTask, store: Artefac
   const data = openCalibrationData(path, config);
   const calibrator = await openCalibrator(path, data, { ...config, threads }, () => {}, workshop);
   const [rotation] = rotationsTried(config, data !== null);
-  const source = calibrator!.statsFor({ ...config, rotation });
+  const source = calibrator!.statsFor(layers.map(() => rotation));
   try {
     for (const index of layers.keys()) await source.statsOf(index, model);
   } finally {

@@ -4,9 +4,10 @@ import { openTokenizer } from '../data/tokenizer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
 import { isByLayer } from '../pipeline/model-size.ts';
-import { recordsHeldOut, trialsExpected } from '../pipeline/realign-routers.ts';
+import { recordsHeldOut, realignmentTrials } from '../pipeline/realign-routers.ts';
 import { recordsClipped } from '../pipeline/clip-draft.ts';
 import { recordsTried } from '../pipeline/distance.ts';
+import { rotationTrials } from '../pipeline/settle-rotation.ts';
 import { isToRealign } from '../pipeline/settle-routers.ts';
 import type { DataSize } from './data-size.ts';
 import { dataSize, firstOf } from './data-size.ts';
@@ -80,10 +81,11 @@ function calibrationRun({ job: { model, config }, prepared, bytes, tuning }: Run
   };
 }
 
-/** The choice among rotations: the model is tried with each. */
-export function rotationItem(facts: RunFacts, needs: WorkItem[], tries: number): WorkItem {
+/** The choice among rotations: the model is tried with each, and perhaps with mixtures. */
+export function rotationItem(facts: RunFacts, needs: WorkItem[], candidates: number): WorkItem {
   const { tuning, recipe } = facts.ingredients;
-  const tried = { runs: tries, tokens: firstOf(facts.tuning!, recordsTried).tokens };
+  const runs = rotationTrials(candidates, facts.prepared.layers.length);
+  const tried = { runs, tokens: firstOf(facts.tuning!, recordsTried).tokens };
   return item({ id: 'rotation', needs, ...pairRuns(facts, [tried]), parts: [tuning, recipe] });
 }
 
@@ -110,7 +112,7 @@ export function routerItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
     const heldOut = firstOf(tuning, recordsHeldOut(tuning.records)).tokens;
     const runs = [
       { runs: 1, tokens: tuning.tokens - heldOut },
-      { runs: trialsExpected, tokens: heldOut },
+      { runs: realignmentTrials, tokens: heldOut },
     ];
     items.push(item({ id: 'realign', needs, ...pairRuns(facts, runs), parts }));
   }

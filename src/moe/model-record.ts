@@ -42,6 +42,8 @@ export interface LayerRecord {
   experts: string[];
   /** Calibration tokens per expert; null when nothing was calibrated. */
   calibrationTokens: number[] | null;
+  /** Channels per block of the rotations in front of gate and up and of down, null for none; absent where neither is. */
+  rotation?: { input: number | null; hidden: number | null };
   /** Shares of the range of activations that was measured to be best; absent where nothing was measured. */
   activationClips?: { input: number; hidden: number };
 }

@@ -1,6 +1,7 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import { executionOf } from '../emit/execution-of.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
+import { isRotated } from '../emit/rotated-form.ts';
 import { layerRecord, writeModelRecord } from '../moe/model-record.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { version } from '../version.ts';
@@ -14,7 +15,12 @@ export function annotate(
   { model, layers }: PreparedModel,
   config: QuantizeConfig,
   resolved: ResolvedTarget,
-  { calibration, clipped, dense }: Pick<WrittenModel, 'calibration' | 'clipped' | 'dense'>,
+  {
+    calibration,
+    rotation,
+    clipped,
+    dense,
+  }: Pick<WrittenModel, 'calibration' | 'rotation' | 'clipped' | 'dense'>,
 ): void {
   const hasFewRows = model.graph.nodes.some(
     ({ name }) => name.startsWith('moeq/') && name.endsWith('/are_few'),
@@ -26,6 +32,7 @@ export function annotate(
     execution: executionOf(resolved, hasFewRows),
     layers: layers.map((layer, i) => ({
       ...layerRecord(layer, calibration ? calibration.stats[i].experts.map(({ tokens }) => tokens) : null),
+      ...(isRotated(rotation[i]) && { rotation: rotation[i] }),
       ...(clipped && { activationClips: clipped[i].clips }),
     })),
     ...(dense && { refused: dense.refused }),

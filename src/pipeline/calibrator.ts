@@ -19,7 +19,7 @@ import { isByLayer, runsByLayer } from './model-size.ts';
 import { needsGram, needsRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
 import { sessionOptions } from './session-options.ts';
-import type { SettledConfig } from './settle-rotation.ts';
+import type { SettledRotation } from './settle-rotation.ts';
 import { layerStep } from './layer-step.ts';
 import type { Workshop } from './workshop.ts';
 
@@ -33,8 +33,8 @@ export interface Calibration {
 /** A calibration whose records are chosen. */
 export interface Calibrator {
   balance: Balance | null;
-  /** The statistics by which a model is written. To be closed. */
-  statsFor(config: SettledConfig): StatsSource;
+  /** The statistics by which a model is written whose layers are rotated so. To be closed. */
+  statsFor(rotations: readonly SettledRotation[]): StatsSource;
 }
 
 /**
@@ -58,9 +58,10 @@ export async function openCalibrator(
   const sourceOf = sourcesOver(records, path, prepared, config, progress);
   return {
     balance,
-    statsFor(settled) {
+    statsFor(rotations) {
       const source = sourceOf();
-      const stepOf = (index: number): string => layerStep('calibrate', prepared.layers[index].id, settled);
+      const stepOf = (index: number): string =>
+        layerStep('calibrate', prepared.layers[index].id, { ...config, rotation: rotations[index] });
       return {
         ...source,
         statsOf: (index, written) => remember(stepOf(index), () => source.statsOf(index, written)),

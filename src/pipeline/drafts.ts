@@ -1,5 +1,5 @@
-import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
+import type { Distance } from './distance.ts';
 import { distanceFrom } from './distance.ts';
 import type { Progress } from './progress.ts';
 import type { SettledRotation } from './settle-rotation.ts';
@@ -7,42 +7,58 @@ import { rotationName } from './settle-rotation.ts';
 import type { Workshop } from './workshop.ts';
 import type { WriteOrder, WrittenModel } from './write-experts.ts';
 import { writeExperts } from './write-experts.ts';
+import type { MadeLayer } from './write-layer.ts';
 
 /** A model that is written, and what it was written by. */
 export interface Draft {
   order: WriteOrder;
   written: WrittenModel;
-  /** How far it is from the reference on the records; measured once, when it is asked for. */
-  distance(): Promise<number>;
 }
 
-/** Models that are written to be tried, so that the one that is chosen need not be written again. */
+/** Forms of one model that differ in the rotations of their layers. */
 export interface Drafts {
-  write(rotation: SettledRotation): Promise<Draft>;
-  forget(rotation: SettledRotation): void;
+  write(rotations: readonly SettledRotation[]): Promise<Draft>;
+  /** How far such a form is from the reference on the records; measured once. */
+  distanceOf(rotations: readonly SettledRotation[]): Promise<Distance>;
 }
 
-/** Drafts of one model that differ in their rotation; `keepsWeights` where the one that is chosen will be written anew. */
+/**
+ * Drafts of one model. Where it may be written more than once, a layer is made once for each rotation and kept: to write
+ * layers that are there in another mixture takes no more than that.
+ */
 export function openDrafts(
-  { config, ...common }: Omit<WriteOrder, 'config' | 'made'> & { config: QuantizeConfig },
+  common: Omit<WriteOrder, 'rotations' | 'made'>,
   records: readonly DataRecord[],
-  keepsWeights: boolean,
+  isWrittenOnce: boolean,
   { progress, workshop }: { progress: Progress; workshop: Workshop },
 ): Drafts {
-  const drafts = new Map<string, Draft>();
+  const madeWith = new Map<string, (MadeLayer | null)[]>();
+  const distances = new Map<string, Promise<Distance>>();
+
+  async function write(rotations: readonly SettledRotation[]): Promise<Draft> {
+    const names = rotations.map(rotationName);
+    const made = isWrittenOnce ? null : names.map((name, i) => madeWith.get(name)?.[i] ?? null);
+    const order = { ...common, rotations, made };
+    const written = await writeExperts(order, progress, workshop);
+    made?.forEach((layer, i) => {
+      const layers = madeWith.get(names[i]) ?? names.map(() => null);
+      madeWith.set(names[i], layers.with(i, layer));
+    });
+    return { order, written };
+  }
+
+  async function measure(rotations: readonly SettledRotation[]): Promise<Distance> {
+    const { written, order } = await write(rotations);
+    return distanceFrom(written.model, records, order);
+  }
+
   return {
-    async write(rotation) {
-      const name = rotationName(rotation);
-      const known = drafts.get(name);
-      if (known) return known;
-      const order = { ...common, config: { ...config, rotation }, made: keepsWeights ? [] : null };
-      const written = await writeExperts(order, progress, workshop);
-      let measured: Promise<number> | null = null;
-      const distance = (): Promise<number> => (measured ??= distanceFrom(written.model, records, order));
-      const draft = { order, written, distance };
-      drafts.set(name, draft);
-      return draft;
+    write,
+    distanceOf(rotations) {
+      const names = rotations.map(rotationName).join();
+      const distance = distances.get(names) ?? measure(rotations);
+      distances.set(names, distance);
+      return distance;
     },
-    forget: (rotation) => void drafts.delete(rotationName(rotation)),
   };
 }

@@ -10,7 +10,7 @@ import type { Progress } from './progress.ts';
 import { refuseShift } from './refuse-shift.ts';
 import { clipDraft } from './clip-draft.ts';
 import { givenClips, looksInTurn, measuresClips } from './clips.ts';
-import { settleRotation } from './settle-rotation.ts';
+import { rotationsTried, settleRotation } from './settle-rotation.ts';
 import { settleRouters } from './settle-routers.ts';
 import type { RouterOutcome } from './settle-routers.ts';
 import type { Workshop } from './workshop.ts';
@@ -39,23 +39,24 @@ export async function quantizeModel(
 ): Promise<QuantizedModel> {
   refuseShift(given);
   const clips = givenClips(given);
-  const { model } = prepareModel(path);
-  const { config, notes } = boundedConfig(model, given, data !== null);
+  const prepared = prepareModel(path);
+  const hasRecords = data !== null;
+  const { config, notes } = boundedConfig(prepared.model, given, hasRecords);
   const records = (data?.records ?? []).slice(0, config.calibration.records ?? undefined);
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
-  const inTurn = looksInTurn(model, config, data !== null);
-  const isDraft = measuresClips(config, data !== null) && !inTurn;
+  const inTurn = looksInTurn(prepared.model, config, hasRecords);
+  const isDraft = measuresClips(config, hasRecords) && !inTurn;
+  const isWrittenOnce = !isDraft && rotationsTried(config, hasRecords).length === 1;
   const common = { path, config, resolved, calibrator, clipsOf: inTurn ? null : () => clips };
-  const drafts = openDrafts(common, records, isDraft, { progress, workshop });
-  const rotation = await workshop.remember('rotation', () =>
-    settleRotation(config, data !== null, drafts, progress),
+  const drafts = openDrafts(common, records, isWrittenOnce, { progress, workshop });
+  const rotations = await workshop.remember('rotation', () =>
+    settleRotation(config, { layers: prepared.layers.map(({ id }) => id), hasRecords }, drafts, progress),
   );
-  const draft = await drafts.write(rotation);
-  drafts.forget(rotation);
-  const written = isDraft ? await clipDraft(draft, records, { progress, workshop }) : draft.written;
+  const draft = await drafts.write(rotations);
+  const written = isDraft ? await clipDraft(draft, drafts, records, { progress, workshop }) : draft.written;
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);
-  annotate({ model: written.model, layers }, draft.order.config, resolved, written);
+  annotate({ model: written.model, layers }, config, resolved, written);
   return { ...written, routers, notes };
 }

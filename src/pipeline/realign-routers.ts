@@ -50,7 +50,7 @@ export function recordsHeldOut(records: number): number {
 }
 
 /** Runs over the records held out: without changes, with those of each ridge, and about twice with what is chosen. */
-export const trialsExpected = 1 + ridges.length + 2;
+export const realignmentTrials = 1 + ridges.length + 2;
 
 /**
  * Realignment of the routers after quantization: each router's weight is corrected in closed form so that, fed the

@@ -1,5 +1,6 @@
 import { coverageOf } from '../calibrate/balance-records.ts';
 import type { LayerStats } from '../calibrate/layer-stats.ts';
+import { isRotated } from '../emit/rotated-form.ts';
 import { median } from '../report/median.ts';
 import type { Calibration as CalibrationReport } from '../report/report.ts';
 import type { QuantizedModel } from './quantize-model.ts';
@@ -18,6 +19,7 @@ export function reportCalibration({
   calibration,
   smoothing,
   routers,
+  rotation,
   clipped,
 }: QuantizedModel): CalibrationReport | null {
   if (!calibration) return null;
@@ -34,6 +36,7 @@ export function reportCalibration({
       floor: balanced?.floor ?? 1,
       experts: { before: balanced?.before ?? coverage, after: balanced?.after ?? coverage },
       channels: channelsOf(layer, smoothing[i].input),
+      ...(isRotated(rotation[i]) && { rotation: rotation[i] }),
       ...(clipped && { activations: clippingOf(clipped[i]) }),
       ...routerOf(routers, i),
     };

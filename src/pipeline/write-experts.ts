@@ -5,6 +5,7 @@ import type { LayerProbes } from '../emit/parity-probes.ts';
 import type { DenseResult } from '../emit/quantize-dense.ts';
 import { quantizeDense } from '../emit/quantize-dense.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
+import type { RotationBlocks } from '../emit/rotated-form.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
@@ -16,7 +17,7 @@ import type { ClippedLayer } from './clips.ts';
 import { describeClips } from './clips.ts';
 import { isSmall } from './model-size.ts';
 import type { Progress } from './progress.ts';
-import type { SettledConfig } from './settle-rotation.ts';
+import type { SettledRotation } from './settle-rotation.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import type { Workshop } from './workshop.ts';
 import type { MadeLayer, WrittenLayer } from './write-layer.ts';
@@ -29,6 +30,8 @@ export interface WrittenModel {
   calibration: Calibration | null;
   /** What each layer's inputs were divided by. */
   smoothing: LayerSmoothing[];
+  /** In blocks of how many channels each layer rotates what it reads. */
+  rotation: RotationBlocks[];
   /** What each written linear must compute; see `parityChecks`. */
   probes: LayerProbes[];
   /** What each layer quantizes in front of its linears; nothing where a fused operator does. */
@@ -42,17 +45,19 @@ export interface WrittenModel {
 /** Everything that decides the result. */
 export interface WriteOrder {
   path: string;
-  config: SettledConfig;
+  config: QuantizeConfig;
+  /** Of each layer. */
+  rotations: readonly SettledRotation[];
   resolved: ResolvedTarget;
   calibrator: Calibrator | null;
   /** How the activations of a layer are clipped; null where that is to be measured, by looking at each on its turn. */
   clipsOf: ((layer: number) => ActivationClips) | null;
-  /** Layers that are made already; those that are not join them. Null for a model that is written once. */
-  made: MadeLayer[] | null;
+  /** Layers that are made already; those that are not take their place. Null for a model that is written once. */
+  made: (MadeLayer | null)[] | null;
 }
 
 /** A layer that is written, and how it came about. */
-interface DoneLayer extends WrittenLayer, Pick<MadeLayer, 'stats' | 'smoothing'> {
+interface DoneLayer extends WrittenLayer, Pick<MadeLayer, 'stats' | 'smoothing' | 'rotation'> {
   clipped: ClippedLayer | null;
 }
 
@@ -66,7 +71,7 @@ export async function writeExperts(
   progress: Progress,
   workshop: Workshop,
 ): Promise<WrittenModel> {
-  const source = order.calibrator?.statsFor(order.config) ?? null;
+  const source = order.calibrator?.statsFor(order.rotations) ?? null;
   try {
     return await writeWith(source, order, progress, workshop);
   } finally {
@@ -80,27 +85,34 @@ async function writeWith(
   progress: Progress,
   workshop: Workshop,
 ): Promise<WrittenModel> {
-  const { path, config, resolved, calibrator, clipsOf, made: known } = order;
+  const { path, config, rotations, resolved, calibrator, clipsOf, made: known } = order;
   const { model, layers } = prepareModel(path, resolved.opset);
   const original = new Set(model.graph.constants);
   const few = writesFewRows(model, config) ? {} : { fewRowsFrom: Infinity };
   const done: DoneLayer[] = [];
   for (const [i, layer] of layers.entries()) {
     const detail = `${layer.id} (${layer.experts.length} experts)`;
+    const settled = { ...config, rotation: rotations[i] };
     const statsOf = source && !known?.[i] ? await source.statsOf(i, model) : null;
     progress({ stage: 'quantize', detail, done: i, total: layers.length });
-    const made = known?.[i] ?? (await makeLayer(layer, statsOf, config, workshop));
+    const made = known?.[i] ?? (await makeLayer(layer, statsOf, settled, workshop));
     if (known) known[i] = made;
     const looking = { path, resolved, written: model };
     const clipped = clipsOf
       ? null
-      : await workshop.remember(layerStep('clip', layer.id, config), () =>
+      : await workshop.remember(layerStep('clip', layer.id, settled), () =>
           clipLayer(i, made, looking, source!.look!),
         );
     if (clipped) progress({ stage: 'clip', detail: describeClips(clipped) });
     const clips = clipsOf?.(i) ?? clipped!.clips;
-    const { stats, smoothing } = made;
-    done.push({ stats, smoothing, clipped, ...writeLayer(model, layer, made, { resolved, clips, ...few }) });
+    const { stats, smoothing, rotation } = made;
+    done.push({
+      stats,
+      smoothing,
+      rotation,
+      clipped,
+      ...writeLayer(model, layer, made, { resolved, clips, ...few }),
+    });
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
     progress({ stage: 'quantize', detail, done: i + 1, total: layers.length });
   }
@@ -110,9 +122,14 @@ async function writeWith(
     done.map((layer) => layer[key]).filter((value) => value !== null);
   const calibration = calibrator && { stats: each('stats'), balance: calibrator.balance };
   const clipped = clipsOf ? null : each('clipped');
-  annotate({ model, layers }, config, resolved, { calibration, clipped, dense });
-  const [smoothing, probes, rows] = [each('smoothing'), each('probes'), each('rows')];
-  return { model, calibration, smoothing, probes, rows, clipped, dense };
+  const [smoothing, rotation, probes, rows] = [
+    each('smoothing'),
+    each('rotation'),
+    each('probes'),
+    each('rows'),
+  ];
+  annotate({ model, layers }, config, resolved, { calibration, rotation, clipped, dense });
+  return { model, calibration, smoothing, rotation, probes, rows, clipped, dense };
 }
 
 function writesFewRows(model: Model, { output: { fewTokens } }: QuantizeConfig): boolean {

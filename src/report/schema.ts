@@ -129,6 +129,10 @@ const layerCalibration = z.object({
     })
     .exactOptional()
     .describe('Largest absolute activation by channel, before and after smoothing: the worst and the median'),
+  rotation: z
+    .object({ input: count.nullable(), hidden: count.nullable() })
+    .exactOptional()
+    .describe('Channels per block of the rotations before gate and up, and before down; null for none'),
   activations: z
     .object({ input: clippedActivations, hidden: clippedActivations })
     .exactOptional()

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { configSchema, type Settings } from '../../src/config/schema.ts';
 import type { WorkItem } from '../../src/jobs/plan.ts';
+import { rotationTrials } from '../../src/pipeline/settle-rotation.ts';
 import { planJob } from '../../src/jobs/plan-job.ts';
 import { smallTextModel } from '../helpers/small-text-model.ts';
 
@@ -42,11 +43,14 @@ test('routers in 8 bits are an item after their realignment', async () => {
 test('time follows the runs there are: rotations tried, corrections tried, causes told apart', async () => {
   const all = await itemsOf(64);
   const one = await itemsOf(64, { rotation: { down: 'auto', block: 16 } });
-  expect(seconds(all, 'rotation') / seconds(one, 'rotation')).toBeCloseTo(4 / 2);
+  // Four models or two; where their mixtures are tried, for each of two layers three or one more.
+  const [ofAll, ofOne] = [rotationTrials(4, 2), rotationTrials(2, 2)];
+  expect([ofAll, ofOne]).toEqual([4 + 6 / 2, 2 + 2 / 2]);
+  expect(seconds(all, 'rotation') / seconds(one, 'rotation')).toBeCloseTo(ofAll / ofOne);
   const whole = await itemsOf(64, { verify: { attribution: false } });
   expect(seconds(all, 'verify') / seconds(whole, 'verify')).toBeCloseTo(2);
   // Gaps on three quarters of the records; then on the others no correction, those of three ridges, and twice the chosen.
-  const run = async (records: number): Promise<number> => seconds(await itemsOf(records), 'rotation') / 4;
+  const run = async (records: number): Promise<number> => seconds(await itemsOf(records), 'rotation') / ofAll;
   expect(seconds(all, 'realign')).toBeCloseTo((await run(48)) + 6 * (await run(16)));
 });
 

@@ -1,9 +1,8 @@
-import { expect, test } from 'vitest';
-import { prepareModel } from '../../src/moe/prepare-model.ts';
-import { distanceFrom } from '../../src/pipeline/distance.ts';
-import { rotationName, rotationsTried, settleRotation } from '../../src/pipeline/settle-rotation.ts';
-import { swapColumns } from '../helpers/break-model.ts';
-import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
+import { describe, expect, test } from 'vitest';
+import type { Distance } from '../../src/pipeline/distance.ts';
+import type { SettledRotation } from '../../src/pipeline/settle-rotation.ts';
+import { bandsOf, rotationName, rotationsTried, settleRotation } from '../../src/pipeline/settle-rotation.ts';
+import { configFrom } from '../helpers/bundled.ts';
 
 const all = ['none', 'hadamard of 4', 'hadamard of 16', 'hadamard'];
 
@@ -18,22 +17,62 @@ test('auto tries none, small blocks and a whole one, given records and coarse ac
   expect(tried(true, 'rotation.down=hadamard')).toEqual(['hadamard']);
 });
 
-test('what comes nearest to the reference is taken, whatever its place', async () => {
-  const path = bundledModel('fused.moe');
-  const config = configFrom('router.realign=false');
-  const records = bundledRecords(calibrationData, 8);
-  for (const nearest of ['none', 'hadamard of 16', 'hadamard']) {
-    const forgotten: string[] = [];
-    const settled = await settleRotation(config, true, {
-      async write(rotation) {
-        const { model, layers } = prepareModel(path);
-        // Stands for a worse rotation: two experts of a layer get each other's tokens.
-        if (rotationName(rotation) !== nearest) swapColumns(model, layers[1], 0, 1);
-        return { distance: () => distanceFrom(model, records, { path, config }) };
-      },
-      forget: (rotation) => void forgotten.push(rotationName(rotation)),
-    });
-    expect(rotationName(settled)).toBe(nearest);
-    expect(new Set(forgotten)).toEqual(new Set(all.filter((name) => name !== nearest)));
-  }
+test('bands are narrow near the output and few in deep models', () => {
+  expect(bandsOf(1)).toEqual([[0, 1]]);
+  expect(bandsOf(4)).toEqual([
+    [3, 4],
+    [2, 3],
+    [0, 2],
+  ]);
+  expect(bandsOf(48).map(([start, end]) => end - start)).toEqual([1, 1, 2, 4, 8, 16, 16]);
+});
+
+const layers = ['L0', 'L1', 'L2'];
+
+/** Settles by distances that are made up; notes what was tried. */
+async function settle(
+  distanceOf: (names: string[]) => Distance,
+  ...settings: string[]
+): Promise<{ settled: string[]; trials: string[] }> {
+  const trials: string[] = [];
+  const measure = async (rotations: readonly SettledRotation[]): Promise<Distance> => {
+    const names = rotations.map(rotationName);
+    trials.push(names.join());
+    return distanceOf(names);
+  };
+  const settled = await settleRotation(
+    configFrom(...settings),
+    { layers, hasRecords: true },
+    { distanceOf: measure },
+  );
+  return { settled: settled.map(rotationName), trials };
+}
+
+/** The last layer decides about the output, the others about routers, and each wants something else. */
+const asked = ([first, second, last]: string[]): Distance => ({
+  divergence: last === 'hadamard of 4' ? 1 : 2,
+  rerouted: ((first === 'hadamard' ? 1 : 2) + (second === 'hadamard of 16' ? 1 : 1.5)) / 100,
+});
+
+describe('what comes nearest to the reference is taken', () => {
+  test('everywhere, where it is best for output and routers, whatever its place', async () => {
+    for (const nearest of all) {
+      const { settled, trials } = await settle((names) => {
+        const wrong = names.filter((name) => name !== nearest).length;
+        return { divergence: 1 + wrong, rerouted: (1 + wrong) / 100 };
+      });
+      expect(settled).toEqual([nearest, nearest, nearest]);
+      expect(trials).toHaveLength(all.length);
+    }
+  });
+
+  test('in each layer, where the output and the routers are for different ones', async () => {
+    const { settled } = await settle(asked);
+    expect(settled).toEqual(['hadamard', 'hadamard of 16', 'hadamard of 4']);
+  });
+
+  test('everywhere the same, where layers were calibrated on what rotated ones give', async () => {
+    const { settled } = await settle(asked, 'calibration.sequential=true');
+    expect(new Set(settled).size).toBe(1);
+  });
 });
