@@ -23,9 +23,11 @@ const calibration = z.strictObject({
     .prefault({})
     .describe('Balance of the calibration tokens over the experts.'),
   affinity: z
-    .boolean()
-    .default(false)
-    .describe('Weight each token by its routing weight in the statistics that rounding is computed from.'),
+    .union([z.literal('auto'), z.boolean()])
+    .default('auto')
+    .describe(
+      'Weight each token by its routing weight in the statistics that rounding is computed from; auto tries it on calibration records for activations below 8 bits, and else does not.',
+    ),
   byLayer: z
     .enum(['auto', 'always', 'never'])
     .default('auto')

@@ -8,7 +8,7 @@ import { openCalibrationData } from '../pipeline/convert.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
 import { orderLayer } from '../pipeline/order-layer.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
-import { rotationName, rotationsTried } from '../pipeline/settle-rotation.ts';
+import { settledBy, variantName, variantsTried } from '../pipeline/variants.ts';
 import type { ArtefactStore } from './artefact-store.ts';
 import { damaged } from './artefact-store.ts';
 import { errorRecord } from './error-record.ts';
@@ -48,12 +48,14 @@ async function calibrateAll(plan: JobPlan, { threads }: ItemTask, store: Artefac
   const workshop = { remember: rememberIn(store, plan) };
   const data = openCalibrationData(path, config);
   const calibrator = await openCalibrator(path, data, { ...config, threads }, () => {}, workshop);
-  const [rotation] = rotationsTried(config, data !== null);
-  const source = calibrator!.statsFor(layers.map(() => rotation));
-  try {
-    for (const index of layers.keys()) await source.statsOf(index, model);
-  } finally {
-    source.close();
+  const byAffinity = new Map(variantsTried(config, data !== null).map((each) => [each.affinity, each]));
+  for (const variant of byAffinity.values()) {
+    const source = calibrator!.statsFor(layers.map(() => variant));
+    try {
+      for (const index of layers.keys()) await source.statsOf(index, model);
+    } finally {
+      source.close();
+    }
   }
 }
 
@@ -76,20 +78,19 @@ let opened: { plan: string; prepared: PreparedModel } | null = null;
 let ordered: { of: string; order: LayerOrder } | null = null;
 
 function orderOf(
-  { layer: id, rotation }: NonNullable<WorkItem['expert']>,
+  { layer: id, variant }: NonNullable<WorkItem['expert']>,
   { items, job: { model, config } }: JobPlan,
   task: ItemTask,
   store: ArtefactStore,
 ): LayerOrder {
-  const of = [task.plan, id, rotationName(rotation)].join();
+  const of = [task.plan, id, variantName(variant)].join();
   if (ordered?.of === of) return ordered.order;
   if (opened?.plan !== task.plan) opened = { plan: task.plan, prepared: prepareModel(model) };
   const layer = opened.prepared.layers.find((each) => each.id === id)!;
-  const settled = { ...config, rotation };
-  const step = layerStep('calibrate', id, settled);
+  const step = layerStep('calibrate', id, variant, config.calibration.sequential);
   const calibrated = items.find((item) => item.id === step);
   const stats = calibrated ? (store.read(calibrated.key) as LayerStats | undefined) : null;
   if (stats === undefined) throw damaged(step);
-  ordered = { of, order: orderLayer(layer, stats, settled) };
+  ordered = { of, order: orderLayer(layer, stats, settledBy(config, variant)) };
   return ordered.order;
 }

@@ -6,9 +6,9 @@ import { prepareModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
 import { layerStep } from '../pipeline/layer-step.ts';
 import { needsRecords } from '../pipeline/needs-records.ts';
-import type { SettledRotation } from '../pipeline/settle-rotation.ts';
+import type { Variant } from '../pipeline/variants.ts';
 import { looksInTurn, measuresClips } from '../pipeline/clips.ts';
-import { rotationsTried } from '../pipeline/settle-rotation.ts';
+import { variantsTried } from '../pipeline/variants.ts';
 import { estimateEmit, estimateQuantize, linearsOf } from './estimate.ts';
 import { bytesOf, expertBytes, resultBytes, storedBytes, sum } from './model-sizes.ts';
 import type { Ingredients } from './plan-item.ts';
@@ -20,7 +20,7 @@ import {
   balanceItem,
   layerRunItem,
   clipItems,
-  rotationItem,
+  variantsItem,
   routerItems,
   runFacts,
   verifyItems,
@@ -39,17 +39,17 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const after = before - expertBytes(prepared) + sum(layers);
   const ingredients = await ingredientsOf(job, prepared);
   const { config: bounded } = boundedConfig(prepared.model, config, config.data !== null);
-  const rotations = rotationsTried(bounded, config.data !== null);
+  const variants = variantsTried(bounded, config.data !== null);
   const facts = runFacts(job, prepared, ingredients, after);
   const looks = looksInTurn(prepared.model, bounded, config.data !== null);
   const isDraft = measuresClips(bounded, config.data !== null) && !looks;
-  const { calibrate, quantize, looked } = expertItems(facts, rotations, looks);
-  const rotation = rotations.length > 1 ? [rotationItem(facts, quantize, rotations.length)] : [];
-  const clip = isDraft ? clipItems(facts, [...quantize, ...rotation]) : looked;
-  const routers = routerItems(facts, [...quantize, ...rotation, ...clip]);
+  const { calibrate, quantize, looked } = expertItems(facts, variants, looks);
+  const settled = variants.length > 1 ? [variantsItem(facts, quantize, variants.length)] : [];
+  const clip = isDraft ? clipItems(facts, [...quantize, ...settled]) : looked;
+  const routers = routerItems(facts, [...quantize, ...settled, ...clip]);
   const emit = item({
     id: 'emit',
-    needs: [...calibrate, ...quantize, ...rotation, ...clip, ...routers],
+    needs: [...calibrate, ...quantize, ...settled, ...clip, ...routers],
     inputs: [job.model],
     outputs: [`${name}.onnx`],
     parts: { target: config.target, output: config.output, records: ingredients.tuning },
@@ -57,7 +57,7 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
     ...estimateEmit(after, Math.max(...layers)),
   });
   const verify = verifyItems(facts, emit);
-  const items = [...calibrate, ...quantize, ...rotation, ...clip, ...routers, emit, ...verify];
+  const items = [...calibrate, ...quantize, ...settled, ...clip, ...routers, emit, ...verify];
   return {
     name,
     job,
@@ -65,7 +65,7 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
     folder: output,
     hasReport: verify.length > 0,
     layers: prepared.layers.length,
-    experts: quantize.length / rotations.length,
+    experts: quantize.length / variants.length,
     size: { before, after },
     memory: Math.max(...items.map(({ memory }) => memory)),
     seconds: sum(items.map(({ seconds }) => seconds)),
@@ -73,10 +73,10 @@ export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   };
 }
 
-/** Calibration and rounding of every layer, with each rotation, and where layers are looked at on their turn, that. */
+/** Calibration and rounding of every layer, in each variant, and where layers are looked at on their turn, that. */
 function expertItems(
   facts: RunFacts,
-  rotations: readonly SettledRotation[],
+  variants: readonly Variant[],
   looks: boolean,
 ): { calibrate: WorkItem[]; quantize: WorkItem[]; looked: WorkItem[] } {
   const { prepared, ingredients } = facts;
@@ -86,19 +86,19 @@ function expertItems(
   const calibrate = new Map(chosen.map((first) => [first.id, first]));
   const quantize: WorkItem[] = [];
   const looked: WorkItem[] = [];
-  for (const rotation of rotations) {
+  for (const variant of variants) {
     let before: WorkItem[] = [];
     for (const layer of prepared.layers) {
-      const id = layerStep('calibrate', layer.id, { ...config, rotation });
+      const id = layerStep('calibrate', layer.id, variant, sequential);
       const needs = sequential ? [...chosen, ...before] : chosen;
       const stats = chosen.map(() => calibrate.get(id) ?? layerRunItem(id, facts, needs));
       for (const item of stats) calibrate.set(id, item);
       before = layer.experts
         .filter(({ kind }) => kind === 'ffn')
-        .map((expert) => quantizeItem({ layer: layer.id, expert, rotation }, config, stats, ingredients));
+        .map((expert) => quantizeItem({ layer: layer.id, expert, variant }, config, stats, ingredients));
       quantize.push(...before);
       if (!looks) continue;
-      const look = layerRunItem(layerStep('clip', layer.id, { ...config, rotation }), facts, before);
+      const look = layerRunItem(layerStep('clip', layer.id, variant, sequential), facts, before);
       looked.push(look);
       before.push(look);
     }
@@ -107,15 +107,15 @@ function expertItems(
 }
 
 function quantizeItem(
-  { layer, expert, rotation }: { layer: string; expert: Expert; rotation: SettledRotation },
+  { layer, expert, variant }: { layer: string; expert: Expert; variant: Variant },
   config: QuantizeConfig,
   needs: WorkItem[],
   { tuning: _later, verification: _last, ...parts }: Ingredients,
 ): WorkItem {
   const linears = linearsOf(expert);
   return item({
-    id: quantizeItemId(expert.id, rotation),
-    expert: { layer, id: expert.id, rotation },
+    id: quantizeItemId(expert.id, variant),
+    expert: { layer, id: expert.id, variant },
     needs,
     inputs: linears.map(({ name }) => name),
     outputs: [],

@@ -1,17 +1,17 @@
 import type { BatchJob } from '../config/batch-jobs.ts';
 import type { FaultRecord } from '../fault.ts';
-import { rotationName, type SettledRotation } from '../pipeline/settle-rotation.ts';
+import { type Variant, variantName } from '../pipeline/variants.ts';
 
 /**
  * One piece of work of a conversion. Items are data: what a `--dry-run` shows, what threads are handed, and what
  * resuming compares.
  */
 export interface WorkItem {
-  /** Unique within its job: `calibrate`, `quantize:L0.E3`, `rotation`, `realign`, `router`, `emit`, `verify`. */
+  /** Unique within its job: `calibrate`, `quantize:L0.E3`, `variants`, `realign`, `router`, `emit`, `verify`. */
   id: string;
-  kind: 'calibrate' | 'quantize' | 'rotation' | 'clip' | 'realign' | 'router' | 'emit' | 'verify';
-  /** What is quantized, and with which rotation before `down`; null for other kinds. */
-  expert: { layer: string; id: string; rotation: SettledRotation } | null;
+  kind: 'calibrate' | 'quantize' | 'variants' | 'clip' | 'realign' | 'router' | 'emit' | 'verify';
+  /** What is quantized, and how; null for other kinds. */
+  expert: { layer: string; id: string; variant: Variant } | null;
   /** Ids of the items whose results it reads. */
   needs: string[];
   /** Files and constants it reads besides. */
@@ -28,9 +28,10 @@ export interface WorkItem {
   seconds: number;
 }
 
-/** Id of the item that quantizes an expert. Where rotations are to be tried, there is one item with each and one without. */
-export function quantizeItemId(expert: string, rotation: SettledRotation): string {
-  return rotation.down === 'none' ? `quantize:${expert}` : `quantize:${expert}:${rotationName(rotation)}`;
+/** Id of the item that quantizes an expert. Where variants are to be tried, there is one item for each. */
+export function quantizeItemId(expert: string, variant: Variant): string {
+  const name = variantName(variant);
+  return name === 'none' ? `quantize:${expert}` : `quantize:${expert}:${name}`;
 }
 
 /** A conversion of a batch with its work. */

@@ -7,7 +7,7 @@ import { isByLayer } from '../pipeline/model-size.ts';
 import { recordsHeldOut, realignmentTrials } from '../pipeline/realign-routers.ts';
 import { recordsClipped } from '../pipeline/clip-draft.ts';
 import { recordsTried } from '../pipeline/distance.ts';
-import { rotationTrials } from '../pipeline/settle-rotation.ts';
+import { trialsOfVariants } from '../pipeline/settle-variants.ts';
 import { isToRealign } from '../pipeline/settle-routers.ts';
 import type { DataSize } from './data-size.ts';
 import { dataSize, firstOf } from './data-size.ts';
@@ -81,12 +81,12 @@ function calibrationRun({ job: { model, config }, prepared, bytes, tuning }: Run
   };
 }
 
-/** The choice among rotations: the model is tried with each, and perhaps with mixtures. */
-export function rotationItem(facts: RunFacts, needs: WorkItem[], candidates: number): WorkItem {
+/** The choice among variants: the model is tried in each, and perhaps in mixtures. */
+export function variantsItem(facts: RunFacts, needs: WorkItem[], candidates: number): WorkItem {
   const { tuning, recipe } = facts.ingredients;
-  const runs = rotationTrials(candidates, facts.prepared.layers.length);
+  const runs = trialsOfVariants(candidates, facts.prepared.layers.length);
   const tried = { runs, tokens: firstOf(facts.tuning!, recordsTried).tokens };
-  return item({ id: 'rotation', needs, ...pairRuns(facts, [tried]), parts: [tuning, recipe] });
+  return item({ id: 'variants', needs, ...pairRuns(facts, [tried]), parts: [tuning, recipe] });
 }
 
 /** The measurement of what clipping the activations takes away, and a trial of the model with and without. */

@@ -17,6 +17,7 @@ import { quantizeItemId } from './plan.ts';
 import { rememberIn } from './remember.ts';
 import { weightSpool } from './weight-spool.ts';
 import { artefactsIn } from './work-folder.ts';
+import { variantOf } from '../pipeline/variants.ts';
 import { workerPool } from './worker-pool.ts';
 
 export interface StoredWorkshopOptions {
@@ -72,7 +73,7 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
     },
     async quantizeExperts(order) {
       const { experts, recipe } = order;
-      const itemOf = (id: string): WorkItem => items.get(quantizeItemId(id, recipe.config.rotation))!;
+      const itemOf = (id: string): WorkItem => items.get(quantizeItemId(id, variantOf(recipe.config)))!;
       const missing = experts.filter(({ id }) => !store.has(itemOf(id).key));
       if (missing.length > 0 && isParallel) pool ??= workerPool('item-worker', task.threads);
       await inLanes(missing, pool ? task.threads : 1, (expert) => quantize(expert, itemOf(expert.id), order));

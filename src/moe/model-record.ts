@@ -44,6 +44,8 @@ export interface LayerRecord {
   calibrationTokens: number[] | null;
   /** Channels per block of the rotations in front of gate and up and of down, null for none; absent where neither is. */
   rotation?: { input: number | null; hidden: number | null };
+  /** Present where calibration tokens counted as much as their routing weight. */
+  affinity?: true;
   /** Shares of the range of activations that was measured to be best; absent where nothing was measured. */
   activationClips?: { input: number; hidden: number };
 }

@@ -18,9 +18,10 @@ export function annotate(
   {
     calibration,
     rotation,
+    affinity,
     clipped,
     dense,
-  }: Pick<WrittenModel, 'calibration' | 'rotation' | 'clipped' | 'dense'>,
+  }: Omit<WrittenModel, 'model' | 'smoothing' | 'probes' | 'rows'>,
 ): void {
   const hasFewRows = model.graph.nodes.some(
     ({ name }) => name.startsWith('moeq/') && name.endsWith('/are_few'),
@@ -33,6 +34,7 @@ export function annotate(
     layers: layers.map((layer, i) => ({
       ...layerRecord(layer, calibration ? calibration.stats[i].experts.map(({ tokens }) => tokens) : null),
       ...(isRotated(rotation[i]) && { rotation: rotation[i] }),
+      ...(affinity[i] && { affinity: true }),
       ...(clipped && { activationClips: clipped[i].clips }),
     })),
     ...(dense && { refused: dense.refused }),

@@ -5,6 +5,7 @@ import { hasCoarseActivations, movesRouters, schemeOf } from '../quantize/scheme
 import { formatBytes } from '../report/format.ts';
 import { isByLayer } from './model-size.ts';
 import { needsRecords } from './needs-records.ts';
+import { needsHessian } from './rounding.ts';
 
 export interface BoundedConfig {
   config: QuantizeConfig;
@@ -13,21 +14,25 @@ export interface BoundedConfig {
 }
 
 /**
- * A config whose open choices can be made in the memory at hand. `rotation.down` and `router.realign` are settled by
+ * A config whose open choices can be made in the memory at hand. `rotation.down`, `calibration.affinity` and `router.realign` are settled by
  * running whole models on records, which a model that is calibrated layer by layer is too large for: `auto` then means
- * to do neither. `activations.clip` is settled where layers are calibrated. What the config asks for by name stays.
+ * to do none of them. `activations.clip` is settled where layers are calibrated. What the config asks for by name stays.
  * Nothing is left undone where there are no records to settle it by.
  */
 export function boundedConfig(model: Model, config: QuantizeConfig, hasRecords: boolean): BoundedConfig {
   if (!isByLayer(model, config)) return { config, notes: [] };
-  const { rotation, router, activations } = config;
+  const { calibration, rotation, router, activations } = config;
   const down = rotation.down === 'auto' ? 'none' : rotation.down;
+  const affinity = calibration.affinity === true;
   const realign = router.realign === 'auto' ? false : router.realign;
   const looksAtNone = activations.clip === 'auto' && !needsRecords(config);
   const clip = looksAtNone ? 1 : activations.clip;
   const scheme = schemeOf(config.scheme);
   const open = [
     ...(rotation.down === 'auto' && hasCoarseActivations(scheme) ? ['rotation.down'] : []),
+    ...(calibration.affinity === 'auto' && hasCoarseActivations(scheme) && needsHessian(config)
+      ? ['calibration.affinity']
+      : []),
     ...(router.realign === 'auto' && movesRouters(scheme) && needsRecords(config) ? ['router.realign'] : []),
     ...(looksAtNone && hasCoarseActivations(scheme) ? ['activations.clip'] : []),
   ];
@@ -35,6 +40,7 @@ export function boundedConfig(model: Model, config: QuantizeConfig, hasRecords: 
   return {
     config: {
       ...config,
+      calibration: { ...calibration, affinity },
       rotation: { ...rotation, down },
       router: { ...router, realign },
       activations: { clip },

@@ -19,7 +19,7 @@ import { isByLayer, runsByLayer } from './model-size.ts';
 import { needsGram, needsRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
 import { sessionOptions } from './session-options.ts';
-import type { SettledRotation } from './settle-rotation.ts';
+import type { Variant } from './variants.ts';
 import { layerStep } from './layer-step.ts';
 import type { Workshop } from './workshop.ts';
 
@@ -33,8 +33,8 @@ export interface Calibration {
 /** A calibration whose records are chosen. */
 export interface Calibrator {
   balance: Balance | null;
-  /** The statistics by which a model is written whose layers are rotated so. To be closed. */
-  statsFor(rotations: readonly SettledRotation[]): StatsSource;
+  /** The statistics by which a model is written, each layer in its variant. To be closed. */
+  statsFor(variants: readonly Variant[]): StatsSource;
 }
 
 /**
@@ -58,36 +58,53 @@ export async function openCalibrator(
   const sourceOf = sourcesOver(records, path, prepared, config, progress);
   return {
     balance,
-    statsFor(rotations) {
-      const source = sourceOf();
+    statsFor(variants) {
+      const sources = new Map<boolean, StatsSource>();
+      const sourceFor = ({ affinity }: Variant): StatsSource => {
+        const source = sources.get(affinity) ?? sourceOf(affinity);
+        sources.set(affinity, source);
+        return source;
+      };
+      const { sequential } = config.calibration;
       const stepOf = (index: number): string =>
-        layerStep('calibrate', prepared.layers[index].id, { ...config, rotation: rotations[index] });
+        layerStep('calibrate', prepared.layers[index].id, variants[index], sequential);
       return {
-        ...source,
-        statsOf: (index, written) => remember(stepOf(index), () => source.statsOf(index, written)),
+        statsOf: (index, written) =>
+          remember(stepOf(index), () => sourceFor(variants[index]).statsOf(index, written)),
+        look: runsByLayer(prepared.model, config) ? sourceFor(variants[0]).look : null,
+        close: () => sources.forEach((source) => source.close()),
       };
     },
   };
 }
 
-/** Makes sources of statistics, one for each model that is to be written; they share what a run at once has given. */
+/**
+ * Makes sources of statistics, whose tokens count alike or as much as their routing weight; those of models that are run
+ * at once share what a run has given.
+ */
 function sourcesOver(
   records: readonly DataRecord[],
   path: string,
   { model }: PreparedModel,
   config: QuantizeConfig,
   progress: Progress,
-): () => StatsSource {
-  const { affinity, sequential } = config.calibration;
+): (affinity: boolean) => StatsSource {
+  const { sequential } = config.calibration;
   const batches = [...makeBatches(records, declaredInputs(model))];
   const detail = `${records.length} records`;
   const onStep = (done: number, total: number): void => progress({ stage: 'calibrate', detail, done, total });
-  const options = { gram: needsGram(config), affinity, onStep, ...sessionOptions(config) };
+  const options = { gram: needsGram(config), onStep, ...sessionOptions(config) };
   const open = (): PreparedModel => prepareModel(path);
-  if (runsByLayer(model, config)) return () => calibrateByLayer(open, batches, { ...options, sequential });
-  let all: Promise<LayerStats[]> | null = null;
-  return () => ({
-    statsOf: async (index) => (await (all ??= calibrate(open, batches, options)))[index],
+  if (runsByLayer(model, config))
+    return (affinity) => calibrateByLayer(open, batches, { ...options, affinity, sequential });
+  let last: { affinity: boolean; all: Promise<LayerStats[]> } | null = null;
+  return (affinity) => ({
+    async statsOf(index) {
+      // One run's statistics are kept, the others' would take as much memory again.
+      if (last?.affinity !== affinity)
+        last = { affinity, all: calibrate(open, batches, { ...options, affinity }) };
+      return (await last.all)[index];
+    },
     look: null,
     close: () => {},
   });

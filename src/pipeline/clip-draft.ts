@@ -40,7 +40,7 @@ export async function clipDraft(
     'clip:tried',
     async () =>
       joint(await distanceFrom(clipped.model, records, order)) <
-      joint(await drafts.distanceOf(order.rotations)),
+      joint(await drafts.distanceOf(order.variants)),
   );
   if (isBetter) return { ...clipped, clipped: layers };
   progress({ stage: 'clip', detail: 'left whole after all: so the output is nearer to the reference' });

@@ -2,8 +2,8 @@ import type { DataRecord } from '../data/record.ts';
 import type { Distance } from './distance.ts';
 import { distanceFrom } from './distance.ts';
 import type { Progress } from './progress.ts';
-import type { SettledRotation } from './settle-rotation.ts';
-import { rotationName } from './settle-rotation.ts';
+import type { Variant } from './variants.ts';
+import { variantName } from './variants.ts';
 import type { Workshop } from './workshop.ts';
 import type { WriteOrder, WrittenModel } from './write-experts.ts';
 import { writeExperts } from './write-experts.ts';
@@ -15,19 +15,19 @@ export interface Draft {
   written: WrittenModel;
 }
 
-/** Forms of one model that differ in the rotations of their layers. */
+/** Forms of one model that differ in the variants of their layers. */
 export interface Drafts {
-  write(rotations: readonly SettledRotation[]): Promise<Draft>;
+  write(variants: readonly Variant[]): Promise<Draft>;
   /** How far such a form is from the reference on the records; measured once. */
-  distanceOf(rotations: readonly SettledRotation[]): Promise<Distance>;
+  distanceOf(variants: readonly Variant[]): Promise<Distance>;
 }
 
 /**
- * Drafts of one model. Where it may be written more than once, a layer is made once for each rotation and kept: to write
+ * Drafts of one model. Where it may be written more than once, a layer is made once in each variant and kept: to write
  * layers that are there in another mixture takes no more than that.
  */
 export function openDrafts(
-  common: Omit<WriteOrder, 'rotations' | 'made'>,
+  common: Omit<WriteOrder, 'variants' | 'made'>,
   records: readonly DataRecord[],
   isWrittenOnce: boolean,
   { progress, workshop }: { progress: Progress; workshop: Workshop },
@@ -35,10 +35,10 @@ export function openDrafts(
   const madeWith = new Map<string, (MadeLayer | null)[]>();
   const distances = new Map<string, Promise<Distance>>();
 
-  async function write(rotations: readonly SettledRotation[]): Promise<Draft> {
-    const names = rotations.map(rotationName);
+  async function write(variants: readonly Variant[]): Promise<Draft> {
+    const names = variants.map(variantName);
     const made = isWrittenOnce ? null : names.map((name, i) => madeWith.get(name)?.[i] ?? null);
-    const order = { ...common, rotations, made };
+    const order = { ...common, variants, made };
     const written = await writeExperts(order, progress, workshop);
     made?.forEach((layer, i) => {
       const layers = madeWith.get(names[i]) ?? names.map(() => null);
@@ -47,16 +47,16 @@ export function openDrafts(
     return { order, written };
   }
 
-  async function measure(rotations: readonly SettledRotation[]): Promise<Distance> {
-    const { written, order } = await write(rotations);
+  async function measure(variants: readonly Variant[]): Promise<Distance> {
+    const { written, order } = await write(variants);
     return distanceFrom(written.model, records, order);
   }
 
   return {
     write,
-    distanceOf(rotations) {
-      const names = rotations.map(rotationName).join();
-      const distance = distances.get(names) ?? measure(rotations);
+    distanceOf(variants) {
+      const names = variants.map(variantName).join();
+      const distance = distances.get(names) ?? measure(variants);
       distances.set(names, distance);
       return distance;
     },

@@ -1,12 +1,16 @@
-import type { SettledConfig } from './settle-rotation.ts';
-import { rotationName } from './settle-rotation.ts';
+import type { Variant } from './variants.ts';
+import { variantName } from './variants.ts';
 
-/** Name of a step that runs a layer: where it is fed by quantized layers, its result differs with the rotation of these. */
+/**
+ * Name of a step that runs a layer. Its result differs with the weights of the tokens; where it is fed by quantized layers,
+ * with all that these were made by.
+ */
 export function layerStep(
   kind: 'calibrate' | 'clip',
   layer: string,
-  { calibration, rotation }: SettledConfig,
+  variant: Variant,
+  isSequential: boolean,
 ): string {
-  const isPlain = !calibration.sequential || rotation.down === 'none';
-  return isPlain ? `${kind}:${layer}` : `${kind}:${layer}:${rotationName(rotation)}`;
+  const name = isSequential ? variantName(variant) : variant.affinity ? 'affinity' : 'none';
+  return name === 'none' ? `${kind}:${layer}` : `${kind}:${layer}:${name}`;
 }

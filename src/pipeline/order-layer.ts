@@ -2,7 +2,7 @@ import type { LayerStats } from '../calibrate/layer-stats.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { ExpertOrder, Recipe } from './quantize-expert.ts';
 import { rotationOf } from './rotation.ts';
-import type { SettledConfig } from './settle-rotation.ts';
+import type { SettledConfig } from './variants.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import { noSmoothing, smoothLayer } from './smooth-layer.ts';
 

@@ -19,7 +19,7 @@ import { permuteHessian, permuteNeurons } from './permute-neurons.ts';
 import type { Rounding } from './rounding.ts';
 import { roundStored } from './round-stored.ts';
 import { roundingOf } from './rounding.ts';
-import type { SettledConfig } from './settle-rotation.ts';
+import type { SettledConfig } from './variants.ts';
 import type { HiddenSmoothing } from './smooth-hidden.ts';
 import { smoothHidden } from './smooth-hidden.ts';
 

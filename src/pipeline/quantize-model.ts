@@ -10,7 +10,8 @@ import type { Progress } from './progress.ts';
 import { refuseShift } from './refuse-shift.ts';
 import { clipDraft } from './clip-draft.ts';
 import { givenClips, looksInTurn, measuresClips } from './clips.ts';
-import { rotationsTried, settleRotation } from './settle-rotation.ts';
+import { settleVariants } from './settle-variants.ts';
+import { variantsTried } from './variants.ts';
 import { settleRouters } from './settle-routers.ts';
 import type { RouterOutcome } from './settle-routers.ts';
 import type { Workshop } from './workshop.ts';
@@ -47,13 +48,13 @@ export async function quantizeModel(
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
   const inTurn = looksInTurn(prepared.model, config, hasRecords);
   const isDraft = measuresClips(config, hasRecords) && !inTurn;
-  const isWrittenOnce = !isDraft && rotationsTried(config, hasRecords).length === 1;
+  const isWrittenOnce = !isDraft && variantsTried(config, hasRecords).length === 1;
   const common = { path, config, resolved, calibrator, clipsOf: inTurn ? null : () => clips };
   const drafts = openDrafts(common, records, isWrittenOnce, { progress, workshop });
-  const rotations = await workshop.remember('rotation', () =>
-    settleRotation(config, { layers: prepared.layers.map(({ id }) => id), hasRecords }, drafts, progress),
+  const variants = await workshop.remember('variants', () =>
+    settleVariants(config, { layers: prepared.layers.map(({ id }) => id), hasRecords }, drafts, progress),
   );
-  const draft = await drafts.write(rotations);
+  const draft = await drafts.write(variants);
   const written = isDraft ? await clipDraft(draft, drafts, records, { progress, workshop }) : draft.written;
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);

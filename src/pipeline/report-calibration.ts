@@ -20,6 +20,7 @@ export function reportCalibration({
   smoothing,
   routers,
   rotation,
+  affinity,
   clipped,
 }: QuantizedModel): CalibrationReport | null {
   if (!calibration) return null;
@@ -37,6 +38,7 @@ export function reportCalibration({
       experts: { before: balanced?.before ?? coverage, after: balanced?.after ?? coverage },
       channels: channelsOf(layer, smoothing[i].input),
       ...(isRotated(rotation[i]) && { rotation: rotation[i] }),
+      ...(affinity[i] && { affinity: true }),
       ...(clipped && { activations: clippingOf(clipped[i]) }),
       ...routerOf(routers, i),
     };

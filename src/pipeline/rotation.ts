@@ -1,7 +1,7 @@
 import type { RotationBlocks } from '../emit/rotated-form.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { hadamardBlock } from '../quantize/hadamard.ts';
-import type { SettledRotation } from './settle-rotation.ts';
+import type { SettledRotation } from './variants.ts';
 
 /** Where a config rotates a layer, and in blocks of how many channels. */
 export function rotationOf(

@@ -12,7 +12,7 @@ import { zigzagPermutation } from '../quantize/zigzag.ts';
 import { ortGemm as gemm } from '../runtime/ort-gemm.ts';
 import { columnAbsMax } from '../tensor/matrix.ts';
 import { needsHessian } from './rounding.ts';
-import type { SettledConfig } from './settle-rotation.ts';
+import type { SettledConfig } from './variants.ts';
 
 /** What is done to the input of an expert's `down` before it is quantized. */
 export interface HiddenSmoothing {

@@ -17,7 +17,8 @@ import type { ClippedLayer } from './clips.ts';
 import { describeClips } from './clips.ts';
 import { isSmall } from './model-size.ts';
 import type { Progress } from './progress.ts';
-import type { SettledRotation } from './settle-rotation.ts';
+import type { Variant } from './variants.ts';
+import { settledBy } from './variants.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import type { Workshop } from './workshop.ts';
 import type { MadeLayer, WrittenLayer } from './write-layer.ts';
@@ -32,6 +33,8 @@ export interface WrittenModel {
   smoothing: LayerSmoothing[];
   /** In blocks of how many channels each layer rotates what it reads. */
   rotation: RotationBlocks[];
+  /** In which layers tokens counted as much as their routing weight. */
+  affinity: boolean[];
   /** What each written linear must compute; see `parityChecks`. */
   probes: LayerProbes[];
   /** What each layer quantizes in front of its linears; nothing where a fused operator does. */
@@ -47,7 +50,7 @@ export interface WriteOrder {
   path: string;
   config: QuantizeConfig;
   /** Of each layer. */
-  rotations: readonly SettledRotation[];
+  variants: readonly Variant[];
   resolved: ResolvedTarget;
   calibrator: Calibrator | null;
   /** How the activations of a layer are clipped; null where that is to be measured, by looking at each on its turn. */
@@ -57,7 +60,7 @@ export interface WriteOrder {
 }
 
 /** A layer that is written, and how it came about. */
-interface DoneLayer extends WrittenLayer, Pick<MadeLayer, 'stats' | 'smoothing' | 'rotation'> {
+interface DoneLayer extends WrittenLayer, Pick<MadeLayer, 'stats' | 'smoothing' | 'rotation' | 'affinity'> {
   clipped: ClippedLayer | null;
 }
 
@@ -71,7 +74,7 @@ export async function writeExperts(
   progress: Progress,
   workshop: Workshop,
 ): Promise<WrittenModel> {
-  const source = order.calibrator?.statsFor(order.rotations) ?? null;
+  const source = order.calibrator?.statsFor(order.variants) ?? null;
   try {
     return await writeWith(source, order, progress, workshop);
   } finally {
@@ -85,34 +88,28 @@ async function writeWith(
   progress: Progress,
   workshop: Workshop,
 ): Promise<WrittenModel> {
-  const { path, config, rotations, resolved, calibrator, clipsOf, made: known } = order;
+  const { path, config, variants, resolved, calibrator, clipsOf, made: known } = order;
   const { model, layers } = prepareModel(path, resolved.opset);
   const original = new Set(model.graph.constants);
   const few = writesFewRows(model, config) ? {} : { fewRowsFrom: Infinity };
   const done: DoneLayer[] = [];
   for (const [i, layer] of layers.entries()) {
     const detail = `${layer.id} (${layer.experts.length} experts)`;
-    const settled = { ...config, rotation: rotations[i] };
     const statsOf = source && !known?.[i] ? await source.statsOf(i, model) : null;
     progress({ stage: 'quantize', detail, done: i, total: layers.length });
-    const made = known?.[i] ?? (await makeLayer(layer, statsOf, settled, workshop));
+    const made = known?.[i] ?? (await makeLayer(layer, statsOf, settledBy(config, variants[i]), workshop));
     if (known) known[i] = made;
     const looking = { path, resolved, written: model };
     const clipped = clipsOf
       ? null
-      : await workshop.remember(layerStep('clip', layer.id, settled), () =>
+      : await workshop.remember(layerStep('clip', layer.id, variants[i], config.calibration.sequential), () =>
           clipLayer(i, made, looking, source!.look!),
         );
     if (clipped) progress({ stage: 'clip', detail: describeClips(clipped) });
     const clips = clipsOf?.(i) ?? clipped!.clips;
-    const { stats, smoothing, rotation } = made;
-    done.push({
-      stats,
-      smoothing,
-      rotation,
-      clipped,
-      ...writeLayer(model, layer, made, { resolved, clips, ...few }),
-    });
+    const { stats, smoothing, rotation, affinity } = made;
+    const writing = { resolved, clips, ...few };
+    done.push({ stats, smoothing, rotation, affinity, clipped, ...writeLayer(model, layer, made, writing) });
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
     progress({ stage: 'quantize', detail, done: i + 1, total: layers.length });
   }
@@ -122,14 +119,19 @@ async function writeWith(
     done.map((layer) => layer[key]).filter((value) => value !== null);
   const calibration = calibrator && { stats: each('stats'), balance: calibrator.balance };
   const clipped = clipsOf ? null : each('clipped');
-  const [smoothing, rotation, probes, rows] = [
-    each('smoothing'),
-    each('rotation'),
-    each('probes'),
-    each('rows'),
-  ];
-  annotate({ model, layers }, config, resolved, { calibration, rotation, clipped, dense });
-  return { model, calibration, smoothing, rotation, probes, rows, clipped, dense };
+  const written = {
+    model,
+    calibration,
+    smoothing: each('smoothing'),
+    rotation: each('rotation'),
+    affinity: each('affinity'),
+    probes: each('probes'),
+    rows: each('rows'),
+    clipped,
+    dense,
+  };
+  annotate({ model, layers }, config, resolved, written);
+  return written;
 }
 
 function writesFewRows(model: Model, { output: { fewTokens } }: QuantizeConfig): boolean {

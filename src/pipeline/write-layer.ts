@@ -14,7 +14,7 @@ import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import { orderLayer } from './order-layer.ts';
-import type { SettledConfig } from './settle-rotation.ts';
+import type { SettledConfig } from './variants.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import type { ExpertOf, Workshop } from './workshop.ts';
 
@@ -24,6 +24,8 @@ export interface MadeLayer {
   stats: LayerStats | null;
   smoothing: LayerSmoothing;
   rotation: RotationBlocks;
+  /** Whether its tokens counted as much as their routing weight. */
+  affinity: boolean;
   expertOf: ExpertOf;
 }
 
@@ -37,7 +39,12 @@ export async function makeLayer(
   const order = orderLayer(layer, stats, config);
   const { smoothing, recipe } = order;
   const expertOf = await workshop.quantizeExperts(order);
-  return { stats: stats && withoutGram(stats), smoothing, rotation: recipe.rotation, expertOf };
+  const {
+    rotation,
+    config: { calibration },
+  } = recipe;
+  const { affinity } = calibration;
+  return { stats: stats && withoutGram(stats), smoothing, rotation, affinity, expertOf };
 }
 
 export interface WriteSettings {

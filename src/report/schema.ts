@@ -133,6 +133,10 @@ const layerCalibration = z.object({
     .object({ input: count.nullable(), hidden: count.nullable() })
     .exactOptional()
     .describe('Channels per block of the rotations before gate and up, and before down; null for none'),
+  affinity: z
+    .literal(true)
+    .exactOptional()
+    .describe('Present where tokens counted as much as their routing weight'),
   activations: z
     .object({ input: clippedActivations, hidden: clippedActivations })
     .exactOptional()

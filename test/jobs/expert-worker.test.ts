@@ -8,6 +8,7 @@ import { configFrom, dataFree } from '../helpers/bundled.ts';
 import { noRotation } from '../../src/emit/rotated-form.ts';
 import { smallTextModel } from '../helpers/small-text-model.ts';
 import { damaged, writtenModel } from './written-model.ts';
+import { settledBy, variantsTried } from '../../src/pipeline/variants.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-worker-'));
 
@@ -24,7 +25,7 @@ test('a file that is not there is told, by checks and by rounding', async () => 
   const missing = join(folder, 'none.onnx');
   const config = configFrom('scheme=w4a8', ...dataFree);
   const recipe = {
-    config: { ...config, rotation: { ...config.rotation, down: 'none' } } as const,
+    config: settledBy(config, variantsTried(config, false)[0]),
     rotation: noRotation,
   };
   const order = { id: 'L0.E0', stats: null, input: { scales: null, shift: null } };

@@ -32,7 +32,8 @@ describe('planJob', () => {
     const experts = layers.flatMap((layer) => layer.experts.map(({ id }) => `quantize:${id}`));
     expect(experts).toHaveLength(48);
     expect((await plan(dataFree, fixture)).items.map(({ id }) => id)).toEqual([...experts, 'emit']);
-    const { items, hasReport } = await plan({ data: records, rotation: { down: 'none' } }, fixture);
+    const settled = { rotation: { down: 'none' }, calibration: { affinity: false } } as const;
+    const { items, hasReport } = await plan({ data: records, ...settled }, fixture);
     const calibrate = ['calibrate', ...layers.map(({ id }) => `calibrate:${id}`)];
     expect(items.map(({ id }) => id)).toEqual([
       ...calibrate,
@@ -45,18 +46,22 @@ describe('planJob', () => {
     expect(hasReport).toBe(true);
   });
 
-  test('each rotation that is to be tried is one more item per expert, and the choice an item of its own', async () => {
+  test('each variant that is to be tried is one more item per expert, and the choice an item of its own', async () => {
     const { items, experts } = await plan({ data: records }, fixture);
     const byId = new Map(items.map((item) => [item.id, item]));
     expect(experts).toBe(48);
-    expect(items).toHaveLength(1 + 3 + 4 * 48 + 5);
+    expect(items).toHaveLength(1 + 2 * 3 + 5 * 48 + 5);
     expect(byId.get('quantize:L0.E1:hadamard of 16')!.expert).toEqual({
       layer: 'L0',
       id: 'L0.E1',
-      rotation: { input: 'none', down: 'hadamard', permute: 'zigzag', block: 16 },
+      variant: {
+        rotation: { input: 'none', down: 'hadamard', permute: 'zigzag', block: 16 },
+        affinity: false,
+      },
     });
-    expect(byId.get('rotation')!.needs).toHaveLength(4 * 48);
-    expect(byId.get('emit')!.needs).toContain('rotation');
+    expect(byId.get('quantize:L0.E1:hadamard, affinity')!.needs).toEqual(['calibrate:L0:affinity']);
+    expect(byId.get('variants')!.needs).toHaveLength(5 * 48);
+    expect(byId.get('emit')!.needs).toContain('variants');
   });
 
   test('the estimate of the result counts codes and scales; what cannot be written is refused', async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { configSchema, type Settings } from '../../src/config/schema.ts';
 import type { WorkItem } from '../../src/jobs/plan.ts';
-import { rotationTrials } from '../../src/pipeline/settle-rotation.ts';
+import { trialsOfVariants } from '../../src/pipeline/settle-variants.ts';
 import { planJob } from '../../src/jobs/plan-job.ts';
 import { smallTextModel } from '../helpers/small-text-model.ts';
 
@@ -25,10 +25,10 @@ async function itemsOf(count: number, settings: Settings = {}): Promise<Map<stri
 
 const seconds = (items: Map<string, WorkItem>, id: string): number => items.get(id)!.seconds;
 
-test('routers are realigned where a conversion would, after the rotation is settled', async () => {
+test('routers are realigned where a conversion would, after the variants are settled', async () => {
   const [few, many] = [await itemsOf(63), await itemsOf(64)];
   expect([few.has('realign'), many.has('realign')]).toEqual([false, true]);
-  expect(many.get('realign')!.needs).toContain('rotation');
+  expect(many.get('realign')!.needs).toContain('variants');
   expect(many.get('emit')!.needs).toContain('realign');
   expect((await itemsOf(64, { router: { realign: false } })).has('realign')).toBe(false);
   expect((await itemsOf(64, { scheme: 'w8a8' })).has('realign')).toBe(false);
@@ -40,23 +40,23 @@ test('routers in 8 bits are an item after their realignment', async () => {
   expect(items.get('emit')!.needs).toContain('router');
 });
 
-test('time follows the runs there are: rotations tried, corrections tried, causes told apart', async () => {
+test('time follows the runs there are: variants tried, corrections tried, causes told apart', async () => {
   const all = await itemsOf(64);
   const one = await itemsOf(64, { rotation: { down: 'auto', block: 16 } });
-  // Four models or two; where their mixtures are tried, for each of two layers three or one more.
-  const [ofAll, ofOne] = [rotationTrials(4, 2), rotationTrials(2, 2)];
-  expect([ofAll, ofOne]).toEqual([4 + 6 / 2, 2 + 2 / 2]);
-  expect(seconds(all, 'rotation') / seconds(one, 'rotation')).toBeCloseTo(ofAll / ofOne);
+  // Five models or three; where their mixtures are tried, for each of two layers four or two more.
+  const [ofAll, ofOne] = [trialsOfVariants(5, 2), trialsOfVariants(3, 2)];
+  expect([ofAll, ofOne]).toEqual([5 + 8 / 2, 3 + 4 / 2]);
+  expect(seconds(all, 'variants') / seconds(one, 'variants')).toBeCloseTo(ofAll / ofOne);
   const whole = await itemsOf(64, { verify: { attribution: false } });
   expect(seconds(all, 'verify') / seconds(whole, 'verify')).toBeCloseTo(2);
   // Gaps on three quarters of the records; then on the others no correction, those of three ridges, and twice the chosen.
-  const run = async (records: number): Promise<number> => seconds(await itemsOf(records), 'rotation') / ofAll;
+  const run = async (records: number): Promise<number> => seconds(await itemsOf(records), 'variants') / ofAll;
   expect(seconds(all, 'realign')).toBeCloseTo((await run(48)) + 6 * (await run(16)));
 });
 
 test('more tokens take more time, up to a batch more memory; limits count', async () => {
   const [few, many] = [await itemsOf(8), await itemsOf(16)];
-  for (const id of ['calibrate', 'rotation', 'verify']) {
+  for (const id of ['calibrate', 'variants', 'verify']) {
     expect(many.get(id)!.seconds).toBeGreaterThan(few.get(id)!.seconds);
     expect(many.get(id)!.memory).toBeGreaterThan(few.get(id)!.memory);
   }

@@ -7,7 +7,7 @@ import { joint } from '../../src/pipeline/distance.ts';
 import { noClips } from '../../src/emit/activation-clips.ts';
 import { plainWorkshop } from '../../src/pipeline/workshop.ts';
 import type { Drafts } from '../../src/pipeline/drafts.ts';
-import type { SettledRotation } from '../../src/pipeline/settle-rotation.ts';
+import type { Variant } from '../../src/pipeline/variants.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
@@ -16,10 +16,9 @@ const path = bundledModel('fused.moe');
 const config = configFrom('rounding.method=rtn', 'calibration.balance.enabled=false');
 const records = bundledRecords(calibrationData, 16);
 
-const rotated = (down: 'none' | 'hadamard', block: number | 'auto' = 'auto'): SettledRotation => ({
-  ...config.rotation,
-  down,
-  block,
+const rotated = (down: 'none' | 'hadamard', block: number | 'auto' = 'auto'): Variant => ({
+  rotation: { ...config.rotation, down, block },
+  affinity: false,
 });
 
 async function openTestDrafts(): Promise<{ drafts: Drafts; made: string[] }> {

@@ -8,6 +8,7 @@ import { columnAbsMax, transpose } from '../../src/tensor/matrix.ts';
 import { configFrom } from '../helpers/bundled.ts';
 import { silu } from '../helpers/synthetic-layer.ts';
 import { gaussian } from '../quantize/random.ts';
+import { settledBy, variantsTried } from '../../src/pipeline/variants.ts';
 
 const [hidden, intermediate, tokens] = [8, 16, 40];
 const h = gaussian(tokens, intermediate, 1);
@@ -33,10 +34,9 @@ const stats: ExpertStats = {
 
 async function smoothed(block: number | null, ...settings: string[]): Promise<HiddenSmoothing> {
   const config = configFrom(...settings);
-  const rotation = { ...config.rotation, down: block ? ('hadamard' as const) : ('none' as const) };
   return smoothHidden(weights, stats, {
     activation: silu,
-    config: { ...config, rotation },
+    config: settledBy(config, variantsTried(config, false)[0]),
     rotation: { input: null, hidden: block },
   });
 }
@@ -63,7 +63,7 @@ describe('smoothHidden', () => {
     const config = configFrom();
     const clamped = await smoothHidden(weights, stats, {
       activation: { ...silu, limit: 7 },
-      config: { ...config, rotation: { ...config.rotation, down: 'hadamard' } },
+      config: settledBy(config, variantsTried(config, false)[0]),
       rotation: { input: null, hidden: 16 },
     });
     expect(clamped.scales).toBeNull();

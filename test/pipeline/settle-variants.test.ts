@@ -1,21 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { Distance } from '../../src/pipeline/distance.ts';
-import type { SettledRotation } from '../../src/pipeline/settle-rotation.ts';
-import { bandsOf, rotationName, rotationsTried, settleRotation } from '../../src/pipeline/settle-rotation.ts';
+import { bandsOf, settleVariants } from '../../src/pipeline/settle-variants.ts';
+import type { Variant } from '../../src/pipeline/variants.ts';
+import { variantName } from '../../src/pipeline/variants.ts';
 import { configFrom } from '../helpers/bundled.ts';
 
-const all = ['none', 'hadamard of 4', 'hadamard of 16', 'hadamard'];
-
-const tried = (hasRecords: boolean, ...settings: string[]): string[] =>
-  rotationsTried(configFrom(...settings), hasRecords).map(rotationName);
-
-test('auto tries none, small blocks and a whole one, given records and coarse activations', () => {
-  expect(tried(true, 'scheme=w4a4')).toEqual(all);
-  expect(tried(true, 'rotation.block=32')).toEqual(['none', 'hadamard of 32']);
-  expect(tried(false, 'scheme=w4a4')).toEqual(['none']);
-  expect(tried(true, 'scheme=w4a8')).toEqual(['none']);
-  expect(tried(true, 'rotation.down=hadamard')).toEqual(['hadamard']);
-});
+const all = ['none', 'hadamard of 4', 'hadamard of 16', 'hadamard', 'hadamard, affinity'];
 
 test('bands are narrow near the output and few in deep models', () => {
   expect(bandsOf(1)).toEqual([[0, 1]]);
@@ -35,17 +25,17 @@ async function settle(
   ...settings: string[]
 ): Promise<{ settled: string[]; trials: string[] }> {
   const trials: string[] = [];
-  const measure = async (rotations: readonly SettledRotation[]): Promise<Distance> => {
-    const names = rotations.map(rotationName);
+  const measure = async (variants: readonly Variant[]): Promise<Distance> => {
+    const names = variants.map(variantName);
     trials.push(names.join());
     return distanceOf(names);
   };
-  const settled = await settleRotation(
+  const settled = await settleVariants(
     configFrom(...settings),
     { layers, hasRecords: true },
     { distanceOf: measure },
   );
-  return { settled: settled.map(rotationName), trials };
+  return { settled: settled.map(variantName), trials };
 }
 
 /** The last layer decides about the output, the others about routers, and each wants something else. */

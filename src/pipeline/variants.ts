@@ -1,0 +1,62 @@
+import type { QuantizeConfig } from '../config/schema.ts';
+import { resolveTarget } from '../emit/resolve-target.ts';
+import { hasCoarseActivations } from '../quantize/scheme.ts';
+import { needsHessian } from './rounding.ts';
+
+type Rotation = QuantizeConfig['rotation'];
+export type SettledRotation = Rotation & { down: Exclude<Rotation['down'], 'auto'> };
+
+/** What trials settle about a layer, where a config leaves it open. */
+export interface Variant {
+  rotation: SettledRotation;
+  /** Whether tokens count as much as their routing weight. */
+  affinity: boolean;
+}
+
+/** A config that leaves nothing open that decides how a layer is made. */
+export type SettledConfig = QuantizeConfig & {
+  rotation: SettledRotation;
+  calibration: { affinity: boolean };
+};
+
+export function settledBy(config: QuantizeConfig, { rotation, affinity }: Variant): SettledConfig {
+  return { ...config, rotation, calibration: { ...config.calibration, affinity } };
+}
+
+/** The variant a config was settled by. */
+export function variantOf({ rotation, calibration: { affinity } }: SettledConfig): Variant {
+  return { rotation, affinity };
+}
+
+/** Blocks that are tried: of few channels, which keep a lonely peak what it is, and of as many as there are. */
+const blocksTried = [4, 16, 'auto'] as const;
+
+/**
+ * The variants a conversion writes: more than one if it is to choose by the records it has. Without records, and where
+ * activations keep 8 bits or more, nothing is tried: there is no rotation then, and no token counts more than another.
+ */
+export function variantsTried(config: QuantizeConfig, hasRecords: boolean): Variant[] {
+  const { target, scheme } = resolveTarget(config.target, config.scheme, config.group);
+  const isWorthTrying = hasRecords && hasCoarseActivations(scheme) && target !== 'qmoe';
+  const { affinity } = config.calibration;
+  const variants = rotationsTried(config, isWorthTrying).map((rotation): Variant => ({
+    rotation,
+    affinity: affinity === true,
+  }));
+  const weighs = affinity === 'auto' && isWorthTrying && needsHessian(config);
+  return weighs ? [...variants, { ...variants.at(-1)!, affinity: true }] : variants;
+}
+
+function rotationsTried({ rotation }: QuantizeConfig, isWorthTrying: boolean): SettledRotation[] {
+  const { down, block, ...rest } = rotation;
+  if (down !== 'auto') return [{ ...rest, block, down }];
+  const blocks = isWorthTrying ? (block === 'auto' ? blocksTried : [block]) : [];
+  const rotated = blocks.map((each) => ({ ...rest, block: each, down: 'hadamard' as const }));
+  return [{ ...rest, block, down: 'none' }, ...rotated];
+}
+
+/** What tells variants from each other: `none`, `hadamard`, `hadamard of 16`, `hadamard, affinity`. */
+export function variantName({ rotation: { down, block }, affinity }: Variant): string {
+  const rotation = down === 'none' || block === 'auto' ? down : `${down} of ${block}`;
+  return affinity ? `${rotation}, affinity` : rotation;
+}

@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest';
+import { variantName, variantsTried } from '../../src/pipeline/variants.ts';
+import { configFrom } from '../helpers/bundled.ts';
+
+const tried = (hasRecords: boolean, ...settings: string[]): string[] =>
+  variantsTried(configFrom(...settings), hasRecords).map(variantName);
+
+test('auto tries no rotation, small blocks and a whole one, given records and coarse activations', () => {
+  const all = ['none', 'hadamard of 4', 'hadamard of 16', 'hadamard'];
+  expect(tried(true, 'calibration.affinity=false')).toEqual(all);
+  expect(tried(true, 'rotation.block=32', 'calibration.affinity=false')).toEqual(['none', 'hadamard of 32']);
+  expect(tried(false)).toEqual(['none']);
+  expect(tried(true, 'scheme=w4a8')).toEqual(['none']);
+  expect(tried(true, 'rotation.down=hadamard', 'calibration.affinity=false')).toEqual(['hadamard']);
+});
+
+test('auto tries what weighing tokens by their routing does, where XᵀX counts and activations are coarse', () => {
+  expect(tried(true).slice(-2)).toEqual(['hadamard', 'hadamard, affinity']);
+  expect(tried(true, 'rotation.down=none')).toEqual(['none', 'none, affinity']);
+  expect(tried(true, 'rotation.down=none', 'rounding.method=rtn')).toEqual(['none']);
+  expect(tried(true, 'scheme=w4a16')).toEqual(['none']);
+  expect(tried(true, 'rotation.down=none', 'calibration.affinity=true')).toEqual(['none, affinity']);
+});
