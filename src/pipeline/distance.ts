@@ -9,7 +9,7 @@ import { tryModel } from './try-model.ts';
 export interface Distance {
   /** Divergence of the output, in nats. */
   divergence: number;
-  /** Share of the routers' choices that differ, where it is largest. */
+  /** Share of the routers' choices that differ, over all layers: the worst one alone tells less, by chance. */
   rerouted: number;
 }
 
@@ -34,6 +34,6 @@ export function joint({ divergence, rerouted }: Distance): number {
 }
 
 function distanceIn({ output, layers }: Report): Distance {
-  const agreements = layers.map(({ router }) => router.cumulative.topKAgreement);
-  return { divergence: output.kl, rerouted: 1 - Math.min(...agreements) };
+  const agreement = layers.reduce((sum, { router }) => sum + router.cumulative.topKAgreement, 0);
+  return { divergence: output.kl, rerouted: 1 - agreement / layers.length };
 }
