@@ -42,18 +42,12 @@ export async function settleVariants(
   const best = everywhere(nearest(joint));
   const isBestInBoth = nearest((each) => each.divergence) === nearest((each) => each.rerouted);
   // Layers that were calibrated on what others give, made in one way, do not suit those made in another.
-  return isBestInBoth || config.calibration.sequential
-    ? best
-    : mix(
-        best,
-        tried.filter((each) => !isLast(each, tried)).map(({ variant }) => variant),
-        drafts,
-        ([start, end], variant) =>
-          progress({
-            stage: 'try',
-            detail: `${variantName(variant)} in ${layers.slice(start, end).join(', ')}`,
-          }),
-      );
+  if (isBestInBoth || config.calibration.sequential) return best;
+  const rivals = tried.filter((each) => !isLast(each, tried)).map(({ variant }) => variant);
+  return mix(best, rivals, drafts, ([start, end], variant) => {
+    const detail = `rotation before down: ${variantName(variant)} in ${layers.slice(start, end).join(', ')}`;
+    progress({ stage: 'try', detail });
+  });
 }
 
 /** True for what is farther than every other in both, and so has nothing to give. */
@@ -71,7 +65,7 @@ function isLast({ variant, distance: { divergence, rerouted } }: Tried, tried: r
  */
 async function mix(
   settled: Variant[],
-  candidates: readonly Variant[],
+  rivals: readonly Variant[],
   drafts: Pick<Drafts, 'distanceOf'>,
   onTrial: (band: Band, variant: Variant) => void,
 ): Promise<Variant[]> {
@@ -79,7 +73,7 @@ async function mix(
   for (const band of bandsOf(settled.length)) {
     const [start, end] = band;
     const { variants: from } = best;
-    for (const variant of candidates.filter((each) => each !== from[start])) {
+    for (const variant of rivals.filter((each) => each !== from[start])) {
       onTrial(band, variant);
       const mixed = from.map((each, i) => (i >= start && i < end ? variant : each));
       const distance = joint(await drafts.distanceOf(mixed));

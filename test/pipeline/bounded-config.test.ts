@@ -19,17 +19,26 @@ test('one that is calibrated layer by layer is not run whole to choose, and says
   );
   expect(config).toMatchObject({
     activations: { clip: 'auto' },
-    rotation: { down: 'none' },
+    calibration: { affinity: true },
+    rotation: { down: 'hadamard', block: 'auto' },
     router: { realign: false },
   });
-  expect(notes).toEqual([expect.stringMatching(/^rotation\.down, router\.realign: auto did nothing/)]);
+  expect(notes).toEqual([
+    expect.stringMatching(
+      /^rotation\.down, calibration\.affinity: auto took "hadamard, affinity" untried, since/,
+    ),
+    expect.stringMatching(/^router\.realign: auto did nothing, since/),
+  ]);
 });
 
 test('one whose layers are not calibrated is not looked at to clip activations either', () => {
   const settings = ['smoothing.enabled=false', 'rounding.method=rtn', 'calibration.byLayer=always'];
   const { config, notes } = boundedConfig(model, configFrom(...settings), true);
   expect(config.activations.clip).toBe(1);
-  expect(notes).toEqual([expect.stringMatching(/^rotation\.down, activations\.clip: auto did nothing/)]);
+  expect(notes).toEqual([
+    expect.stringMatching(/^rotation\.down, calibration\.affinity: auto took "hadamard" untried, since/),
+    expect.stringMatching(/^activations\.clip: auto did nothing, since/),
+  ]);
 });
 
 test('ternary weights leave only the routers open', () => {
@@ -40,6 +49,7 @@ test('ternary weights leave only the routers open', () => {
 test('what is asked for by name stays', () => {
   const config = configFrom(
     'calibration.byLayer=always',
+    'calibration.affinity=false',
     'rotation.down=hadamard',
     'router.realign=true',
     'activations.clip=0.9',
@@ -64,5 +74,5 @@ test('a conversion layer by layer tries nothing on the whole model', async () =>
   );
   expect([...stages]).toEqual(['calibrate', 'quantize', 'clip']);
   expect(routers.realignment).toBeNull();
-  expect(notes).toHaveLength(1);
+  expect(notes).toHaveLength(2);
 });
