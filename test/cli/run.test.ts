@@ -70,7 +70,7 @@ describe('moeq run', () => {
     expect(plan.jobs[0].items.map(({ kind }) => kind).slice(-2)).toEqual(['emit', 'verify']);
     expect(existsSync(join(folder, 'out'))).toBe(false);
     expect(runCli('run', batch, '--dry-run').stdout).toContain(
-      'quantize 48 experts, rotation, clip, emit, verify',
+      'quantize 48 experts, variants, clip, emit, verify',
     );
   });
 

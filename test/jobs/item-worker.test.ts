@@ -16,21 +16,36 @@ const settings = [
   'rotation.down=none',
 ];
 
-test('calibrating any layer calibrates all, and an expert is not rounded without its statistics', async () => {
+/** Runs items of a plan, and tells whether their results are there. */
+async function openPlan(...more: string[]): Promise<{
+  run: (item: string) => ReturnType<typeof runItem>;
+  missing: (...ids: string[]) => string[];
+}> {
   const work = mkdtempSync(join(tmpdir(), 'moeq-items-'));
-  const job = { name: 'a', model: bundledModel('loop.dyn'), recipe: 'r', config: configFrom(...settings) };
-  const plan = await planJob(job, work);
+  const config = configFrom(...settings, ...more);
+  const plan = await planJob({ name: 'a', model: bundledModel('loop.dyn'), recipe: 'r', config }, work);
   const key = storePlan(work, plan);
-  const run = (item: string): ReturnType<typeof runItem> => runItem({ work, plan: key, item, threads: 1 });
   const store = openStore(artefactsIn(work));
-  const isMade = (id: string): boolean => store.has(plan.items.find((item) => item.id === id)!.key);
+  return {
+    run: (item) => runItem({ work, plan: key, item, threads: 1 }),
+    missing: (...ids) => ids.filter((id) => !store.has(plan.items.find((item) => item.id === id)!.key)),
+  };
+}
 
+test('calibrating any layer calibrates all, and an expert is not rounded without its statistics', async () => {
+  const { run, missing } = await openPlan();
   expect(await run('quantize:L1.E3')).toMatchObject({ code: 'ARTEFACT_DAMAGED', where: 'calibrate:L1' });
-  expect(isMade('quantize:L1.E3')).toBe(false);
+  expect(missing('quantize:L1.E3')).toEqual(['quantize:L1.E3']);
   expect(await run('calibrate:L2')).toBeNull();
-  expect(['calibrate', 'calibrate:L0', 'calibrate:L1', 'calibrate:L2'].filter((id) => !isMade(id))).toEqual(
-    [],
-  );
+  expect(missing('calibrate', 'calibrate:L0', 'calibrate:L1', 'calibrate:L2')).toEqual([]);
   expect(await run('quantize:L1.E3')).toBeNull();
-  expect(isMade('quantize:L1.E3')).toBe(true);
+  expect(missing('quantize:L1.E3')).toEqual([]);
+});
+
+test('where it is to be tried, tokens are also calibrated by their routing weight', async () => {
+  const { run, missing } = await openPlan('rounding.method=gptq', 'rounding.sweeps=0');
+  expect(await run('calibrate:L0')).toBeNull();
+  expect(missing('calibrate:L1', 'calibrate:L0:affinity', 'calibrate:L2:affinity')).toEqual([]);
+  expect(await run('quantize:L1.E3:none, affinity')).toBeNull();
+  expect(missing('quantize:L1.E3', 'quantize:L1.E3:none, affinity')).toEqual(['quantize:L1.E3']);
 });

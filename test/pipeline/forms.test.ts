@@ -41,6 +41,7 @@ test('with calibration the forms agree to float rounding', async () => {
   const config = configFrom(
     'rotation.down=hadamard',
     'calibration.balance.enabled=false',
+    'calibration.affinity=false',
     // Not looked at here.
     'router.realign=false',
   );

@@ -15,6 +15,7 @@ const settings = [
   'calibration.balance.enabled=false',
   'rounding.sweeps=0',
   'rotation.down=none',
+  'calibration.affinity=false',
   'router.realign=false',
 ];
 const data = { records: bundledRecords(calibrationData, 16), pool: [] };
