@@ -50,7 +50,7 @@ const hessianFit: Step = { name: 'fit under the Hessian', off: ['ternary.fit=exa
 const ternaryGptq: Step = { name: 'GPTQ on the ternary grid', off: ['ternary.compensate=false'] };
 
 const affinity = 'calibration.affinity=true';
-const weighed: Step = { name: 'affinity', off: ['calibration.affinity=false'] };
+const weighed: Step = { ...weighing, name: 'affinity' };
 
 /** Realignment takes longer than all else together, so most variants do without. */
 const schemes: Record<string, Scheme> = {

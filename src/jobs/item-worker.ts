@@ -8,7 +8,7 @@ import { openCalibrationData } from '../pipeline/convert.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
 import { orderLayer } from '../pipeline/order-layer.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
-import { settledBy, variantName, variantsTried } from '../pipeline/variants.ts';
+import { settledBy, variantName } from '../pipeline/variants.ts';
 import type { ArtefactStore } from './artefact-store.ts';
 import { damaged } from './artefact-store.ts';
 import { errorRecord } from './error-record.ts';
@@ -48,7 +48,9 @@ async function calibrateAll(plan: JobPlan, { threads }: ItemTask, store: Artefac
   const workshop = { remember: rememberIn(store, plan) };
   const data = openCalibrationData(path, config);
   const calibrator = await openCalibrator(path, data, { ...config, threads }, () => {}, workshop);
-  const byAffinity = new Map(variantsTried(config, data !== null).map((each) => [each.affinity, each]));
+  // What the plan asks for, which is less than the config where the model is large; statistics differ by affinity alone.
+  const variants = plan.items.flatMap(({ expert }) => expert?.variant ?? []);
+  const byAffinity = new Map(variants.map((each) => [each.affinity, each]));
   for (const variant of byAffinity.values()) {
     const source = calibrator!.statsFor(layers.map(() => variant));
     try {

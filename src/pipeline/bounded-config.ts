@@ -24,7 +24,7 @@ export function boundedConfig(model: Model, config: QuantizeConfig, hasRecords: 
   if (!isByLayer(model, config)) return { config, notes: [] };
   const { calibration, router, activations } = config;
   const variants = variantsTried(config, hasRecords);
-  const { rotation, affinity } = variants.at(-1)!;
+  const variant = variants.at(-1)!;
   const realign = router.realign === 'auto' ? false : router.realign;
   const looksAtNone = activations.clip === 'auto' && !needsRecords(config);
   const clip = looksAtNone ? 1 : activations.clip;
@@ -35,7 +35,7 @@ export function boundedConfig(model: Model, config: QuantizeConfig, hasRecords: 
   ];
   const open = { 'rotation.down': config.rotation.down, 'calibration.affinity': calibration.affinity };
   const untried = Object.entries(open).flatMap(([key, value]) => (value === 'auto' ? [key] : []));
-  const taken = `${untried.join(', ')}: auto took "${variantName(variants.at(-1)!)}" untried`;
+  const taken = `${untried.join(', ')}: auto took "${variantName(variant)}" untried`;
   const notes = [
     ...(variants.length > 1 ? [taken] : []),
     ...(undone.length > 0 ? [`${undone.join(', ')}: auto did nothing`] : []),
@@ -44,8 +44,8 @@ export function boundedConfig(model: Model, config: QuantizeConfig, hasRecords: 
   return {
     config: {
       ...config,
-      calibration: { ...calibration, affinity },
-      rotation,
+      calibration: { ...calibration, affinity: variant.affinity },
+      rotation: variant.rotation,
       router: { ...router, realign },
       activations: { clip },
     },

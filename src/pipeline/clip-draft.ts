@@ -7,7 +7,7 @@ import { isClipped } from '../emit/activation-clips.ts';
 import type { ClippedLayer } from './clips.ts';
 import { bestClips, describeClips, triedGrids, unclipped } from './clips.ts';
 import { distanceFrom, joint } from './distance.ts';
-import type { Draft, Drafts } from './drafts.ts';
+import type { Draft } from './drafts.ts';
 import type { Progress } from './progress.ts';
 import { sessionOptions } from './session-options.ts';
 import type { Workshop } from './workshop.ts';
@@ -25,7 +25,6 @@ export const recordsClipped = 128;
  */
 export async function clipDraft(
   draft: Draft,
-  drafts: Pick<Drafts, 'distanceOf'>,
   records: readonly DataRecord[],
   { progress, workshop }: { progress: Progress; workshop: Workshop },
 ): Promise<WrittenModel> {
@@ -38,9 +37,7 @@ export async function clipDraft(
   const clipped = await writeExperts({ ...order, clipsOf }, progress, workshop);
   const isBetter = await workshop.remember(
     'clip:tried',
-    async () =>
-      joint(await distanceFrom(clipped.model, records, order)) <
-      joint(await drafts.distanceOf(order.variants)),
+    async () => joint(await distanceFrom(clipped.model, records, order)) < joint(await draft.distance()),
   );
   if (isBetter) return { ...clipped, clipped: layers };
   progress({ stage: 'clip', detail: 'left whole after all: so the output is nearer to the reference' });

@@ -13,12 +13,14 @@ import type { MadeLayer } from './write-layer.ts';
 export interface Draft {
   order: WriteOrder;
   written: WrittenModel;
+  /** How far it is from the reference on the records; measured once for all drafts in the same variants. */
+  distance(): Promise<Distance>;
 }
 
 /** Forms of one model that differ in the variants of their layers. */
 export interface Drafts {
   write(variants: readonly Variant[]): Promise<Draft>;
-  /** How far such a form is from the reference on the records; measured once. */
+  /** The distance of such a form, which is written for that if it was not measured before. */
   distanceOf(variants: readonly Variant[]): Promise<Distance>;
 }
 
@@ -35,6 +37,16 @@ export function openDrafts(
   const madeWith = new Map<string, (MadeLayer | null)[]>();
   const distances = new Map<string, Promise<Distance>>();
 
+  const measure = ({ written, order }: Pick<Draft, 'written' | 'order'>): Promise<Distance> =>
+    distanceFrom(written.model, records, order);
+
+  function measureOnce(names: readonly string[], compute: () => Promise<Distance>): Promise<Distance> {
+    const key = names.join();
+    const distance = distances.get(key) ?? compute();
+    distances.set(key, distance);
+    return distance;
+  }
+
   async function write(variants: readonly Variant[]): Promise<Draft> {
     const names = variants.map(variantName);
     const made = isWrittenOnce ? null : names.map((name, i) => madeWith.get(name)?.[i] ?? null);
@@ -44,21 +56,13 @@ export function openDrafts(
       const layers = madeWith.get(names[i]) ?? names.map(() => null);
       madeWith.set(names[i], layers.with(i, layer));
     });
-    return { order, written };
-  }
-
-  async function measure(variants: readonly Variant[]): Promise<Distance> {
-    const { written, order } = await write(variants);
-    return distanceFrom(written.model, records, order);
+    const distance = (): Promise<Distance> => measureOnce(names, () => measure({ order, written }));
+    return { order, written, distance };
   }
 
   return {
     write,
-    distanceOf(variants) {
-      const names = variants.map(variantName).join();
-      const distance = distances.get(names) ?? measure(variants);
-      distances.set(names, distance);
-      return distance;
-    },
+    distanceOf: (variants) =>
+      measureOnce(variants.map(variantName), async () => measure(await write(variants))),
   };
 }

@@ -55,7 +55,7 @@ export async function quantizeModel(
     settleVariants(config, { layers: prepared.layers.map(({ id }) => id), hasRecords }, drafts, progress),
   );
   const draft = await drafts.write(variants);
-  const written = isDraft ? await clipDraft(draft, drafts, records, { progress, workshop }) : draft.written;
+  const written = isDraft ? await clipDraft(draft, records, { progress, workshop }) : draft.written;
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);
   annotate({ model: written.model, layers }, config, resolved, written);

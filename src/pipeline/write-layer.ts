@@ -39,12 +39,8 @@ export async function makeLayer(
   const order = orderLayer(layer, stats, config);
   const { smoothing, recipe } = order;
   const expertOf = await workshop.quantizeExperts(order);
-  const {
-    rotation,
-    config: { calibration },
-  } = recipe;
-  const { affinity } = calibration;
-  return { stats: stats && withoutGram(stats), smoothing, rotation, affinity, expertOf };
+  const { affinity } = config.calibration;
+  return { stats: stats && withoutGram(stats), smoothing, rotation: recipe.rotation, affinity, expertOf };
 }
 
 export interface WriteSettings {
