@@ -1,5 +1,5 @@
 import type { Batch } from '../data/batches.ts';
-import type { PreparedModel } from '../moe/prepare-model.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
 import { extractModel } from '../onnx/extract.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
@@ -18,6 +18,8 @@ export interface StageRun {
   probes: readonly LayerProbe[];
   /** See `addValidInput`. */
   valid: Value | null;
+  /** The first batch to run, and the one behind the last; all by default. */
+  only?: readonly [from: number, to: number];
   /** Keep what later stages read; what only stages before this one read is forgotten then. */
   passOn: boolean;
 }
@@ -38,7 +40,7 @@ export interface StageWalk {
 
 /** A walk that is about to begin. Values between stages are found by their names, which writing layers anew keeps. */
 export function walkStages(
-  { model, layers }: PreparedModel,
+  { model, layers }: { model: Model; layers: readonly MoeLayer[] },
   batches: readonly Batch[],
   session: SessionOptions,
 ): StageWalk {
@@ -48,7 +50,7 @@ export function walkStages(
     outputs: outputs.map(({ name }) => name),
   }));
   return {
-    async run(walked, index, { probes, valid, passOn }) {
+    async run(walked, index, { probes, valid, passOn, only: [from, to] = [0, batches.length] }) {
       const { inputs, outputs } = plan[index];
       const passed = passOn ? outputs : [];
       const valueOf = valuesByName(walked.graph, [...inputs, ...passed]);
@@ -61,11 +63,13 @@ export function walkStages(
           inputs.map((name) => valueOf.get(name)!),
           store,
         );
-        const more = (batch: number): Feeds =>
-          Object.fromEntries(inputs.map((name) => [name, store.get(name, batch)]));
-        await runBatches(stage, batches, { valid, more }, session, (results, batch, at) => {
+        const more = (at: number): Feeds => ({
+          ...Object.fromEntries(inputs.map((name) => [name, store.get(name, from + at)])),
+          ...Object.assign({}, ...probes.map((probe) => probe.feeds?.(batches[from + at]))),
+        });
+        await runBatches(stage, batches.slice(from, to), { valid, more }, session, (results, batch, at) => {
           for (const probe of probes) probe.take(results, batch);
-          for (const name of passed) store.put(name, at, results[name]);
+          for (const name of passed) store.put(name, from + at, results[name]);
         });
       }
       if (!passOn || index === 0) return;

@@ -4,7 +4,8 @@ import { openTokenizer } from '../data/tokenizer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
 import { isByLayer } from '../pipeline/model-size.ts';
-import { recordsHeldOut, realignmentTrials } from '../pipeline/realign-routers.ts';
+import { recordsHeldOut } from '../pipeline/hold-out.ts';
+import { judgements } from '../pipeline/realign-router.ts';
 import { recordsClipped } from '../pipeline/clip-draft.ts';
 import { recordsTried } from '../pipeline/distance.ts';
 import { trialsOfVariants } from '../pipeline/settle-variants.ts';
@@ -99,8 +100,8 @@ export function clipItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
 }
 
 /**
- * What is done to the routers of the model that is written: realignment measures the gaps on most of the records, and
- * tries corrections on the others.
+ * What is done to the routers of the model that is written: realignment runs both models, one layer at a time, and each layer
+ * of the written one again: on most of the records to measure the gap, on the others to judge corrections.
  */
 export function routerItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
   const { job, prepared, ingredients, tuning, size } = facts;
@@ -110,11 +111,14 @@ export function routerItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
   const items: WorkItem[] = [];
   if (isToRealign(config, prepared.layers, tuning.records)) {
     const heldOut = firstOf(tuning, recordsHeldOut(tuning.records)).tokens;
+    // One model alone is half a pair.
     const runs = [
-      { runs: 1, tokens: tuning.tokens - heldOut },
-      { runs: realignmentTrials, tokens: heldOut },
+      { runs: 1, tokens: tuning.tokens },
+      { runs: 1 / 2, tokens: tuning.tokens - heldOut },
+      { runs: judgements / 2, tokens: heldOut },
     ];
-    items.push(item({ id: 'realign', needs, ...pairRuns(facts, runs), parts }));
+    const byLayer = { ...facts, size: runSize(prepared, true) };
+    items.push(item({ id: 'realign', needs, ...pairRuns(byLayer, runs), parts }));
   }
   if (config.router.bits !== null) {
     const run = { ...pairRuns(facts, []), ...estimateRun(size, tuning.tokens) };

@@ -1,7 +1,7 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { Model } from '../onnx/model.ts';
 import { weightBytesOf } from '../onnx/model.ts';
-import { hasCoarseActivations, movesRouters, schemeOf } from '../quantize/scheme.ts';
+import { hasCoarseActivations, schemeOf } from '../quantize/scheme.ts';
 import { formatBytes } from '../report/format.ts';
 import { isByLayer } from './model-size.ts';
 import { needsRecords } from './needs-records.ts';
@@ -14,31 +14,27 @@ export interface BoundedConfig {
 }
 
 /**
- * A config whose open choices can be made in the memory at hand. `rotation.down`, `calibration.affinity` and
- * `router.realign` are settled by running whole models on records, which a model that is calibrated layer by layer is too
+ * A config whose open choices can be made in the memory at hand. `rotation.down` and
+ * `calibration.affinity` are settled by running whole models on records, which a model that is calibrated layer by layer is too
  * large for. `auto` then takes the rotation and the weights that such trials choose in nearly all layers of language
- * models, the last variant, and leaves routers alone. `activations.clip` is settled where layers are calibrated. What the
+ * models, the last variant. `activations.clip` is settled where layers are calibrated, routers are realigned in turn. What the
  * config asks for by name stays. Nothing is left undone where there are no records to settle it by.
  */
 export function boundedConfig(model: Model, config: QuantizeConfig, hasRecords: boolean): BoundedConfig {
   if (!isByLayer(model, config)) return { config, notes: [] };
-  const { calibration, router, activations } = config;
+  const { calibration, activations } = config;
   const variants = variantsTried(config, hasRecords);
   const variant = variants.at(-1)!;
-  const realign = router.realign === 'auto' ? false : router.realign;
   const looksAtNone = activations.clip === 'auto' && !needsRecords(config);
   const clip = looksAtNone ? 1 : activations.clip;
-  const scheme = schemeOf(config.scheme);
-  const undone = [
-    ...(router.realign === 'auto' && movesRouters(scheme) && needsRecords(config) ? ['router.realign'] : []),
-    ...(looksAtNone && hasCoarseActivations(scheme) ? ['activations.clip'] : []),
-  ];
   const open = { 'rotation.down': config.rotation.down, 'calibration.affinity': calibration.affinity };
   const untried = Object.entries(open).flatMap(([key, value]) => (value === 'auto' ? [key] : []));
   const taken = `${untried.join(', ')}: auto took "${variantName(variant)}" untried`;
   const notes = [
     ...(variants.length > 1 ? [taken] : []),
-    ...(undone.length > 0 ? [`${undone.join(', ')}: auto did nothing`] : []),
+    ...(looksAtNone && hasCoarseActivations(schemeOf(config.scheme))
+      ? ['activations.clip: auto did nothing']
+      : []),
   ];
   const why = `a trial takes runs of the whole model, and with ${formatBytes(weightBytesOf(model))} of weights this one is calibrated layer by layer; set calibration.byLayer=never where memory allows it`;
   return {
@@ -46,7 +42,6 @@ export function boundedConfig(model: Model, config: QuantizeConfig, hasRecords: 
       ...config,
       calibration: { ...calibration, affinity: variant.affinity },
       rotation: variant.rotation,
-      router: { ...router, realign },
       activations: { clip },
     },
     notes: hasRecords ? notes.map((note) => `${note}, since ${why}`) : [],

@@ -9,7 +9,7 @@ import { needsRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
 import type { RouterClip } from './quantize-routers.ts';
 import { chooseClips, quantizeRouters } from './quantize-routers.ts';
-import type { RouterRealignment } from './realign-routers.ts';
+import type { RouterRealignment } from './realign-router.ts';
 import { applyRealignment, realignRouters } from './realign-routers.ts';
 import type { Workshop } from './workshop.ts';
 import { sessionOptions } from './session-options.ts';

@@ -4,14 +4,12 @@ import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { LayerRecord } from '../moe/model-record.ts';
 import type { LayerReport } from '../report/report.ts';
 import type { RunTensor } from '../runtime/session.ts';
-import { toFloats } from '../runtime/session.ts';
 import { decibel } from './decibel.ts';
 import type { ExpertErrors } from './expert-errors.ts';
 import type { LayerComparison } from './join-models.ts';
 import type { Choice, RouterSums } from './router-metrics.ts';
 import { addToken, decisionOf, emptySums, meansOf, referenceDecisionOf } from './router-metrics.ts';
-import type { RouterValues } from './router-values.ts';
-import type { TokenRouting } from './token-routing.ts';
+import { readRouting } from './router-values.ts';
 
 /** What one layer has shown so far. */
 export interface LayerTotals {
@@ -66,7 +64,7 @@ export function* addBatch(
     comparison.reference,
     comparison.local,
     comparison.cumulative,
-  ].map((router) => readRouting(router, layer, results));
+  ].map((router) => readRouting(router, layer.router.experts, results));
   const byColumn = new Map(experts.map((expert) => [expert.expert.index, expert]));
   const real = new Uint8Array(reference.tokens);
   for (const { record, at } of positionsOf(batch, reference.tokens)) {
@@ -134,16 +132,4 @@ export function layerReport(
       kept: { local: kept.local / tokens, cumulative: kept.cumulative / tokens },
     })),
   };
-}
-
-function readRouting(
-  values: RouterValues,
-  { router: { experts } }: MoeLayer,
-  results: Record<string, RunTensor>,
-): TokenRouting {
-  const logits = toFloats(results[values.logits.name]);
-  const tokens = logits.length / experts;
-  const weights = toFloats(results[values.weights.name]);
-  const indices = values.indices && (results[values.indices.name].data as Int32Array);
-  return { tokens, experts, k: weights.length / tokens, logits, indices, weights };
 }

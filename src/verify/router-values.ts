@@ -2,7 +2,10 @@ import { denseWeights } from '../emit/dispatch-tokens.ts';
 import type { RoutingForm } from '../moe/spell-out-routing.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
+import type { RunTensor } from '../runtime/session.ts';
+import { toFloats } from '../runtime/session.ts';
 import type { RawRouter } from './raw-router.ts';
+import type { TokenRouting } from './token-routing.ts';
 
 /** What one router decides, ready to be read: token-major, float32 and int32. */
 export interface RouterValues {
@@ -34,4 +37,17 @@ function tokenMajor(b: Builder, weights: Value, form: RoutingForm, experts: numb
       ? ({ kind: 'combine', weights, appliesTo: 'output' } as const)
       : ({ kind: 'dense', weights, expertAxis: 'first', appliesTo: 'output' } as const);
   return b.op('Transpose', [denseWeights(b, routing, experts)], { perm: [1, 0] });
+}
+
+/** What a run gave of these values. */
+export function readRouting(
+  values: RouterValues,
+  experts: number,
+  results: Record<string, RunTensor>,
+): TokenRouting {
+  const logits = toFloats(results[values.logits.name]);
+  const tokens = logits.length / experts;
+  const weights = toFloats(results[values.weights.name]);
+  const indices = values.indices && (results[values.indices.name].data as Int32Array);
+  return { tokens, experts, k: weights.length / tokens, logits, indices, weights };
 }

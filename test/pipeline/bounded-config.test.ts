@@ -21,13 +21,12 @@ test('one that is calibrated layer by layer is not run whole to choose, and says
     activations: { clip: 'auto' },
     calibration: { affinity: true },
     rotation: { down: 'hadamard', block: 'auto' },
-    router: { realign: false },
+    router: { realign: 'auto' },
   });
   expect(notes).toEqual([
     expect.stringMatching(
       /^rotation\.down, calibration\.affinity: auto took "hadamard, affinity" untried, since/,
     ),
-    expect.stringMatching(/^router\.realign: auto did nothing, since/),
   ]);
 });
 
@@ -41,9 +40,11 @@ test('one whose layers are not calibrated is not looked at to clip activations e
   ]);
 });
 
-test('ternary weights leave only the routers open', () => {
-  const { notes } = boundedConfig(model, configFrom('scheme=ternary', 'calibration.byLayer=always'), true);
-  expect(notes).toEqual([expect.stringMatching(/^router\.realign: auto did nothing/)]);
+test('ternary weights leave nothing open', () => {
+  const given = configFrom('scheme=ternary', 'calibration.byLayer=always');
+  const { config, notes } = boundedConfig(model, given, true);
+  expect(config.router).toEqual(given.router);
+  expect(notes).toEqual([]);
 });
 
 test('what is asked for by name stays', () => {
@@ -65,14 +66,14 @@ test.each([
   expect(boundedConfig(model, config, hasRecords).notes).toEqual([]);
 });
 
-test('a conversion layer by layer tries nothing on the whole model', async () => {
+test('a conversion layer by layer tries nothing on the whole model, and realigns routers in turn', async () => {
   const stages = new Set<string>();
-  const config = configFrom('calibration.byLayer=always', 'calibration.records=8', 'rounding.method=rtn');
+  const config = configFrom('calibration.byLayer=always', 'calibration.records=64', 'rounding.method=rtn');
   const data = { records: bundledRecords(calibrationData, 80), pool: [] };
   const { routers, notes } = await quantizeModel(bundledModel('loop.dyn'), data, config, ({ stage }) =>
     stages.add(stage),
   );
-  expect([...stages]).toEqual(['calibrate', 'quantize', 'clip']);
-  expect(routers.realignment).toBeNull();
-  expect(notes).toHaveLength(2);
+  expect([...stages]).toEqual(['calibrate', 'quantize', 'clip', 'realign']);
+  expect(routers.realignment).toHaveLength(3);
+  expect(notes).toHaveLength(1);
 });

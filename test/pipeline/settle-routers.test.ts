@@ -7,6 +7,7 @@ import { openModel } from '../../src/onnx/open-model.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
 import { makeTensor } from '../../src/onnx/tensor.ts';
 import { writeModel } from '../../src/onnx/write-model.ts';
+import { holdOut } from '../../src/pipeline/hold-out.ts';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { reportCalibration } from '../../src/pipeline/report-calibration.ts';
@@ -122,6 +123,25 @@ describe('realigned routers', () => {
     expect(meanAgreement(realigned)).toBeGreaterThan(meanAgreement(plain));
     const router = realigned.census.find(({ role }) => role === 'router')!;
     expect(router).toEqual(plain.census.find(({ role }) => role === 'router'));
+  });
+
+  test('have the agreement that verification of the whole model finds on the records held out', async () => {
+    const output = join(folder, 'held-out.onnx');
+    writeModel(result.model, output);
+    const { layers } = await verify(path, output, holdOut(data.records).heldOut, { attribution: false });
+    const decisions = reportCalibration(result)!.layers.map(({ router }) => router!.realignment!);
+    layers.forEach(({ router }, i) =>
+      expect(router.cumulative.topKAgreement).toBeCloseTo(decisions[i].agreement.after, 3),
+    );
+  });
+
+  test.each(['fused.moe', 'batched.dyn'] as const)('are decided alike in %s', async (form) => {
+    const config = configFrom(...settings, 'router.realign=true', 'scheme=w2a4');
+    const { routers } = await quantizeModel(bundledModel(form), data, config);
+    routers.realignment!.forEach(({ agreement, ridge }, i) => {
+      expect(ridge).toBe(result.routers.realignment![i].ridge);
+      expect(agreement.after).toBeCloseTo(result.routers.realignment![i].agreement.after, 3);
+    });
   });
 
   test('come out the same each time', async () => {

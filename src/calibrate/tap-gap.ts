@@ -1,22 +1,23 @@
-import type { RouterLinear } from '../emit/router-linear.ts';
 import type { Builder } from '../onnx/build.ts';
-import { builder } from '../onnx/build.ts';
-import { graft } from '../onnx/graft.ts';
-import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
+import { toFloats } from '../runtime/session.ts';
+import type { MatrixView } from '../tensor/view.ts';
+import type { Results } from './layer-probe.ts';
 import { tokenRows } from './token-rows.ts';
 
-/** A router in two models. */
-export interface RouterPair {
-  original: RouterLinear;
-  /** The original's logits with their bias, [..., experts]. */
-  logits: Value;
+/** What a router computes of the same tokens in two models. */
+export interface RouterValuePair {
+  /** Its weight, [experts, hidden]. */
+  view: Pick<MatrixView, 'rows' | 'cols'>;
   /** Experts per token; null where every token visits all. */
   topK: number | null;
-  changed: RouterLinear;
+  /** The product with the weight, and the logits with their bias, [..., experts]. */
+  original: { product: Value; logits: Value };
+  /** What it reads [..., hidden], and the product. */
+  changed: { input: Value; product: Value };
 }
 
-/** Graph outputs of one batch: what separates a router in two models that run side by side, summed over tokens. */
+/** Graph outputs of one batch: what separates a router in two models, summed over tokens. */
 export interface GapTaps {
   /** Σ w·x̂·x̂ᵀ of what the changed model's router reads, [hidden, hidden]. */
   gram: Value;
@@ -24,41 +25,22 @@ export interface GapTaps {
   cross: Value;
 }
 
-/**
- * Joins a model with a changed form of it, so that both run on the same tokens, with the sums that compare their routers
- * as outputs. `original` becomes that graph.
- */
-export function joinRouters(
-  original: Model,
-  changed: Model,
-  routers: readonly RouterPair[],
-  valid: Value | null,
-): GapTaps[] {
-  const { graph } = original;
-  const inputs = new Map(graph.inputs.map((input) => [input.name, input]));
-  const bindings = new Map(changed.graph.inputs.map((input) => [input, inputs.get(input.name)!]));
-  const wanted = routers.flatMap((router) => [router.changed.input, router.changed.product]);
-  const copies = graft(graph, wanted, bindings, 'changed/');
-  const taps = routers.map((router, i) =>
-    tapGap(builder(graph, `gap/${i}`), router, { input: copies[2 * i], product: copies[2 * i + 1] }, valid),
-  );
-  graph.outputs = taps.flatMap(({ gram, cross }) => [gram, cross]);
-  graph.removeDeadCode();
-  return taps;
+/** The same, summed over batches, row-major. */
+export interface GapSums {
+  gram: Float64Array;
+  cross: Float64Array;
 }
 
-function tapGap(
+export function tapGap(
   b: Builder,
-  { original, logits, topK }: RouterPair,
-  changed: Pick<RouterLinear, 'input' | 'product'>,
+  { view: { rows: experts, cols: hidden }, topK, original, changed }: RouterValuePair,
   valid: Value | null,
 ): GapTaps {
-  const { rows: experts, cols: hidden } = original.view;
   const rowsOf = (value: Value, width: number): Value => tokenRows(b, value, width, valid);
   const x = rowsOf(changed.input, hidden);
   const lacking = b.op('Sub', [rowsOf(original.product, experts), rowsOf(changed.product, experts)]);
   const isChosen = topK !== null && topK < experts;
-  const weights = isChosen ? tippingWeights(b, rowsOf(logits, experts), topK, lacking) : null;
+  const weights = isChosen ? tippingWeights(b, rowsOf(original.logits, experts), topK, lacking) : null;
   const weighed = weights ? b.op('Mul', [x, weights]) : x;
   return {
     gram: b.op('Gemm', [weighed, x], { transA: 1 }, { name: 'gram' }),
@@ -83,4 +65,14 @@ function tippingWeights(b: Builder, logits: Value, k: number, lacking: Value): V
   const scale = b.op('Max', [b.op('Mul', [meanSquare, scalar('four', 4)]), scalar('tiny', tiny)]);
   const doubts = b.op('Div', [b.op('Mul', [margin, margin]), scale]);
   return b.op('Reciprocal', [b.op('Add', [doubts, scalar('one', 1)])], {}, { name: 'weights' });
+}
+
+export function emptyGap({ rows, cols }: RouterValuePair['view']): GapSums {
+  return { gram: new Float64Array(cols * cols), cross: new Float64Array(cols * rows) };
+}
+
+/** Adds one batch. */
+export function addGap(sums: GapSums, taps: GapTaps, results: Results): void {
+  for (const key of ['gram', 'cross'] as const)
+    toFloats(results[taps[key].name]).forEach((value, i) => (sums[key][i] += value));
 }

@@ -1,0 +1,56 @@
+import type { OriginalLogits } from '../calibrate/gap-probe.ts';
+import type { LayerProbe } from '../calibrate/layer-probe.ts';
+import { tokenRows } from '../calibrate/token-rows.ts';
+import type { Batch } from '../data/batches.ts';
+import { positionsOf } from '../data/positions.ts';
+import { routerLinear } from '../emit/router-linear.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
+import { builder } from '../onnx/build.ts';
+import type { Graph } from '../onnx/graph.ts';
+import type { RouterMetrics } from '../report/report.ts';
+import { routerOfLayer } from '../verify/raw-router.ts';
+import { addToken, decisionOf, emptySums, meansOf, referenceDecisionOf } from '../verify/router-metrics.ts';
+import { readRouting, routerValues } from '../verify/router-values.ts';
+import type { TokenRouting } from '../verify/token-routing.ts';
+
+/** What a router made of each batch, and decided, before its model was quantized. */
+export type Originals = Map<Batch, OriginalLogits & { routing: TokenRouting }>;
+
+/** A probe that notes what a layer's router makes of each batch. */
+export function originalProbe(graph: Graph, layer: MoeLayer): LayerProbe & { seen: Originals } {
+  const b = builder(graph, 'moeq/original');
+  const { experts } = layer.router;
+  const product = tokenRows(b, routerLinear(layer).product, experts, null);
+  const values = routerValues(b, routerOfLayer(layer), experts);
+  const seen: Originals = new Map();
+  return {
+    seen,
+    outputs: [product, ...Object.values(values).filter((value) => value !== null)],
+    take(results, batch) {
+      const routing = readRouting(values, experts, results);
+      const logits = { ...results[product.name], data: routing.logits };
+      seen.set(batch, { product: results[product.name], logits, routing });
+    },
+  };
+}
+
+/** A probe that compares what a layer's router decides with what the original one did. */
+export function decisionProbe(
+  graph: Graph,
+  layer: MoeLayer,
+  originals: Originals,
+): LayerProbe & { metrics(): RouterMetrics } {
+  const { experts } = layer.router;
+  const values = routerValues(builder(graph, 'moeq/decided'), routerOfLayer(layer), experts);
+  const sums = emptySums();
+  return {
+    outputs: Object.values(values).filter((value) => value !== null),
+    take(results, batch) {
+      const { routing } = originals.get(batch)!;
+      const decided = readRouting(values, experts, results);
+      for (const { at } of positionsOf(batch, routing.tokens))
+        addToken(sums, referenceDecisionOf(routing, at), decisionOf(decided, at));
+    },
+    metrics: () => meansOf(sums),
+  };
+}
