@@ -1,5 +1,6 @@
 import type { Batch } from '../data/batches.ts';
 import { Fault } from '../fault.ts';
+import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { LayerStats } from './layer-stats.ts';
@@ -39,9 +40,9 @@ export async function calibrate(
   return probes.map((probe) => probe.stats());
 }
 
-/** The experts that have weights. */
-export function expertIds({ experts }: MoeLayer): string[] {
-  return experts.filter(({ kind }) => kind === 'ffn').map(({ id }) => id);
+/** Of the experts that have matrices. */
+export function expertIds(layer: MoeLayer): string[] {
+  return ffnExperts(layer).map(({ id }) => id);
 }
 
 /** @throws Fault CALIBRATION_EMPTY */

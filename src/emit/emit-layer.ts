@@ -1,4 +1,5 @@
 import { Fault } from '../fault.ts';
+import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { Boundary, MoeLayer } from '../moe/moe-layer.ts';
 import type { ExplicitRouting } from '../moe/spell-out-routing.ts';
 import { explicitRouting } from '../moe/spell-out-routing.ts';
@@ -50,7 +51,7 @@ function emitPairs(
   tokens: Value,
   routing: ExplicitRouting,
 ): EmittedPairs & { sum: Value } {
-  const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
+  const experts = ffnExperts(layer);
   const dispatch = dispatchTokens(b, routing, experts, layer.router.experts);
   const results = emitter.emit(b, tokens, dispatch);
   return { dispatch, results, sum: addPairs(b, tokens, results, dispatch, experts.length) };

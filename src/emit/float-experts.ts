@@ -1,3 +1,4 @@
+import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { Expert, Linear, MoeLayer } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
@@ -19,7 +20,7 @@ export type ExpertTap = (
 
 /** The experts in float, as in the source: what calibration runs. */
 export function floatExperts(layer: MoeLayer, tap: ExpertTap = () => {}): PairEmitter {
-  const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
+  const experts = ffnExperts(layer);
   const emit: PairEmitter['emit'] = (b, tokens, { tokens: pairTokens, counts, weights, inputWeights }) => {
     const gathered = b.op('Gather', [tokens, pairTokens], {}, { name: 'pair_rows' });
     const inputs = inputWeights ? b.op('Mul', [gathered, inputWeights], {}, { name: 'inputs' }) : gathered;

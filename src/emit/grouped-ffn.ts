@@ -1,3 +1,4 @@
+import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
@@ -56,7 +57,7 @@ export function groupedFfn(
   weightsOf: (expert: MoeLayer['experts'][number]) => QuantizedExpert,
   form: LinearForm,
 ): PairEmitter {
-  const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
+  const experts = ffnExperts(layer);
   const emit: PairEmitter['emit'] = (b, tokens, dispatch) => {
     const gates: WrittenLinear[] = [];
     const ups: WrittenLinear[] = [];

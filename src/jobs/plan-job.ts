@@ -1,6 +1,7 @@
 import type { BatchJob } from '../config/batch-jobs.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
+import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { Expert } from '../moe/moe-layer.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
@@ -93,9 +94,9 @@ function expertItems(
       const needs = sequential ? [...chosen, ...before] : chosen;
       const stats = chosen.map(() => calibrate.get(id) ?? layerRunItem(id, facts, needs));
       for (const item of stats) calibrate.set(id, item);
-      before = layer.experts
-        .filter(({ kind }) => kind === 'ffn')
-        .map((expert) => quantizeItem({ layer: layer.id, expert, variant }, config, stats, ingredients));
+      before = ffnExperts(layer).map((expert) =>
+        quantizeItem({ layer: layer.id, expert, variant }, config, stats, ingredients),
+      );
       quantize.push(...before);
       if (!looks) continue;
       const look = layerRunItem(layerStep('clip', layer.id, variant, sequential), facts, before);

@@ -6,6 +6,7 @@ import type { Piscina } from 'piscina';
 import type { ProbedExpert } from '../emit/parity-probes.ts';
 import type { FaultRecord } from '../fault.ts';
 import { Fault } from '../fault.ts';
+import { ffnExperts } from '../moe/ffn-experts.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
@@ -51,9 +52,7 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
     async quantizeExperts(whole: LayerOrder) {
       const { layer, experts, recipe } = whole;
       const estimates = new Map(
-        layer.experts
-          .filter(({ kind }) => kind === 'ffn')
-          .map((expert) => [expert.id, estimateQuantize(expert, recipe.config)]),
+        ffnExperts(layer).map((expert) => [expert.id, estimateQuantize(expert, recipe.config)]),
       );
       const seconds = [...estimates.values()].reduce((sum, estimate) => sum + estimate.seconds, 0);
       if (threads === 1 || (!pool && seconds < parallelFrom)) return plainWorkshop.quantizeExperts(whole);

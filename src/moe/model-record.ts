@@ -1,5 +1,6 @@
 import { Fault } from '../fault.ts';
 import type { Model } from '../onnx/model.ts';
+import { ffnExperts } from './ffn-experts.ts';
 import type { MoeLayer } from './moe-layer.ts';
 import type { Role } from './role.ts';
 import type { RoutingForm } from './spell-out-routing.ts';
@@ -65,7 +66,7 @@ export function layerRecord(layer: MoeLayer, calibrationTokens: number[] | null)
       form: routingForm(routing),
       k: routing.kind === 'topk' ? routing.k : null,
     },
-    experts: layer.experts.filter(({ kind }) => kind === 'ffn').map(({ id }) => id),
+    experts: ffnExperts(layer).map(({ id }) => id),
     calibrationTokens,
   };
 }

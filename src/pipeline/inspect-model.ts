@@ -1,3 +1,4 @@
+import { ffnExperts } from '../moe/ffn-experts.ts';
 import { locateInFile } from '../moe/locate-in-file.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Role } from '../moe/role.ts';
@@ -28,7 +29,7 @@ export function inspectModel(path: string, { explain }: { explain: boolean }): I
 }
 
 function inspectLayer(layer: MoeLayer): LayerInspection {
-  const { id, form, router, routers, experts, hidden, intermediate, activation, shared, norm } = layer;
+  const { id, form, router, routers, hidden, intermediate, activation, shared, norm } = layer;
   return {
     id,
     form,
@@ -42,7 +43,7 @@ function inspectLayer(layer: MoeLayer): LayerInspection {
     },
     routers,
     experts: {
-      count: experts.filter(({ kind }) => kind === 'ffn').length,
+      count: ffnExperts(layer).length,
       hidden,
       intermediate,
       gated: layer.gated,

@@ -1,4 +1,5 @@
 import type { LayerStats } from '../calibrate/layer-stats.ts';
+import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { ExpertOrder, Recipe } from './quantize-expert.ts';
 import { rotationOf } from './rotation.ts';
@@ -18,12 +19,10 @@ export interface LayerOrder {
 export function orderLayer(layer: MoeLayer, stats: LayerStats | null, config: SettledConfig): LayerOrder {
   const smoothing = stats ? smoothLayer(layer, stats, config) : noSmoothing;
   const rotation = rotationOf(layer, config.rotation);
-  const experts = layer.experts
-    .filter(({ kind }) => kind === 'ffn')
-    .map(({ id }): ExpertOrder => {
-      const seen = stats?.experts.find((expert) => expert.id === id && expert.tokens > 0) ?? null;
-      const { input: scales, shifts } = smoothing;
-      return { id, stats: seen, input: { scales, shift: shifts.get(id) ?? null } };
-    });
+  const experts = ffnExperts(layer).map(({ id }): ExpertOrder => {
+    const seen = stats?.experts.find((expert) => expert.id === id && expert.tokens > 0) ?? null;
+    const { input: scales, shifts } = smoothing;
+    return { id, stats: seen, input: { scales, shift: shifts.get(id) ?? null } };
+  });
   return { layer, smoothing, experts, recipe: { config, rotation } };
 }

@@ -1,5 +1,6 @@
 import type { ExpertStats, LayerStats } from '../calibrate/layer-stats.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
+import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import { readLinear } from '../moe/read-expert.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
@@ -24,7 +25,7 @@ export function smoothLayer(layer: MoeLayer, stats: LayerStats, config: Quantize
   const { enabled, alpha, aggregate } = config.smoothing;
   if (!enabled) return noSmoothing;
   const statsOf = new Map(stats.experts.map((expert) => [expert.id, expert]));
-  const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
+  const experts = ffnExperts(layer);
   const requirements = experts.map((expert) => {
     const seen = statsOf.get(expert.id)!;
     return {

@@ -4,6 +4,7 @@ import type { ExpertResults } from '../emit/expert-results.ts';
 import { expertResults } from '../emit/expert-results.ts';
 import { floatExperts } from '../emit/float-experts.ts';
 import { Fault } from '../fault.ts';
+import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { LayerRecord, ModelRecord } from '../moe/model-record.ts';
 import { entryOf } from '../moe/model-record.ts';
@@ -167,8 +168,7 @@ function valueFinder({ graph, path }: Model): Finder {
 
 function recordOf(layer: MoeLayer, { model, record }: Quantized): LayerRecord {
   const found = record.layers.find(({ id }) => id === layer.id);
-  if (found && found.experts.length === layer.experts.filter(({ kind }) => kind === 'ffn').length)
-    return found;
+  if (found && found.experts.length === ffnExperts(layer).length) return found;
   throw mismatch(
     model.path,
     `layer ${layer.id} of the reference is not in it, or has another number of experts`,

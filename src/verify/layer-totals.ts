@@ -1,5 +1,6 @@
 import type { Batch } from '../data/batches.ts';
 import { positionsOf } from '../data/positions.ts';
+import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { LayerRecord } from '../moe/model-record.ts';
 import type { LayerReport } from '../report/report.ts';
@@ -37,7 +38,7 @@ export interface Agreement {
 }
 
 export function emptyTotals(layer: MoeLayer): LayerTotals {
-  const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
+  const experts = ffnExperts(layer);
   return {
     layer,
     local: emptySums(),
