@@ -103,7 +103,9 @@ const routerCalibration = z.object({
   realignment: z
     .object({
       ridge: z.number().nullable().describe('null: no correction helped, the router stays as it was'),
-      agreement: beforeAndAfter.describe('Top-k agreement on records held out, by all corrections together'),
+      agreement: beforeAndAfter.describe(
+        'Top-k agreement on records held out, behind the corrected routers before it, without and with its correction',
+      ),
     })
     .exactOptional(),
   clip: z
