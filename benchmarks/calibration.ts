@@ -7,7 +7,7 @@
  */
 import { parseArgs } from 'node:util';
 import { calibrate } from '../src/calibrate/calibrate.ts';
-import { runBatches } from '../src/calibrate/run-batches.ts';
+import { runBatches } from '../src/run/run-batches.ts';
 import { makeBatches } from '../src/data/batches.ts';
 import { declaredInputs } from '../src/data/declared-inputs.ts';
 import { emitLayer } from '../src/emit/emit-layer.ts';

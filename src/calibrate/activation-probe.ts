@@ -5,7 +5,7 @@ import { builder } from '../onnx/build.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Value } from '../onnx/value.ts';
 import { toFloats } from '../runtime/session.ts';
-import type { LayerProbe } from './layer-probe.ts';
+import type { Probe } from '../run/probe.ts';
 
 /** What a written layer quantizes in front of its linears. */
 export interface QuantizedRows {
@@ -25,7 +25,7 @@ export interface TriedGrids {
 }
 
 /** A probe that adds up what rounding a layer's activations costs. */
-export interface ActivationProbe extends LayerProbe {
+export interface ActivationProbe extends Probe {
   /** Of the batches taken so far. */
   errors(): ActivationErrors;
 }

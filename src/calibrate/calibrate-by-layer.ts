@@ -8,11 +8,11 @@ import type { Value } from '../onnx/value.ts';
 import type { CalibrateOptions } from './calibrate.ts';
 import { expertIds, requireBatches } from './calibrate.ts';
 import type { LayerStats } from './layer-stats.ts';
-import type { LayerProbe } from './layer-probe.ts';
-import type { StageWalk } from './stage-walk.ts';
-import { walkStages } from './stage-walk.ts';
+import type { Probe } from '../run/probe.ts';
+import type { StageWalk } from '../run/stage-walk.ts';
+import { walkLayers } from '../run/stage-walk.ts';
 import { statsProbe } from './stats-probe.ts';
-import { addValidInput } from './valid-input.ts';
+import { addValidInput } from '../run/valid-input.ts';
 
 /** Statistics of a model's layers, asked for in their order; some may be left out. */
 export interface StatsSource {
@@ -22,13 +22,13 @@ export interface StatsSource {
    * Runs the layer at `index` on what it was calibrated on, as it is in a model of its own, for what a probe sees there;
    * null where the model is run at once.
    */
-  look: (<P extends LayerProbe>(index: number, written: Model, aside: Aside<P>) => Promise<P>) | null;
+  look: (<P extends Probe>(index: number, written: Model, aside: Aside<P>) => Promise<P>) | null;
   /** Removes what waits on disk. */
   close(): void;
 }
 
 /** A model to look at one layer of. */
-export interface Aside<P extends LayerProbe> {
+export interface Aside<P extends Probe> {
   model: Model;
   /** For `valid` see `addValidInput`. */
   attach: (valid: Value | null) => P;
@@ -92,7 +92,7 @@ export function calibrateByLayer(
 
   /** Brings the walk to a stage that is to be run. */
   async function reach(index: number, written: Model): Promise<StageWalk> {
-    walk ??= walkStages(walked, batches, session);
+    walk ??= walkLayers(walked, batches, session);
     for (; passed < index; passed++)
       await (sequential
         ? walk.run(written, passed, { probes: [], valid: null, passOn: true })

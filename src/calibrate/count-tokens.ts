@@ -4,7 +4,7 @@ import { emitLayer } from '../emit/emit-layer.ts';
 import { floatExperts } from '../emit/float-experts.ts';
 import { Fault } from '../fault.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
-import type { AttachProbe, LayerProbe } from './layer-probe.ts';
+import type { AttachProbe, Probe } from '../run/probe.ts';
 import type { RunOptions } from './run-probes.ts';
 import { runProbes } from './run-probes.ts';
 
@@ -38,7 +38,7 @@ export async function countTokens(
     const visited = { id, k, experts: router.experts, visits: new Uint32Array(records * router.experts) };
     // Every layer sees the same tokens: the first one counts them.
     const counted = layers.push(visited) === 1 ? tokens : null;
-    const take: LayerProbe['take'] = (results, batch) =>
+    const take: Probe['take'] = (results, batch) =>
       addVisits(visited, counted, batch, results[indices.name].data);
     return { outputs: [indices], take };
   };

@@ -4,7 +4,7 @@ import { builder } from '../onnx/build.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Value } from '../onnx/value.ts';
 import type { RunTensor } from '../runtime/session.ts';
-import type { LayerProbe } from './layer-probe.ts';
+import type { Probe } from '../run/probe.ts';
 import type { GapSums } from './tap-gap.ts';
 import { addGap, emptyGap, tapGap } from './tap-gap.ts';
 
@@ -15,7 +15,7 @@ export interface OriginalLogits {
 }
 
 /** A probe that sums what separates a router from the original one. */
-export interface GapProbe extends LayerProbe {
+export interface GapProbe extends Probe {
   /** Of the batches taken so far. */
   sums: GapSums;
 }

@@ -5,8 +5,8 @@ import type { Model } from '../onnx/model.ts';
 import type { SessionOptions } from '../runtime/session.ts';
 import type { ActivationErrors, QuantizedRows, TriedGrids } from './activation-probe.ts';
 import { activationProbe } from './activation-probe.ts';
-import { runBatches } from './run-batches.ts';
-import { addValidInput } from './valid-input.ts';
+import { runBatches } from '../run/run-batches.ts';
+import { addValidInput } from '../run/valid-input.ts';
 
 /**
  * Runs a written model and measures what rounding its activations costs on other grids: one entry per layer. The model

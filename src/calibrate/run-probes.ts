@@ -1,10 +1,10 @@
 import type { Batch } from '../data/batches.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { SessionOptions } from '../runtime/session.ts';
-import type { AttachProbe } from './layer-probe.ts';
-import { runBatches } from './run-batches.ts';
-import { walkStages } from './stage-walk.ts';
-import { addValidInput } from './valid-input.ts';
+import type { AttachProbe } from '../run/probe.ts';
+import { runBatches } from '../run/run-batches.ts';
+import { walkLayers } from '../run/stage-walk.ts';
+import { addValidInput } from '../run/valid-input.ts';
 
 export interface RunOptions extends SessionOptions {
   /** Run the model one MoE layer at a time; see `StageWalk`. */
@@ -48,7 +48,7 @@ const runAtOnce: Run = async (open, batches, attach, { onStep, ...session }) => 
 
 const runByLayer: Run = async (open, batches, attach, { onStep, ...session }) => {
   const walked = open();
-  const walk = walkStages(walked, batches, session);
+  const walk = walkLayers(walked, batches, session);
   try {
     for (const index of walked.layers.keys()) {
       const { model, layers } = open();

@@ -2,13 +2,13 @@ import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
 import { toFloats } from '../runtime/session.ts';
-import type { LayerProbe, Results } from './layer-probe.ts';
+import type { Probe, Results } from '../run/probe.ts';
 import type { ChannelStats, LayerStats } from './layer-stats.ts';
 import type { LayerTaps, TapOptions } from './tap-layer.ts';
 import { tapLayer } from './tap-layer.ts';
 
 /** A probe that adds up the statistics of a layer. */
-export interface StatsProbe extends LayerProbe {
+export interface StatsProbe extends Probe {
   /** Of the batches taken so far. */
   stats(): LayerStats;
 }

@@ -2,7 +2,7 @@ import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import { toFloats } from '../runtime/session.ts';
 import type { MatrixView } from '../tensor/view.ts';
-import type { Results } from './layer-probe.ts';
+import type { Results } from '../run/probe.ts';
 import { tokenRows } from './token-rows.ts';
 
 /** What a router computes of the same tokens in two models. */

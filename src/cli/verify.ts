@@ -4,7 +4,7 @@ import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import { writeReport } from '../pipeline/convert.ts';
 import { recordProgress } from '../pipeline/progress.ts';
-import { sessionOptions } from '../pipeline/session-options.ts';
+import { verifyOptions } from '../pipeline/session-options.ts';
 import { evaluateGates } from '../report/gates.ts';
 import { parseLimits } from '../report/limits.ts';
 import { markdownReport } from '../report/markdown.ts';
@@ -51,12 +51,12 @@ export const verifyCommand: CommandModule<object, Arguments> = {
       .option('markdown', { type: 'string', describe: 'write a summary for a pull request' })
       .nargs({ set: 1, min: 1, max: 1 }),
   async handler({ reference, quantized, data, set, report: folder, min, max, markdown, json }) {
-    const { tokenizer, threads, gates, verify: settings } = configOf(undefined, {}, set);
+    const config = configOf(undefined, {}, set);
+    const { tokenizer, gates } = config;
     const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };
     const records = readRecords(data, openTokenizer(tokenizer, reference));
     const measured = await verify(reference, quantized, records, {
-      ...sessionOptions({ threads }),
-      attribution: settings.attribution,
+      ...verifyOptions(reference, config),
       onBatch: recordProgress(progressDisplay(), 'verify', records.length),
     });
     const report = { ...measured, gates: evaluateGates(measured, limits) };

@@ -183,6 +183,12 @@ const verify = z.strictObject({
     .boolean()
     .default(true)
     .describe('Tell the loss from changed routing and from quantized experts apart; about twice the time.'),
+  byLayer: z
+    .enum(['auto', 'always', 'never'])
+    .default('auto')
+    .describe(
+      'Run the models one MoE layer at a time: memory for one layer of each is enough; auto does so for models of more than 1 GB of weights.',
+    ),
 });
 
 const gates = z.strictObject({

@@ -3,7 +3,7 @@ import type { BatchJob } from '../config/batch-jobs.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
-import { isByLayer } from '../pipeline/model-size.ts';
+import { isApart, isByLayer } from '../pipeline/model-size.ts';
 import { recordsHeldOut } from '../pipeline/hold-out.ts';
 import { judgements } from '../pipeline/realign-router.ts';
 import { recordsClipped } from '../pipeline/clip-draft.ts';
@@ -129,10 +129,13 @@ export function routerItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
 
 /** Both models side by side, and two of mixed parts where the loss is to be told apart; none where there are no records. */
 export function verifyItems(facts: RunFacts, emit: WorkItem): WorkItem[] {
-  const { job, ingredients, verification } = facts;
+  const { job, prepared, ingredients, verification } = facts;
   const { verify, data, tokenizer } = job.config;
   if (!verification) return [];
-  const run = pairRuns(facts, [{ runs: verify.attribution ? 2 : 1, tokens: verification.tokens }]);
+  const size = runSize(prepared, isApart(prepared.model, verify.byLayer));
+  const run = pairRuns({ ...facts, size }, [
+    { runs: verify.attribution ? 2 : 1, tokens: verification.tokens },
+  ]);
   return [
     item({
       id: 'verify',

@@ -26,7 +26,7 @@ import { quantizeModel } from './quantize-model.ts';
 import { reportCalibration } from './report-calibration.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
-import { sessionOptions } from './session-options.ts';
+import { verifyOptions } from './session-options.ts';
 
 /** One conversion, from file to file. */
 export interface Conversion {
@@ -145,8 +145,7 @@ async function verifyIfAsked(
   if (!records) throw verificationNeedsData();
   const chosen = limited(records, settings.records);
   const report = await verify(model, output, chosen, {
-    ...sessionOptions(config),
-    attribution: settings.attribution,
+    ...verifyOptions(model, config),
     onBatch: recordProgress(progress, 'verify', chosen.length),
   });
   return { ...report, gates: evaluateGates(report, gates) };

@@ -1,5 +1,5 @@
 import type { OriginalLogits } from '../calibrate/gap-probe.ts';
-import type { LayerProbe } from '../calibrate/layer-probe.ts';
+import type { Probe } from '../run/probe.ts';
 import { tokenRows } from '../calibrate/token-rows.ts';
 import type { Batch } from '../data/batches.ts';
 import { positionsOf } from '../data/positions.ts';
@@ -17,7 +17,7 @@ import type { TokenRouting } from '../verify/token-routing.ts';
 export type Originals = Map<Batch, OriginalLogits & { routing: TokenRouting }>;
 
 /** A probe that notes what a layer's router makes of each batch. */
-export function originalProbe(graph: Graph, layer: MoeLayer): LayerProbe & { seen: Originals } {
+export function originalProbe(graph: Graph, layer: MoeLayer): Probe & { seen: Originals } {
   const b = builder(graph, 'moeq/original');
   const { experts } = layer.router;
   const product = tokenRows(b, routerLinear(layer).product, experts, null);
@@ -39,7 +39,7 @@ export function decisionProbe(
   graph: Graph,
   layer: MoeLayer,
   originals: Originals,
-): LayerProbe & { metrics(): RouterMetrics } {
+): Probe & { metrics(): RouterMetrics } {
   const { experts } = layer.router;
   const values = routerValues(builder(graph, 'moeq/decided'), routerOfLayer(layer), experts);
   const sums = emptySums();

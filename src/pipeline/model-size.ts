@@ -9,6 +9,11 @@ export function isSmall(model: Model): boolean {
 
 /** True for a model that is only run one layer at a time, since it is too large or the config says so. */
 export function isByLayer(model: Model, { calibration: { byLayer } }: QuantizeConfig): boolean {
+  return isApart(model, byLayer);
+}
+
+/** The same, as one setting says it. */
+export function isApart(model: Model, byLayer: 'auto' | 'always' | 'never'): boolean {
   return byLayer === 'auto' ? !isSmall(model) : byLayer === 'always';
 }
 

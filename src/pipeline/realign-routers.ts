@@ -1,9 +1,9 @@
 import type { OriginalLogits } from '../calibrate/gap-probe.ts';
 import { gapProbe } from '../calibrate/gap-probe.ts';
-import type { LayerProbe } from '../calibrate/layer-probe.ts';
-import type { StageWalk } from '../calibrate/stage-walk.ts';
-import { walkStages } from '../calibrate/stage-walk.ts';
-import { addValidInput } from '../calibrate/valid-input.ts';
+import type { Probe } from '../run/probe.ts';
+import type { StageWalk } from '../run/stage-walk.ts';
+import { walkLayers } from '../run/stage-walk.ts';
+import { addValidInput } from '../run/valid-input.ts';
 import type { Batch } from '../data/batches.ts';
 import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/declared-inputs.ts';
@@ -49,8 +49,8 @@ export async function realignRouters(
   const open = (): PreparedModel => prepareModel(path, opsetOf(model));
   const prepared = open();
   const batches = batchesOf(prepared, records);
-  const original = walkStages(prepared, batches.all, session);
-  const changed = walkStages(quantized, batches.all, session);
+  const original = walkLayers(prepared, batches.all, session);
+  const changed = walkLayers(quantized, batches.all, session);
   const decisions: RouterRealignment[] = [];
   const undo: (() => void)[] = [];
   try {
@@ -119,7 +119,7 @@ function stageOf(
   const originalOf = (batch: Batch): OriginalLogits => originals.get(batch)!;
 
   /** Runs the stage with a probe that is taken off again. */
-  async function look<P extends LayerProbe>(
+  async function look<P extends Probe>(
     only: Batches['fitted'],
     attach: (valid: Value | null) => P,
   ): Promise<P> {

@@ -1,4 +1,5 @@
 import type { MoeLayer } from '../moe/moe-layer.ts';
+import { entryOf } from '../moe/model-record.ts';
 import { graft } from '../onnx/graft.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Value } from '../onnx/value.ts';
@@ -9,6 +10,18 @@ export interface RouterPair {
   layer: MoeLayer;
   reference: RawRouter;
   quantized: RawRouter;
+}
+
+/** The same, with where the layer begins in the quantized model; for the reference see `entryOf`. */
+export interface EnteredPair extends RouterPair {
+  entry: Value;
+}
+
+/** Models of mixed parts. */
+export interface Hybrids {
+  outputs: { routing: Value; experts: Value };
+  /** Where each layer begins in both. */
+  entries: Value[][];
 }
 
 /**
@@ -25,10 +38,10 @@ export interface RouterPair {
 export function joinHybrids(
   graph: Graph,
   outputs: { reference: Value; quantized: Value },
-  pairs: readonly RouterPair[],
+  pairs: readonly EnteredPair[],
   cumulative: readonly RawRouter[],
   bindings: ReadonlyMap<Value, Value>,
-): { routing: Value; experts: Value } {
+): Hybrids {
   const own = [...graph.inputs, ...graph.constants].map((value): [Value, Value] => [value, value]);
   const swapped = new Map([
     ...own,
@@ -38,9 +51,11 @@ export function joinHybrids(
     ...bindings,
     ...pairs.flatMap(({ quantized, reference }) => replaced(quantized, reference)),
   ]);
-  const [routing] = graft(graph, [outputs.reference], swapped, 'routing/');
-  const [experts] = graft(graph, [outputs.quantized], forced, 'experts/');
-  return { routing, experts };
+  const begins = pairs.map(({ layer }) => entryOf(layer));
+  const [routing, ...routed] = graft(graph, [outputs.reference, ...begins], swapped, 'routing/');
+  const quantized = pairs.map(({ entry }) => entry);
+  const [experts, ...computed] = graft(graph, [outputs.quantized, ...quantized], forced, 'experts/');
+  return { outputs: { routing, experts }, entries: routed.map((entry, i) => [entry, computed[i]]) };
 }
 
 /** Bindings that put another router's decisions in the place of a layer's own. */

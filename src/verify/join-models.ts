@@ -17,7 +17,7 @@ import type { OutputDistance, ReferenceOutput } from './compare-outputs.ts';
 import { compareOutputs } from './compare-outputs.ts';
 import { expertErrors } from './expert-errors.ts';
 import type { ExpertErrors } from './expert-errors.ts';
-import type { RouterPair } from './join-hybrids.ts';
+import type { EnteredPair } from './join-hybrids.ts';
 import { joinHybrids, mixingProblem } from './join-hybrids.ts';
 import type { RawRouter } from './raw-router.ts';
 import { routerOfLayer, routerOfRecord, valuesOf, withValues } from './raw-router.ts';
@@ -49,6 +49,8 @@ export interface JoinedModels {
   model: Model;
   layers: LayerComparison[];
   output: JoinedOutput;
+  /** Per layer, where it begins in the models of mixed parts; nothing where there are none. */
+  entries: Value[][];
   /** An added graph input: the next token of each position (int64). */
   targets: Value | null;
   /** Why there are no models of mixed parts; empty if there are. */
@@ -61,10 +63,9 @@ interface Quantized {
 }
 
 /** One layer in both models. */
-interface LayerPair extends RouterPair {
+interface LayerPair extends EnteredPair {
   emitted: EmittedPairs;
-  /** In the quantized model's own graph: where its layer begins, and what its experts compute. */
-  entry: Value;
+  /** What its experts compute in the quantized model's own graph. */
   experts: ExpertResults;
 }
 
@@ -96,15 +97,17 @@ export function joinModels(
   const [[outputCopy], ...routerCopies] = copies;
   const cumulative = pairs.map((pair, i) => withValues(pair.quantized, routerCopies[i]));
   const unmixed = options.attribution ? mixingProblem(pairs) : 'verify.attribution is off';
-  const hybrids = unmixed
-    ? {}
-    : joinHybrids(graph, { reference: output, quantized: quantizedOutput }, pairs, cumulative, bindings);
-  const outputs = { quantized: outputCopy, ...hybrids };
+  const outputs = { reference: output, quantized: quantizedOutput };
+  const hybrids = unmixed ? null : joinHybrids(graph, outputs, pairs, cumulative, bindings);
   const layers = pairs.map((pair, i) => compareLayer(graph, pair, cumulative[i], bindings));
-  const compared = compareOutputs(builder(graph, 'compare'), output, outputs, targets);
+  const b = builder(graph, 'compare');
+  const compared = hybrids
+    ? compareOutputs(b, output, { quantized: outputCopy, ...hybrids.outputs }, targets)
+    : compareOutputs(b, output, { quantized: outputCopy }, targets);
   graph.outputs = [...new Set(valuesIn([layers, compared]))];
   graph.removeDeadCode();
-  return { model: reference.model, layers, output: compared, targets, unmixed };
+  const entries = hybrids?.entries ?? pairs.map(() => []);
+  return { model: reference.model, layers, output: compared, entries, targets, unmixed };
 }
 
 /** Writes a layer of the reference out, and finds its parts in the quantized model. */
@@ -198,7 +201,7 @@ function mainOutput({ graph, path }: Model): Value {
 }
 
 /** All values in a nested record. */
-function* valuesIn(item: unknown): Generator<Value> {
+export function* valuesIn(item: unknown): Generator<Value> {
   if (item instanceof Value) yield item;
   else if (typeof item === 'object' && item !== null) {
     for (const part of Object.values(item)) yield* valuesIn(part);

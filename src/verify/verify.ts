@@ -1,4 +1,3 @@
-import type { Batch } from '../data/batches.ts';
 import { makeBatches } from '../data/batches.ts';
 import type { DataRecord } from '../data/record.ts';
 import { tokenInput } from '../data/record.ts';
@@ -8,25 +7,24 @@ import { prepareModel } from '../moe/prepare-model.ts';
 import { opsetOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { Report } from '../report/report.ts';
-import type { Feeds, SessionOptions } from '../runtime/session.ts';
-import { openSession } from '../runtime/session.ts';
-import type { CauseTotals } from './attribution.ts';
-import { addCauses, attributionOf, emptyCauses } from './attribution.ts';
+import type { SessionOptions } from '../runtime/session.ts';
+import { attributionOf, emptyCauses } from './attribution.ts';
 import { takeCensus } from './census.ts';
 import { declaredInputs } from '../data/declared-inputs.ts';
-import type { JoinedModels } from './join-models.ts';
 import { joinModels } from './join-models.ts';
-import type { LayerTotals } from './layer-totals.ts';
 import { positionsFor } from './positions-for.ts';
-import { addBatch, emptyTotals, layerReport } from './layer-totals.ts';
+import { emptyTotals, layerReport } from './layer-totals.ts';
 import { modelFacts } from './model-facts.ts';
 import { hashRecords } from './hash-records.ts';
 import { openQuantized } from './open-quantized.ts';
 import { OutcomeBook } from './outcome-book.ts';
+import { runJoined } from './run-joined.ts';
 
 export interface VerifyOptions extends SessionOptions {
   /** Whether to tell the loss from routing and that from experts apart: two more runs of the model. Yes by default. */
   attribution?: boolean;
+  /** Whether to run one layer of all models at a time, with what is between on disk: where they do not fit in memory. */
+  byLayer?: boolean;
   /** Told after each batch how many records are done. */
   onBatch?: (done: number) => void;
 }
@@ -51,22 +49,20 @@ export async function verify(
   const language = records.every((each) => tokenInput in each.inputs);
   const classes = vocabularySize(reference.model);
   checkVocabulary(records, classes);
-  const { attribution = true } = options;
+  const { attribution = true, onBatch, ...running } = options;
   const joined = joinModels(reference, { model: quantized, record }, { language, attribution });
   const layerIds = reference.layers.map(({ id }) => id);
-  const tally: Tally = {
-    book: new OutcomeBook(records, layerIds, language),
-    layers: reference.layers.map(emptyTotals),
-    causes: emptyCauses(),
-  };
+  const book = new OutcomeBook(records, layerIds, language);
+  const layers = reference.layers.map(emptyTotals);
+  const causes = emptyCauses();
   const batches = makeBatches(records, inputs, positionsFor(classes ?? 0));
-  await runBatches(joined, records, batches, tally, options);
-  const summary = tally.book.summary();
+  await runJoined(joined, batches, { layers, book, causes, records }, { ...running, onRecords: onBatch });
+  const summary = book.summary();
   return {
     ...facts,
     ...summary,
     data: { ...summary.data, sha256: hashRecords(records) },
-    layers: tally.layers.map((layer, i) => layerReport(layer, record.layers[i])),
+    layers: layers.map((layer, i) => layerReport(layer, record.layers[i])),
     census: census.rows,
     size: {
       referenceBytes: facts.reference.bytes,
@@ -75,59 +71,10 @@ export async function verify(
     },
     execution: record.execution,
     gates: [],
-    ...(joined.output.experts && { attribution: attributionOf(tally.causes, summary.output) }),
+    ...(joined.output.experts && { attribution: attributionOf(causes, summary.output) }),
     ...(joined.unmixed && {
       notes: [`Changed routing and quantized experts are not told apart: ${joined.unmixed}.`],
     }),
     recipe: record.recipe,
   };
-}
-
-/** What is added up over all batches. */
-interface Tally {
-  book: OutcomeBook;
-  layers: readonly LayerTotals[];
-  causes: CauseTotals;
-}
-
-async function runBatches(
-  joined: JoinedModels,
-  records: readonly DataRecord[],
-  batches: Iterable<Batch>,
-  { book, layers, causes }: Tally,
-  { onBatch, ...options }: VerifyOptions,
-): Promise<void> {
-  const session = await openSession(joined.model, options);
-  let done = 0;
-  try {
-    for (const batch of batches) {
-      const results = await session.run(feedsOf(joined, batch));
-      book.addOutputs(batch, joined.output, results);
-      addCauses(causes, joined.output, batch, records, results);
-      layers.forEach((layer, i) => {
-        for (const agreement of addBatch(layer, joined.layers[i], batch, results))
-          book.addAgreement(i, agreement);
-      });
-      onBatch?.((done += batch.records.length));
-    }
-  } finally {
-    await session.release();
-  }
-}
-
-function feedsOf({ targets }: JoinedModels, batch: Batch): Feeds {
-  if (!targets) return batch.feeds;
-  const positions = batch.batch * batch.sequence;
-  return {
-    ...batch.feeds,
-    [targets.name]: { dtype: 'int64', dims: [positions], data: nextTokens(batch) },
-  };
-}
-
-/** The token after each position; 0 at the end of a row, where no prediction counts. */
-function nextTokens({ feeds, batch, sequence }: Batch): BigInt64Array {
-  const ids = feeds[tokenInput].data;
-  return BigInt64Array.from({ length: batch * sequence }, (_, position) =>
-    (position + 1) % sequence === 0 ? 0n : BigInt(ids[position + 1]),
-  );
 }

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { gapProbe } from '../../src/calibrate/gap-probe.ts';
 import type { OriginalLogits } from '../../src/calibrate/gap-probe.ts';
-import { runBatches } from '../../src/calibrate/run-batches.ts';
-import { addValidInput } from '../../src/calibrate/valid-input.ts';
+import { runBatches } from '../../src/run/run-batches.ts';
+import { addValidInput } from '../../src/run/valid-input.ts';
 import type { Batch } from '../../src/data/batches.ts';
 import type { RouterLinear } from '../../src/emit/router-linear.ts';
 import { linearView } from '../../src/emit/plain-linear.ts';
@@ -45,7 +45,7 @@ test.each([
   const valid = addValidInput(model, batches);
   const probe = gapProbe(model.graph, { linear, topK }, originalLogits, valid);
   model.graph.outputs = [...probe.outputs];
-  const more = (at: number): Feeds => probe.feeds!(batches[at]);
+  const more = (batch: Batch): Feeds => probe.feeds!(batch);
   await runBatches(model, batches, { valid, more }, {}, (results, batch) => probe.take(results, batch));
   const { gram, cross } = probe.sums;
   const expected = [slowGap(x, length, topK), slowGap(gaussian(tokens, hidden, 4), tokens, topK)];

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { countTokens } from '../../src/calibrate/count-tokens.ts';
-import { stagesOf } from '../../src/calibrate/stages.ts';
+import { stagesOf } from '../../src/run/stages.ts';
 import type { Batch } from '../../src/data/batches.ts';
 import { makeBatches } from '../../src/data/batches.ts';
 import { declaredInputs } from '../../src/data/declared-inputs.ts';
@@ -28,7 +28,10 @@ describe.each(forms)('%s run layer by layer', (form) => {
 
   test('has stages that read nothing but what earlier ones made', () => {
     const { model, layers } = open();
-    const stages = stagesOf(model.graph, layers);
+    const stages = stagesOf(
+      model.graph,
+      layers.map(({ boundary }) => [boundary!.output]),
+    );
     expect(stages[0].inputs).toEqual([]);
     expect(stages.at(-1)!.outputs).toEqual([]);
     stages.forEach(({ inputs }, i) => {

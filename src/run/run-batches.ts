@@ -9,8 +9,8 @@ import { openSession } from '../runtime/session.ts';
 export interface AddedInputs {
   /** Tells tokens from padding; null where there is none. */
   valid: Value | null;
-  /** What else a batch, by its index, is to be fed. */
-  more?: (index: number) => Feeds;
+  /** What else a batch is to be fed. */
+  more?: (batch: Batch, index: number) => Feeds;
 }
 
 /** Runs a model over batches and hands over each one's outputs. */
@@ -25,7 +25,7 @@ export async function runBatches(
   try {
     let index = 0;
     for (const batch of batches) {
-      const feeds: Feeds = { ...batch.feeds, ...more(index) };
+      const feeds: Feeds = { ...batch.feeds, ...more(batch, index) };
       if (valid) feeds[valid.name] = validRows(batch);
       // A part of a model has no need of all of them.
       const read = session.inputs.map((name): [string, RunTensor] => [name, feeds[name]]);

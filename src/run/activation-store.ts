@@ -52,8 +52,8 @@ export function openActivationStore(parent = tmpdir()): ActivationStore {
 function notStored(name: string): Fault {
   return new Fault({
     code: 'CALIBRATION_STAGE',
-    what: 'the model cannot be calibrated layer by layer',
+    what: 'the model cannot be run layer by layer',
     why: `the value ${name} between two layers is no tensor of numbers`,
-    remedy: 'use --set calibration.byLayer=never',
+    remedy: 'use --set calibration.byLayer=never --set verify.byLayer=never',
   });
 }

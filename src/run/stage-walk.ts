@@ -8,14 +8,15 @@ import type { Value } from '../onnx/value.ts';
 import type { Feeds, SessionOptions } from '../runtime/session.ts';
 import type { ActivationStore } from './activation-store.ts';
 import { openActivationStore } from './activation-store.ts';
-import type { LayerProbe } from './layer-probe.ts';
+import type { Probe } from './probe.ts';
+import { feedsOf } from './probe.ts';
 import { runBatches } from './run-batches.ts';
 import { stagesOf } from './stages.ts';
 
 /** What a run of one stage is for. */
 export interface StageRun {
-  /** What is to be seen of the layer. */
-  probes: readonly LayerProbe[];
+  /** What is to be seen of it. */
+  probes: readonly Probe[];
   /** See `addValidInput`. */
   valid: Value | null;
   /** The first batch to run, and the one behind the last; all by default. */
@@ -25,12 +26,12 @@ export interface StageRun {
 }
 
 /**
- * A walk through a model, one MoE layer after the other, over batches; what a stage hands on waits on disk. A layer has to
- * fit in memory, not the model.
+ * A walk through a model, one stage after the other, over batches; what a stage hands on waits on disk. A stage has to fit in
+ * memory, not the model.
  */
 export interface StageWalk {
   /**
-   * Runs the stage that ends in the layer `index`, as it is in `model`: the walked one, or one with layers written anew.
+   * Runs the stage `index`, as it is in `model`: the walked one, or one with layers written anew.
    * @throws Fault ORT_*, CALIBRATION_STAGE
    */
   run(model: Model, index: number, purpose: StageRun): Promise<void>;
@@ -38,14 +39,28 @@ export interface StageWalk {
   close(): void;
 }
 
-/** A walk that is about to begin. Values between stages are found by their names, which writing layers anew keeps. */
-export function walkStages(
+/** A walk through a model whose stages each end in a MoE layer. */
+export function walkLayers(
   { model, layers }: { model: Model; layers: readonly MoeLayer[] },
   batches: readonly Batch[],
   session: SessionOptions,
 ): StageWalk {
+  const ends = layers.map(({ boundary }) => [boundary!.output]);
+  return walkStages(model.graph, ends, batches, session);
+}
+
+/**
+ * A walk that is about to begin, through the stages of `stagesOf`. Values between them are found by their names, which
+ * writing layers anew keeps.
+ */
+export function walkStages(
+  graph: Graph,
+  ends: readonly (readonly Value[])[],
+  batches: readonly Batch[],
+  session: SessionOptions,
+): StageWalk {
   const store = openActivationStore();
-  const plan = stagesOf(model.graph, layers).map(({ inputs, outputs }) => ({
+  const plan = stagesOf(graph, ends).map(({ inputs, outputs }) => ({
     inputs: inputs.map(({ name }) => name),
     outputs: outputs.map(({ name }) => name),
   }));
@@ -63,9 +78,9 @@ export function walkStages(
           inputs.map((name) => valueOf.get(name)!),
           store,
         );
-        const more = (at: number): Feeds => ({
+        const more = (batch: Batch, at: number): Feeds => ({
           ...Object.fromEntries(inputs.map((name) => [name, store.get(name, from + at)])),
-          ...Object.assign({}, ...probes.map((probe) => probe.feeds?.(batches[from + at]))),
+          ...feedsOf(probes, batch),
         });
         await runBatches(stage, batches.slice(from, to), { valid, more }, session, (results, batch, at) => {
           for (const probe of probes) probe.take(results, batch);

@@ -6,8 +6,8 @@ import type { Feeds, RunTensor } from '../runtime/session.ts';
 
 export type Results = Record<string, RunTensor>;
 
-/** Added graph outputs of one layer, and what takes them in after each batch. */
-export interface LayerProbe {
+/** Outputs that are added to a graph, and what takes them in after each batch. */
+export interface Probe {
   outputs: readonly Value[];
   /** What graph inputs that it added are fed beside a batch. */
   feeds?(batch: Batch): Feeds;
@@ -15,4 +15,9 @@ export interface LayerProbe {
 }
 
 /** Adds to a model what is to be seen of one layer. `valid` [positions] tells tokens from padding; null: all are tokens. */
-export type AttachProbe = (model: Model, layer: MoeLayer, index: number, valid: Value | null) => LayerProbe;
+export type AttachProbe = (model: Model, layer: MoeLayer, index: number, valid: Value | null) => Probe;
+
+/** What the inputs that probes added are fed beside a batch. */
+export function feedsOf(probes: readonly Probe[], batch: Batch): Feeds {
+  return Object.assign({}, ...probes.map((probe) => probe.feeds?.(batch)));
+}

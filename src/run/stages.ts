@@ -1,10 +1,9 @@
-import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Graph } from '../onnx/graph.ts';
 import { readsOf } from '../onnx/graph.ts';
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 
-/** One MoE layer and what leads to it from the layer before: a part of the model that can run by itself. */
+/** What leads from the ends of the stage before to its own: a part of a model that can run by itself. */
 export interface Stage {
   /** Made in earlier stages and read in this one; graph inputs are not listed. */
   inputs: Value[];
@@ -13,14 +12,15 @@ export interface Stage {
 }
 
 /**
- * Cuts a graph into one stage per layer, in the order of the layers. What follows the last layer belongs to none.
+ * Cuts a graph into one stage per set of `ends`, in their order: all that its values depend on and no stage before holds. What
+ * nothing of them depends on belongs to none.
  * Every value that crosses a cut is an input of one stage and an output of the one that makes it: the residual stream,
  * and what attention of several layers shares (masks, rotary tables).
  */
-export function stagesOf(graph: Graph, layers: readonly MoeLayer[]): Stage[] {
+export function stagesOf(graph: Graph, ends: readonly (readonly Value[])[]): Stage[] {
   const stageOf = new Map<Node, number>();
-  const members = layers.map(({ boundary }, index) =>
-    nodesBehind(graph, boundary!.output, (node) => !stageOf.has(node) && stageOf.set(node, index)),
+  const members = ends.map((values, index) =>
+    nodesBehind(graph, values, (node) => !stageOf.has(node) && stageOf.set(node, index)),
   );
   const reads = members.map((nodes, index) => {
     const values = nodes.flatMap(readsOf).filter(({ producer }) => producer?.graph === graph);
@@ -36,10 +36,10 @@ export function stagesOf(graph: Graph, layers: readonly MoeLayer[]): Stage[] {
   });
 }
 
-/** Nodes of `graph` that `value` depends on and that `enter` accepts; what it refuses is not looked behind. */
-function nodesBehind(graph: Graph, value: Value, enter: (node: Node) => unknown): Node[] {
+/** Nodes of `graph` that values depend on and that `enter` accepts; what it refuses is not looked behind. */
+function nodesBehind(graph: Graph, values: readonly Value[], enter: (node: Node) => unknown): Node[] {
   const found: Node[] = [];
-  const pending = [value];
+  const pending = [...values];
   for (let next = pending.pop(); next; next = pending.pop()) {
     const { producer } = next;
     if (producer?.graph !== graph || !enter(producer)) continue;
