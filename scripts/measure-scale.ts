@@ -1,8 +1,8 @@
 /**
  * Converts synthetic checkpoints of growing size and prints time and peak memory of the whole process tree.
- *   node scripts/measure-scale.ts FOLDER [--gb 3,6,12] [--experts 64] [--recipe '{ … }'] [--records 32]
+ *   node scripts/measure-scale.ts FOLDER [--gb 3,6,12] [--experts 64] [--recipe '{ … }'] [--records 32 [--verify]]
  * The folder receives one checkpoint at a time, and its result; both are removed. With records (of 64 tokens) the recipe
- * is calibrated on them, by `moeq quantize`, which does not verify; else `moeq run` converts.
+ * is calibrated on them, by `moeq quantize`, which verifies on them too if asked; else `moeq run` converts.
  */
 import { spawn } from 'node:child_process';
 import { globSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -74,6 +74,7 @@ const { positionals, values } = parseArgs({
     experts: { type: 'string', default: '64' },
     recipe: { type: 'string', default: weightOnly },
     records: { type: 'string', default: '0' },
+    verify: { type: 'boolean', default: false },
   },
 });
 const folder = positionals[0] ?? '.';
@@ -90,6 +91,7 @@ for (const gigabytes of values.gb.split(',').map(Number)) {
       writeRecords(records, Number(values.records));
       writeFileSync(config, values.recipe);
       args = ['quantize', path, '-c', config, '--data', records, '-o', join(output, 'large.onnx')];
+      if (values.verify) args.push('--report', join(output, 'report'));
     } else
       writeFileSync(config, `output: ${output}\nmodels: [${path}]\nrecipes: { weights: ${values.recipe} }\n`);
     const { seconds, peak } = await measure(args);
