@@ -4,8 +4,8 @@ import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Value } from '../onnx/value.ts';
-import { toFloats } from '../runtime/session.ts';
 import type { Probe } from '../run/probe.ts';
+import { toFloats } from '../runtime/session.ts';
 
 /** What a written layer quantizes in front of its linears. */
 export interface QuantizedRows {

@@ -5,14 +5,14 @@ import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
-import type { CalibrateOptions } from './calibrate.ts';
-import { expertIds, requireBatches } from './calibrate.ts';
-import type { LayerStats } from './layer-stats.ts';
 import type { Probe } from '../run/probe.ts';
 import type { StageWalk } from '../run/stage-walk.ts';
 import { walkLayers } from '../run/stage-walk.ts';
-import { statsProbe } from './stats-probe.ts';
 import { addValidInput } from '../run/valid-input.ts';
+import type { CalibrateOptions } from './calibrate.ts';
+import { expertIds, requireBatches } from './calibrate.ts';
+import type { LayerStats } from './layer-stats.ts';
+import { statsProbe } from './stats-probe.ts';
 
 /** Statistics of a model's layers, asked for in their order; some may be left out. */
 export interface StatsSource {

@@ -3,12 +3,12 @@ import type { RouterLinear } from '../emit/router-linear.ts';
 import { builder } from '../onnx/build.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Value } from '../onnx/value.ts';
-import type { RunTensor } from '../runtime/session.ts';
 import type { Probe } from '../run/probe.ts';
+import type { RunTensor } from '../runtime/session.ts';
 import type { GapSums } from './tap-gap.ts';
 import { addGap, emptyGap, tapGap } from './tap-gap.ts';
 
-/** What a router made of one batch before its model was changed, [positions, experts] in float32; see `RouterPair`. */
+/** What a router made of one batch before its model was changed, [positions, experts] in float32; see `RouterValuePair`. */
 export interface OriginalLogits {
   product: RunTensor;
   logits: RunTensor;

@@ -2,11 +2,11 @@ import type { Batch } from '../data/batches.ts';
 import type { Part } from '../emit/grouped-ffn.ts';
 import { extractModel } from '../onnx/extract.ts';
 import type { Model } from '../onnx/model.ts';
+import { runBatches } from '../run/run-batches.ts';
+import { addValidInput } from '../run/valid-input.ts';
 import type { SessionOptions } from '../runtime/session.ts';
 import type { ActivationErrors, QuantizedRows, TriedGrids } from './activation-probe.ts';
 import { activationProbe } from './activation-probe.ts';
-import { runBatches } from '../run/run-batches.ts';
-import { addValidInput } from '../run/valid-input.ts';
 
 /**
  * Runs a written model and measures what rounding its activations costs on other grids: one entry per layer. The model

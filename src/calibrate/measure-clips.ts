@@ -4,12 +4,12 @@ import { graft } from '../onnx/graft.ts';
 import { Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
 import { newModel } from '../onnx/model.ts';
+import { runBatches } from '../run/run-batches.ts';
+import { addValidInput } from '../run/valid-input.ts';
 import type { SessionOptions } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
-import { runBatches } from '../run/run-batches.ts';
 import type { ClipTrial } from './tap-clips.ts';
 import { tapClips } from './tap-clips.ts';
-import { addValidInput } from '../run/valid-input.ts';
 
 /** What each candidate of one router costs, summed over tokens; see `ClipTaps`. */
 export interface ClipSums {

@@ -1,10 +1,10 @@
 import type { Batch } from '../data/batches.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
-import type { SessionOptions } from '../runtime/session.ts';
 import type { AttachProbe } from '../run/probe.ts';
 import { runBatches } from '../run/run-batches.ts';
 import { walkLayers } from '../run/stage-walk.ts';
 import { addValidInput } from '../run/valid-input.ts';
+import type { SessionOptions } from '../runtime/session.ts';
 
 export interface RunOptions extends SessionOptions {
   /** Run the model one MoE layer at a time; see `StageWalk`. */

@@ -1,8 +1,8 @@
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
-import { toFloats } from '../runtime/session.ts';
 import type { Probe, Results } from '../run/probe.ts';
+import { toFloats } from '../runtime/session.ts';
 import type { ChannelStats, LayerStats } from './layer-stats.ts';
 import type { LayerTaps, TapOptions } from './tap-layer.ts';
 import { tapLayer } from './tap-layer.ts';

@@ -1,8 +1,8 @@
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
+import type { Results } from '../run/probe.ts';
 import { toFloats } from '../runtime/session.ts';
 import type { MatrixView } from '../tensor/view.ts';
-import type { Results } from '../run/probe.ts';
 import { tokenRows } from './token-rows.ts';
 
 /** What a router computes of the same tokens in two models. */
@@ -31,6 +31,7 @@ export interface GapSums {
   cross: Float64Array;
 }
 
+/** Adds these sums to a graph in which both are, or what the original made is fed. `valid` [positions] leaves out padding. */
 export function tapGap(
   b: Builder,
   { view: { rows: experts, cols: hidden }, topK, original, changed }: RouterValuePair,

@@ -4,7 +4,7 @@ import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import { writeReport } from '../pipeline/convert.ts';
 import { recordProgress } from '../pipeline/progress.ts';
-import { verifyOptions } from '../pipeline/session-options.ts';
+import { verifyOptions } from '../pipeline/verify-options.ts';
 import { evaluateGates } from '../report/gates.ts';
 import { parseLimits } from '../report/limits.ts';
 import { markdownReport } from '../report/markdown.ts';

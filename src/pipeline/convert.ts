@@ -26,7 +26,7 @@ import { quantizeModel } from './quantize-model.ts';
 import { reportCalibration } from './report-calibration.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
-import { verifyOptions } from './session-options.ts';
+import { verifyOptions } from './verify-options.ts';
 
 /** One conversion, from file to file. */
 export interface Conversion {

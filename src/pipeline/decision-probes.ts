@@ -1,5 +1,4 @@
 import type { OriginalLogits } from '../calibrate/gap-probe.ts';
-import type { Probe } from '../run/probe.ts';
 import { tokenRows } from '../calibrate/token-rows.ts';
 import type { Batch } from '../data/batches.ts';
 import { positionsOf } from '../data/positions.ts';
@@ -8,6 +7,7 @@ import type { MoeLayer } from '../moe/moe-layer.ts';
 import { builder } from '../onnx/build.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { RouterMetrics } from '../report/report.ts';
+import type { Probe } from '../run/probe.ts';
 import { routerOfLayer } from '../verify/raw-router.ts';
 import { addToken, decisionOf, emptySums, meansOf, referenceDecisionOf } from '../verify/router-metrics.ts';
 import { readRouting, routerValues } from '../verify/router-values.ts';

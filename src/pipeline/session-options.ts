@@ -1,19 +1,7 @@
 import type { QuantizeConfig } from '../config/schema.ts';
-import { openModel } from '../onnx/open-model.ts';
 import type { SessionOptions } from '../runtime/session.ts';
-import type { VerifyOptions } from '../verify/verify.ts';
-import { isApart } from './model-size.ts';
 
 /** How models are run under a config. */
 export function sessionOptions({ threads }: Pick<QuantizeConfig, 'threads'>): SessionOptions {
   return threads === 'auto' ? {} : { threads };
-}
-
-/** How a model is verified against the one at `reference`. */
-export function verifyOptions(
-  reference: string,
-  { threads, verify: { attribution, byLayer } }: Pick<QuantizeConfig, 'threads' | 'verify'>,
-): VerifyOptions {
-  const model = openModel(reference);
-  return { ...sessionOptions({ threads }), attribution, byLayer: isApart(model, byLayer) };
 }

@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
 import { gapProbe } from '../../src/calibrate/gap-probe.ts';
 import type { OriginalLogits } from '../../src/calibrate/gap-probe.ts';
-import { runBatches } from '../../src/run/run-batches.ts';
-import { addValidInput } from '../../src/run/valid-input.ts';
 import type { Batch } from '../../src/data/batches.ts';
 import type { RouterLinear } from '../../src/emit/router-linear.ts';
 import { linearView } from '../../src/emit/plain-linear.ts';
 import type { Model } from '../../src/onnx/model.ts';
+import { runBatches } from '../../src/run/run-batches.ts';
+import { addValidInput } from '../../src/run/valid-input.ts';
 import type { Feeds, RunTensor } from '../../src/runtime/session.ts';
 import type { MatrixView } from '../../src/tensor/view.ts';
 import type { Matrix } from '../../src/tensor/matrix.ts';

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { countTokens } from '../../src/calibrate/count-tokens.ts';
-import { stagesOf } from '../../src/run/stages.ts';
 import type { Batch } from '../../src/data/batches.ts';
 import { makeBatches } from '../../src/data/batches.ts';
 import { declaredInputs } from '../../src/data/declared-inputs.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import { readsOf } from '../../src/onnx/graph.ts';
+import { stagesOf } from '../../src/run/stages.ts';
 import { bundledModel, bundledRecords, calibrationData, forms } from '../helpers/bundled.ts';
 
 const records = 12;
