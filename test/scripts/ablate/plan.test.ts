@@ -32,7 +32,10 @@ test('w4a4 is built up from plain rounding to the default', () => {
 
 test('a scheme with a recipe of its own takes it', () => {
   const { config } = rowOf(planOf('ternary').rows, '= default');
-  expect([config.scheme, config.group, config.smoothing.enabled]).toEqual(['ternary', 32, false]);
+  // What a bare --scheme ternary has not.
+  expect([config.scheme, config.group, config.smoothing.down]).toEqual(['ternary', 32, 'otsu']);
+  const { config: before } = rowOf(planOf('ternary').rows, '+ affinity');
+  expect(before.smoothing.enabled).toBe(false);
 });
 
 test('balancing is tried on skewed records, elsewhere it is off', () => {
