@@ -47,7 +47,6 @@ const weighing: Step = { name: 'affinity where it pays', off: ['calibration.affi
 const clipping: Step = { name: 'clipped activations', off: ['activations.clip=1'] };
 const realignment: Step = { name: 'realignment', off: ['router.realign=false'] };
 const hessianFit: Step = { name: 'fit under the Hessian', off: ['ternary.fit=exact'] };
-const outlierSmoothing: Step = { name: 'smoothing', off: ['smoothing.enabled=false', 'smoothing.down=auto'] };
 const ternaryGptq: Step = { name: 'GPTQ on the ternary grid', off: ['ternary.compensate=false'] };
 
 const affinity = 'calibration.affinity=true';
@@ -92,7 +91,7 @@ const schemes: Record<string, Scheme> = {
     recipe: 'ternary.yaml',
     settings: ['group=32'],
     base: 'exact fit of the weights',
-    steps: [hessianFit, ternaryGptq, refinement, realignment, weighed, outlierSmoothing],
+    steps: [hessianFit, ternaryGptq, refinement, realignment, weighed, smoothing],
     variants: {},
   },
   'ternary-a8': {

@@ -1,6 +1,7 @@
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
-import { Value } from '../onnx/value.ts';
+import type { Value } from '../onnx/value.ts';
+import { valuesIn } from '../onnx/values-in.ts';
 import type { Probe, Results } from '../run/probe.ts';
 import { toFloats } from '../runtime/session.ts';
 import type { ChannelStats, LayerStats } from './layer-stats.ts';
@@ -18,7 +19,7 @@ export function statsProbe(model: Model, layer: MoeLayer, options: TapOptions): 
   const sums = emptyStats(layer, options.experts);
   const taps = tapLayer(model, layer, options);
   return {
-    outputs: Object.values(taps).filter((value) => value instanceof Value),
+    outputs: [...valuesIn(taps)],
     take: (results) => accumulate(sums, readTaps(taps, results)),
     stats: () => finish(sums),
   };

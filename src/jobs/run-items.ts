@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import type { BatchJob } from '../config/batch-jobs.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
-import { boundedConfig } from '../pipeline/bounded-config.ts';
 import { isApart, isByLayer } from '../pipeline/model-size.ts';
 import { recordsHeldOut } from '../pipeline/hold-out.ts';
 import { judgements } from '../pipeline/realign-router.ts';
@@ -105,7 +104,7 @@ export function clipItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
  */
 export function routerItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
   const { job, prepared, ingredients, tuning, size } = facts;
-  const { config } = boundedConfig(prepared.model, job.config, tuning !== null);
+  const { config } = job;
   const parts = [ingredients.tuning, ingredients.recipe];
   if (!tuning) return [];
   const items: WorkItem[] = [];

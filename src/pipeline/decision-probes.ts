@@ -6,6 +6,7 @@ import { routerLinear } from '../emit/router-linear.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { builder } from '../onnx/build.ts';
 import type { Graph } from '../onnx/graph.ts';
+import { valuesIn } from '../onnx/values-in.ts';
 import type { RouterMetrics } from '../report/report.ts';
 import type { Probe } from '../run/probe.ts';
 import { routerOfLayer } from '../verify/raw-router.ts';
@@ -25,7 +26,7 @@ export function originalProbe(graph: Graph, layer: MoeLayer): Probe & { seen: Or
   const seen: Originals = new Map();
   return {
     seen,
-    outputs: [product, ...Object.values(values).filter((value) => value !== null)],
+    outputs: [product, ...valuesIn(values)],
     take(results, batch) {
       const routing = readRouting(values, experts, results);
       const logits = { ...results[product.name], data: routing.logits };
@@ -44,7 +45,7 @@ export function decisionProbe(
   const values = routerValues(builder(graph, 'moeq/decided'), routerOfLayer(layer), experts);
   const sums = emptySums();
   return {
-    outputs: Object.values(values).filter((value) => value !== null),
+    outputs: [...valuesIn(values)],
     take(results, batch) {
       const { routing } = originals.get(batch)!;
       const decided = readRouting(values, experts, results);

@@ -43,15 +43,16 @@ export async function realignRouter(
   { gap, judge }: RouterRuns,
 ): Promise<RouterRealignment> {
   const before = await judge();
-  let best = { change: null, ridge: null, metrics: before } as Candidate;
-  // A router that reads what no quantized expert has touched.
-  const isUntouched = lackOf(before, layer) === 0;
-  const measured = isUntouched ? null : gapOf(layer, await gap());
-  for (const ridge of measured ? ridges : []) {
-    const change = await realignment(measured!, ridge);
-    const takeBack = changeRouter(model, layer, change);
-    const metrics = await judge().finally(takeBack);
-    if (lackOf(metrics, layer) < lackOf(best.metrics, layer)) best = { change, ridge, metrics };
+  let best: Candidate = { change: null, ridge: null, metrics: before };
+  // The first router reads what no quantized expert has touched, and lacks nothing.
+  if (lackOf(before, layer) !== 0) {
+    const measured = gapOf(layer, await gap());
+    for (const ridge of ridges) {
+      const change = await realignment(measured, ridge);
+      const takeBack = changeRouter(model, layer, change);
+      const metrics = await judge().finally(takeBack);
+      if (lackOf(metrics, layer) < lackOf(best.metrics, layer)) best = { change, ridge, metrics };
+    }
   }
   const { change, ridge, metrics } = best;
   return {

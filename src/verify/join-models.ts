@@ -12,7 +12,8 @@ import { builder } from '../onnx/build.ts';
 import { graft, graftConstants } from '../onnx/graft.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
-import { Value } from '../onnx/value.ts';
+import type { Value } from '../onnx/value.ts';
+import { valuesIn } from '../onnx/values-in.ts';
 import type { OutputDistance, ReferenceOutput } from './compare-outputs.ts';
 import { compareOutputs } from './compare-outputs.ts';
 import { expertErrors } from './expert-errors.ts';
@@ -198,14 +199,6 @@ function mainOutput({ graph, path }: Model): Value {
     what: 'the model has no floating-point output to compare',
     where: path,
   });
-}
-
-/** All values in a nested record. */
-export function* valuesIn(item: unknown): Generator<Value> {
-  if (item instanceof Value) yield item;
-  else if (typeof item === 'object' && item !== null) {
-    for (const part of Object.values(item)) yield* valuesIn(part);
-  }
 }
 
 function mismatch(where: string, why: string): Fault {

@@ -3,6 +3,7 @@ import type { DataRecord } from '../data/record.ts';
 import { tokenInput } from '../data/record.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
+import { valuesIn } from '../onnx/values-in.ts';
 import type { Probe } from '../run/probe.ts';
 import { feedsOf } from '../run/probe.ts';
 import { runBatches } from '../run/run-batches.ts';
@@ -11,7 +12,6 @@ import type { Feeds, RunTensor, SessionOptions } from '../runtime/session.ts';
 import type { CauseTotals } from './attribution.ts';
 import { addCauses } from './attribution.ts';
 import type { JoinedModels, LayerComparison } from './join-models.ts';
-import { valuesIn } from './join-models.ts';
 import type { LayerTotals } from './layer-totals.ts';
 import { addBatch } from './layer-totals.ts';
 import type { OutcomeBook } from './outcome-book.ts';
@@ -25,10 +25,10 @@ export interface Tally {
 }
 
 export interface JoinedRun extends SessionOptions {
-  /** One layer of all models at a time. */
+  /** Whether to run one layer of all models at a time, with what is between on disk: where they do not fit in memory. */
   byLayer?: boolean;
-  /** Told how many records are done. */
-  onRecords?: ((done: number) => void) | undefined;
+  /** Told after each batch, or each layer, how many records are done. */
+  onBatch?: (done: number) => void;
 }
 
 /**
@@ -39,14 +39,14 @@ export async function runJoined(
   joined: JoinedModels,
   batches: Iterable<Batch>,
   tally: Tally,
-  { byLayer = false, onRecords = () => {}, ...session }: JoinedRun,
+  { byLayer = false, onBatch = () => {}, ...session }: JoinedRun,
 ): Promise<void> {
   const { model, entries } = joined;
   const layers = joined.layers.map((comparison, i) => layerProbe(comparison, i, tally));
   const probes = [...layers, outputProbe(joined, tally)];
-  if (!byLayer) return runAtOnce(model, batches, probes, session, onRecords);
+  if (!byLayer) return runAtOnce(model, batches, probes, session, onBatch);
   const ends = probes.map(({ outputs }, i) => [...outputs, ...(entries[i] ?? [])]);
-  return runInStages(model, [...batches], { probes, ends }, session, onRecords);
+  return runInStages(model, [...batches], { probes, ends }, session, onBatch);
 }
 
 /** Adds up what is seen of one layer. */
@@ -77,13 +77,13 @@ async function runAtOnce(
   batches: Iterable<Batch>,
   probes: readonly Probe[],
   session: SessionOptions,
-  onRecords: (done: number) => void,
+  onBatch: (done: number) => void,
 ): Promise<void> {
   let done = 0;
   const more = (batch: Batch): Feeds => feedsOf(probes, batch);
   await runBatches(model, batches, { valid: null, more }, session, (results, batch) => {
     for (const probe of probes) probe.take(results, batch);
-    onRecords((done += batch.records.length));
+    onBatch((done += batch.records.length));
   });
 }
 
@@ -93,14 +93,14 @@ async function runInStages(
   batches: readonly Batch[],
   { probes, ends }: { probes: readonly Probe[]; ends: readonly (readonly Value[])[] },
   session: SessionOptions,
-  onRecords: (done: number) => void,
+  onBatch: (done: number) => void,
 ): Promise<void> {
   const records = batches.reduce((sum, batch) => sum + batch.records.length, 0);
   const walk = walkStages(model.graph, ends, batches, session);
   try {
     for (const [index, probe] of probes.entries()) {
       await walk.run(model, index, { probes: [probe], valid: null, passOn: true });
-      onRecords(Math.floor((records * (index + 1)) / probes.length));
+      onBatch(Math.floor((records * (index + 1)) / probes.length));
     }
   } finally {
     walk.close();

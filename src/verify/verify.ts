@@ -7,7 +7,6 @@ import { prepareModel } from '../moe/prepare-model.ts';
 import { opsetOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { Report } from '../report/report.ts';
-import type { SessionOptions } from '../runtime/session.ts';
 import { attributionOf, emptyCauses } from './attribution.ts';
 import { takeCensus } from './census.ts';
 import { declaredInputs } from '../data/declared-inputs.ts';
@@ -18,15 +17,12 @@ import { modelFacts } from './model-facts.ts';
 import { hashRecords } from './hash-records.ts';
 import { openQuantized } from './open-quantized.ts';
 import { OutcomeBook } from './outcome-book.ts';
+import type { JoinedRun } from './run-joined.ts';
 import { runJoined } from './run-joined.ts';
 
-export interface VerifyOptions extends SessionOptions {
+export interface VerifyOptions extends JoinedRun {
   /** Whether to tell the loss from routing and that from experts apart: two more runs of the model. Yes by default. */
   attribution?: boolean;
-  /** Whether to run one layer of all models at a time, with what is between on disk: where they do not fit in memory. */
-  byLayer?: boolean;
-  /** Told after each batch how many records are done. */
-  onBatch?: (done: number) => void;
 }
 
 /**
@@ -49,14 +45,14 @@ export async function verify(
   const language = records.every((each) => tokenInput in each.inputs);
   const classes = vocabularySize(reference.model);
   checkVocabulary(records, classes);
-  const { attribution = true, onBatch, ...running } = options;
+  const { attribution = true, ...running } = options;
   const joined = joinModels(reference, { model: quantized, record }, { language, attribution });
   const layerIds = reference.layers.map(({ id }) => id);
   const book = new OutcomeBook(records, layerIds, language);
   const layers = reference.layers.map(emptyTotals);
   const causes = emptyCauses();
   const batches = makeBatches(records, inputs, positionsFor(classes ?? 0));
-  await runJoined(joined, batches, { layers, book, causes, records }, { ...running, onRecords: onBatch });
+  await runJoined(joined, batches, { layers, book, causes, records }, running);
   const summary = book.summary();
   return {
     ...facts,
