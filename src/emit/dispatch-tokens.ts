@@ -2,6 +2,7 @@ import type { Expert } from '../moe/moe-layer.ts';
 import type { ExplicitRouting } from '../moe/spell-out-routing.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
+import { codeOf } from '../tensor/dtype.ts';
 
 /**
  * The S pairs of a token and an expert that works on it, sorted by expert and then by token. What is computed "per
@@ -12,10 +13,12 @@ export interface Dispatch {
   tokens: Value;
   /** Position of each pair's expert in the list of experts, [S]. */
   experts: Value;
-  /** Where the routing keeps a list of k experts per token: each pair's place in it, [S]; null elsewhere. */
-  slots: { positions: Value; perToken: number } | null;
+  /** Where each pair's result goes, [S], if every token has so many places, [1], for its own. */
+  slots: { positions: Value; perToken: Value };
   /** Pairs per expert, [experts]; zero for an expert without tokens. */
   counts: Value;
+  /** Whether there are pairs at all. */
+  isAny: Value;
   /** Whether there are few pairs per expert, so few that reading its weights takes longer than multiplying by them. */
   areFew: Value;
   /** Routing weight of each pair, [S, 1]. */
@@ -40,17 +43,14 @@ export function dispatchTokens(
   const ones = b.op('Cast', [chosen], { to: 1 });
   const counts = b.op('ReduceSum', [ones, b.ints([1])], { keepdims: 0 });
   const weights = b.op('Unsqueeze', [rest.weights, b.ints([1])], {}, { name: 'pair_weights' });
+  const size = b.op('Size', [rest.tokens]);
   return {
     tokens: rest.tokens,
     slots: rest.slots,
     experts: rowOf(b, pairs, 0, 'pair_experts'),
     counts: b.op('Cast', [counts], { to: 7 }, { name: 'counts' }),
-    areFew: b.op(
-      'LessOrEqual',
-      [b.op('Size', [rest.tokens]), b.ints(few * ids.length)],
-      {},
-      { name: 'are_few' },
-    ),
+    isAny: b.op('Greater', [size, b.ints(0)], {}, { name: 'is_any' }),
+    areFew: b.op('LessOrEqual', [size, b.ints(few * ids.length)], {}, { name: 'are_few' }),
     weights,
     inputWeights: routing.appliesTo === 'input' ? weights : null,
   };
@@ -77,12 +77,13 @@ function topKPairs(
   const chosen = b.op('Equal', [indices, b.constant('ids', 'int64', [ids.length, 1], ids)]);
   const pairs = b.op('NonZero', [chosen], {}, { name: 'pairs' });
   const slots = rowOf(b, pairs, 1, 'slots');
+  const perToken = b.ints([routing.k], 'k');
   const weights = asFloat(b, b.op('Reshape', [routing.weights, b.ints([-1])], {}, { name: 'weights' }));
   return {
     chosen,
     pairs,
-    slots: { positions: slots, perToken: routing.k },
-    tokens: b.op('Div', [slots, b.ints(routing.k, 'k')], {}, { name: 'pair_tokens' }),
+    slots: { positions: slots, perToken },
+    tokens: b.op('Div', [slots, perToken], {}, { name: 'pair_tokens' }),
     weights: b.op('Gather', [weights, slots]),
   };
 }
@@ -98,13 +99,26 @@ function densePairs(
   const weights = isAll ? all : b.op('Gather', [all, b.constant('ids', 'int64', [ids.length], ids)]);
   const chosen = b.op('Cast', [weights], { to: 9 });
   const pairs = b.op('NonZero', [chosen], {}, { name: 'pairs' });
+  const at = b.op('Transpose', [pairs], { perm: [1, 0] });
+  const tokens = rowOf(b, pairs, 1, 'pair_tokens');
   return {
     chosen,
     pairs,
-    slots: null,
-    tokens: rowOf(b, pairs, 1, 'pair_tokens'),
-    weights: b.op('GatherND', [weights, b.op('Transpose', [pairs], { perm: [1, 0] })]),
+    slots: slotsOf(b, chosen, at, tokens),
+    tokens,
+    weights: b.op('GatherND', [weights, at]),
   };
+}
+
+/** A token's experts, in their order, take its places: as many as the token with the most experts needs, one at least. */
+function slotsOf(b: Builder, chosen: Value, at: Value, tokens: Value): Dispatch['slots'] {
+  const ones = b.op('Cast', [chosen], { to: codeOf('int64') });
+  const before = b.op('CumSum', [ones, b.ints(0)], { exclusive: 1 });
+  const most = b.op('ReduceMax', [b.op('ReduceSum', [ones, b.ints([0])], { keepdims: 0 }), b.ints([0])]);
+  const perToken = b.op('Max', [most, b.ints([1])], {}, { name: 'per_token' });
+  const first = b.op('Mul', [tokens, perToken]);
+  const positions = b.op('Add', [first, b.op('GatherND', [before, at])], {}, { name: 'slots' });
+  return { positions, perToken };
 }
 
 /** Routing weights as [E, T]. */

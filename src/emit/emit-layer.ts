@@ -5,7 +5,7 @@ import type { ExplicitRouting } from '../moe/spell-out-routing.ts';
 import { explicitRouting } from '../moe/spell-out-routing.ts';
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
-import type { Graph } from '../onnx/graph.ts';
+import { allNodes } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import type { DataType } from '../tensor/dtype.ts';
@@ -54,7 +54,7 @@ function emitPairs(
   const experts = ffnExperts(layer);
   const dispatch = dispatchTokens(b, routing, experts, layer.router.experts);
   const results = emitter.emit(b, tokens, dispatch);
-  return { dispatch, results, sum: addPairs(b, tokens, results, dispatch, experts.length) };
+  return { dispatch, results, sum: addPairs(b, tokens, results, dispatch) };
 }
 
 /** Any leading dimensions flattened, in float32: [T, hidden]. */
@@ -82,14 +82,7 @@ function inType(b: Builder, sum: Value, dtype: DataType | undefined, input: Valu
 
 /** Operator sets of other domains, whose version is always 1. */
 function importDomains({ graph, opsets }: Model): void {
-  for (const domain of domainsIn(graph)) if (!opsets.has(domain)) opsets.set(domain, 1);
-}
-
-function* domainsIn({ nodes }: Graph): Generator<string> {
-  for (const { domain, subgraphs } of nodes) {
-    yield domain;
-    for (const inner of [...subgraphs.values()].flat()) yield* domainsIn(inner);
-  }
+  for (const { domain } of allNodes(graph)) if (!opsets.has(domain)) opsets.set(domain, 1);
 }
 
 function boundaryOf({ id, boundary, reason }: MoeLayer): Boundary {

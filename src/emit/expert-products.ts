@@ -1,15 +1,16 @@
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
-import { chooseWay } from './choose-way.ts';
+import { choiceOf, chooseWay } from './choose-way.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import type { Operand, Product, WrittenWeight } from './grouped-ffn.ts';
 import { splitByExpert } from './split-by-expert.ts';
+import type { RowType } from './where-any.ts';
+import { whereAny } from './where-any.ts';
 
 /** The same linear of every expert. */
 export interface Bank {
-  /** Of the products. */
-  name: string;
+  products: RowType;
   weights: readonly WrittenWeight[];
 }
 
@@ -20,19 +21,24 @@ export interface Bank {
 export function expertProducts(
   b: Builder,
   input: Operand,
-  { counts, areFew }: Dispatch,
+  { counts, isAny, areFew }: Dispatch,
   banks: readonly Bank[],
 ): Value[] {
-  return chooseWay(
-    b,
-    banks[0].weights[0].otherWay,
-    areFew,
-    (inner) => products(inner, input, counts, banks, ({ product }) => product),
-    (inner, otherWay) => {
-      const operand = otherWay.prepare(inner, input);
-      return products(inner, operand, counts, banks, (weight) => weight.otherWay!.product);
-    },
-  );
+  const [{ weights }] = banks;
+  // Several products share a condition.
+  const choice = choiceOf(b, weights[0].otherWay, areFew);
+  const choose = (inner: Builder): Value[] =>
+    chooseWay(
+      inner,
+      choice,
+      (way) => products(way, input, counts, banks, ({ product }) => product),
+      (way, otherWay) => {
+        const operand = otherWay.prepare(way, input);
+        return products(way, operand, counts, banks, (weight) => weight.otherWay!.product);
+      },
+    );
+  const results = banks.map((bank) => bank.products);
+  return whereAny(b, { isAny, experts: weights.length }, results, choose);
 }
 
 function products(
@@ -43,7 +49,7 @@ function products(
   productOf: (weight: WrittenWeight) => Product,
 ): Value[] {
   const rows = splitByExpert(b, input.operand, counts, banks[0].weights.length);
-  return banks.map(({ name, weights }) => {
+  return banks.map(({ products: { name }, weights }) => {
     const parts = weights.map((weight, i) => {
       const inner = builder(b.graph, weight.prefix);
       return productOf(weight)(inner, { ...input, operand: rows[i] });

@@ -6,8 +6,10 @@ import type { Value } from '../onnx/value.ts';
 import { bytesOf } from '../onnx/tensor.ts';
 import { readMatrix, readVector } from '../tensor/view.ts';
 import { emitActivation } from './activation.ts';
+import type { Dispatch } from './dispatch-tokens.ts';
 import type { PairEmitter } from './expert-emitter.ts';
 import { splitByExpert } from './split-by-expert.ts';
+import { whereAny } from './where-any.ts';
 
 /** Called with each expert's two linear inputs, so that statistics can be attached to them. */
 export type ExpertTap = (
@@ -19,37 +21,82 @@ export type ExpertTap = (
 ) => void;
 
 /** The experts in float, as in the source: what calibration runs. */
-export function floatExperts(layer: MoeLayer, tap: ExpertTap = () => {}): PairEmitter {
+export function floatExperts(layer: MoeLayer, tap?: ExpertTap): PairEmitter {
   const experts = ffnExperts(layer);
-  const emit: PairEmitter['emit'] = (b, tokens, { tokens: pairTokens, counts, weights, inputWeights }) => {
+  const emit: PairEmitter['emit'] = (b, tokens, dispatch) => {
+    const { tokens: pairTokens, inputWeights } = dispatch;
     const gathered = b.op('Gather', [tokens, pairTokens], {}, { name: 'pair_rows' });
     const inputs = inputWeights ? b.op('Mul', [gathered, inputWeights], {}, { name: 'inputs' }) : gathered;
-    const rows = splitByExpert(b, pairTokens, counts, experts.length);
-    const parts = splitByExpert(b, inputs, counts, experts.length);
-    const shares = splitByExpert(b, weights, counts, experts.length);
-    const results = experts.map((expert, i) => {
-      const inner = builder(b.graph, `moeq/${expert.id}`);
-      const hidden = hiddenOf(inner, layer, expert, parts[i]);
-      tap(inner, expert, { input: parts[i], hidden }, { rows: rows[i], weights: shares[i] });
-      return emitLinear(inner, 'down', expert.down!, hidden);
-    });
-    return b.op('Concat', results, { axis: 0 }, { name: 'results' });
+    const written = experts.map((expert) => writeExpert(builder(b.graph, `moeq/${expert.id}`), expert));
+    // What a tap attaches is to be seen from outside.
+    if (tap) return runExperts(b, layer, written, inputs, dispatch, tap);
+    const rows = [{ name: 'results', dtype: 'float32', width: layer.hidden } as const];
+    const guard = { isAny: dispatch.isAny, experts: experts.length };
+    return whereAny(b, guard, rows, (inner) => [runExperts(inner, layer, written, inputs, dispatch)])[0];
   };
   return { kind: 'pairs', emit };
 }
 
-function hiddenOf(b: Builder, { activation }: MoeLayer, expert: Expert, input: Value): Value {
-  const gate = expert.gate && emitLinear(b, 'gate', expert.gate, input);
-  return emitActivation(b, activation, gate, emitLinear(b, 'up', expert.up!, input));
+/** A linear whose weight is in the graph already, [out, in]. */
+interface WrittenLinear {
+  name: string;
+  weight: Value;
+  bias: Value | null;
 }
 
-function emitLinear(b: Builder, name: string, { weight, bias }: Linear, x: Value): Value {
+interface WrittenExpert {
+  expert: Expert;
+  gate: WrittenLinear | null;
+  up: WrittenLinear;
+  down: WrittenLinear;
+}
+
+function writeExpert(b: Builder, expert: Expert): WrittenExpert {
+  const { gate, up, down } = expert;
+  return {
+    expert,
+    gate: gate && writeLinear(b, 'gate', gate),
+    up: writeLinear(b, 'up', up!),
+    down: writeLinear(b, 'down', down!),
+  };
+}
+
+function writeLinear(b: Builder, name: string, { weight, bias }: Linear): WrittenLinear {
   const { rows, cols } = weight;
-  const w = b.constant(`${name}/weight`, 'float32', [rows, cols], {
+  const source = {
     byteLength: rows * cols * 4,
     read: (offset = 0, length = rows * cols * 4 - offset) =>
       bytesOf(readMatrix(weight).data).subarray(offset, offset + length),
+  };
+  return {
+    name,
+    weight: b.constant(`${name}/weight`, 'float32', [rows, cols], source),
+    bias: bias && b.constant(`${name}/bias`, 'float32', [rows], readVector(bias.view)),
+  };
+}
+
+/** Each expert on its rows of `inputs` [S, hidden]: results of all, [S, hidden]. */
+function runExperts(
+  b: Builder,
+  { activation }: MoeLayer,
+  experts: readonly WrittenExpert[],
+  inputs: Value,
+  { tokens, counts, weights }: Dispatch,
+  tap: ExpertTap = () => {},
+): Value {
+  const split = (perPair: Value): Value[] => splitByExpert(b, perPair, counts, experts.length);
+  const [rows, parts, shares] = [tokens, inputs, weights].map(split);
+  const results = experts.map(({ expert, gate, up, down }, i) => {
+    const inner = builder(b.graph, `moeq/${expert.id}`);
+    const input = parts[i];
+    const gated = gate && runLinear(inner, gate, input);
+    const hidden = emitActivation(inner, activation, gated, runLinear(inner, up, input));
+    tap(inner, expert, { input, hidden }, { rows: rows[i], weights: shares[i] });
+    return runLinear(inner, down, hidden);
   });
-  const inputs = bias ? [x, w, b.constant(`${name}/bias`, 'float32', [rows], readVector(bias.view))] : [x, w];
-  return b.op('Gemm', inputs, { transB: 1 }, { name });
+  return b.op('Concat', results, { axis: 0 }, { name: 'results' });
+}
+
+function runLinear(b: Builder, { name, weight, bias }: WrittenLinear, x: Value): Value {
+  return b.op('Gemm', bias ? [x, weight, bias] : [x, weight], { transB: 1 }, { name });
 }

@@ -11,6 +11,7 @@ import { expertProducts } from './expert-products.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import { scaleConstant } from './scale-constant.ts';
 import { shiftRows } from './shift-rows.ts';
+import type { RowType } from './where-any.ts';
 
 /** What the linears of a form multiply with weights: `operand · scales` stands for the input. */
 export interface Operand {
@@ -149,11 +150,18 @@ function runLinears(context: Context, input: Operand, banks: readonly LinearBank
     input,
     dispatch,
     banks.map((bank) => ({
-      name: form.integer ? `${bank.linears[0].name}/sums` : scaledName(bank),
+      products: productsOf(form, bank),
       weights: bank.linears,
     })),
   );
   return banks.map((bank, i) => finishLinears(context, bank, input, products[i]));
+}
+
+function productsOf({ integer }: LinearForm, bank: LinearBank): RowType {
+  const [{ name, width }] = bank.linears;
+  return integer
+    ? { name: `${name}/sums`, dtype: 'int32', width }
+    : { name: scaledName(bank), dtype: 'float32', width };
 }
 
 /** Applies scales, unless the form did, and biases, if there are any. */

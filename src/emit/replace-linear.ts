@@ -6,7 +6,7 @@ import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { codeOf } from '../tensor/dtype.ts';
 import { noClips } from './activation-clips.ts';
-import { chooseWay } from './choose-way.ts';
+import { choiceOf, chooseWay } from './choose-way.ts';
 import type { LinearForm } from './grouped-ffn.ts';
 import { scaleRows } from './grouped-ffn.ts';
 import { intForm } from './int-form.ts';
@@ -51,8 +51,7 @@ function runLinear(b: Builder, form: LinearForm, weight: QuantizedTensor, x: Val
   const input = form.prepare(b, x, 'input');
   const [result] = chooseWay(
     b,
-    otherWay,
-    null,
+    choiceOf(b, otherWay, null),
     (inner) => [product(inner, input)],
     (inner, other) => [other.product(inner, other.prepare(inner, input))],
   );

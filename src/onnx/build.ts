@@ -24,6 +24,8 @@ export interface OpOptions {
   domain?: string;
   /** Hint for the names of the node and its outputs; the operator's name by default. */
   name?: string;
+  /** The same for outputs by themselves. */
+  outputs?: readonly string[];
 }
 
 /** Emits nodes into one graph. All names start with the builder's prefix. */
@@ -66,11 +68,15 @@ export function builder(graph: Graph, prefix: string): Builder {
   const self: Builder = {
     graph,
     op: (opType, inputs, attributes, options) => self.ops(1, opType, inputs, attributes, options)[0],
-    ops(count, opType, inputs, attributes = {}, { domain, name = opType } = {}) {
-      const outputs = Array.from({ length: count }, (_, index) =>
-        path(count === 1 ? name : `${name}_out${index}`),
+    ops(count, opType, inputs, attributes = {}, { domain, name = opType, outputs } = {}) {
+      const hints = Array.from({ length: count }, (_, index) =>
+        path(outputs?.[index] ?? (count === 1 ? name : `${name}_out${index}`)),
       );
-      const node = graph.addNode(opType, inputs, { name: path(name), outputs, ...(domain && { domain }) });
+      const node = graph.addNode(opType, inputs, {
+        name: path(name),
+        outputs: hints,
+        ...(domain && { domain }),
+      });
       for (const [key, value] of Object.entries(attributes)) addAttribute(node, key, value);
       return node.outputs as Value[];
     },

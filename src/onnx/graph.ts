@@ -205,3 +205,11 @@ export function readsOf(node: Node): Value[] {
   }
   return values;
 }
+
+/** The nodes of a graph and of all that are nested in it. */
+export function* allNodes(graph: Graph): Generator<Node> {
+  for (const node of graph.nodes) {
+    yield node;
+    for (const inner of [...node.subgraphs.values()].flat()) yield* allNodes(inner);
+  }
+}

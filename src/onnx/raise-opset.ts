@@ -1,5 +1,5 @@
 import { Fault } from '../fault.ts';
-import type { Graph } from './graph.ts';
+import { allNodes } from './graph.ts';
 import { attributeType } from './messages.ts';
 import type { Model } from './model.ts';
 import { opsetOf } from './model.ts';
@@ -112,13 +112,6 @@ function intConstant(node: Node, value: number | readonly number[]): Value {
       bytes,
     ),
   );
-}
-
-function* allNodes(graph: Graph): Generator<Node> {
-  for (const node of graph.nodes) {
-    yield node;
-    for (const inner of [...node.subgraphs.values()].flat()) yield* allNodes(inner);
-  }
 }
 
 function refused(model: Model, why: string, remedy: string): Fault {

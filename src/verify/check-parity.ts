@@ -3,7 +3,7 @@ import { probeInput, probeRows } from '../emit/parity-probes.ts';
 import { fusedResults } from '../emit/qmoe-layer.ts';
 import { builder } from '../onnx/build.ts';
 import { graft } from '../onnx/graft.ts';
-import { Graph } from '../onnx/graph.ts';
+import { allNodes, Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
 import { newModel, opsetOf } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
@@ -46,7 +46,7 @@ function cutOf(model: Model, check: ParityCheck): Cut {
 
 /** MatMulNBits with its activations in float32, at level 0. */
 function computeExactly({ graph }: Model): void {
-  for (const { attributes } of graph.nodes) {
+  for (const { attributes } of allNodes(graph)) {
     const level = attributes.get('accuracy_level');
     if (level) attributes.set('accuracy_level', { ...level, i: 0 });
   }
