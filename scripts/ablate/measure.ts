@@ -1,6 +1,6 @@
 import type { Balance } from '../../src/calibrate/balance-records.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
-import { tryModel } from '../../src/pipeline/try-model.ts';
+import { tryModel } from './try-model.ts';
 import type { Report } from '../../src/report/report.ts';
 import type { Row } from './plan.ts';
 import type { Subject } from './subject.ts';

@@ -6,7 +6,7 @@ import { isApart, isByLayer } from '../pipeline/model-size.ts';
 import { recordsHeldOut } from '../pipeline/hold-out.ts';
 import { judgements } from '../pipeline/realign-router.ts';
 import { recordsClipped } from '../pipeline/clip-draft.ts';
-import { recordsTried } from '../pipeline/distance.ts';
+import { recordsTried } from '../pipeline/gauge.ts';
 import { trialsOfVariants } from '../pipeline/settle-variants.ts';
 import { isToRealign } from '../pipeline/settle-routers.ts';
 import type { DataSize } from './data-size.ts';
@@ -84,16 +84,20 @@ function calibrationRun({ job: { model, config }, prepared, bytes, tuning }: Run
 /** The choice among variants: the model is tried in each, and perhaps in mixtures. */
 export function variantsItem(facts: RunFacts, needs: WorkItem[], candidates: number): WorkItem {
   const { tuning, recipe } = facts.ingredients;
-  const runs = trialsOfVariants(candidates, facts.prepared.layers.length);
-  const tried = { runs, tokens: firstOf(facts.tuning!, recordsTried).tokens };
-  return item({ id: 'variants', needs, ...pairRuns(facts, [tried]), parts: [tuning, recipe] });
+  const models = trialsOfVariants(candidates, facts.prepared.layers.length);
+  return item({ id: 'variants', needs, ...trialRuns(facts, models), parts: [tuning, recipe] });
+}
+
+/** So many models are tried, and the reference is run once; one model alone is half a pair. */
+function trialRuns(facts: RunFacts, models: number): Run {
+  return pairRuns(facts, [{ runs: (models + 1) / 2, tokens: firstOf(facts.tuning!, recordsTried).tokens }]);
 }
 
 /** The measurement of what clipping the activations takes away, and a trial of the model with and without. */
 export function clipItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
   const { tuning, recipe } = facts.ingredients;
   const run = estimateRun(facts.size, firstOf(facts.tuning!, recordsClipped).tokens);
-  const tried = pairRuns(facts, [{ runs: 2, tokens: firstOf(facts.tuning!, recordsTried).tokens }]);
+  const tried = trialRuns(facts, 2);
   const clip = item({ id: 'clip', needs, ...pairRuns(facts, []), ...run, parts: [tuning, recipe] });
   return [clip, item({ id: 'clip:tried', needs: [...needs, clip], ...tried, parts: [tuning, recipe] })];
 }

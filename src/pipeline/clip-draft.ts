@@ -6,8 +6,9 @@ import type { ActivationClips } from '../emit/activation-clips.ts';
 import { isClipped } from '../emit/activation-clips.ts';
 import type { ClippedLayer } from './clips.ts';
 import { bestClips, describeClips, triedGrids, unclipped } from './clips.ts';
-import { distanceFrom, joint } from './distance.ts';
+import { joint } from './distance.ts';
 import type { Draft } from './drafts.ts';
+import type { Gauge } from './gauge.ts';
 import type { Progress } from './progress.ts';
 import { sessionOptions } from './session-options.ts';
 import type { Workshop } from './workshop.ts';
@@ -26,6 +27,7 @@ export const recordsClipped = 128;
 export async function clipDraft(
   draft: Draft,
   records: readonly DataRecord[],
+  gauge: Pick<Gauge, 'distanceOf'>,
   { progress, workshop }: { progress: Progress; workshop: Workshop },
 ): Promise<WrittenModel> {
   const { order, written } = draft;
@@ -37,7 +39,7 @@ export async function clipDraft(
   const clipped = await writeExperts({ ...order, clipsOf }, progress, workshop);
   const isBetter = await workshop.remember(
     'clip:tried',
-    async () => joint(await distanceFrom(clipped.model, records, order)) < joint(await draft.distance()),
+    async () => joint(await gauge.distanceOf(clipped.model)) < joint(await draft.distance()),
   );
   if (isBetter) return { ...clipped, clipped: layers };
   progress({ stage: 'clip', detail: 'left whole after all: so the output is nearer to the reference' });

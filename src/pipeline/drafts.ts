@@ -1,6 +1,5 @@
-import type { DataRecord } from '../data/record.ts';
 import type { Distance } from './distance.ts';
-import { distanceFrom } from './distance.ts';
+import type { Gauge } from './gauge.ts';
 import type { Progress } from './progress.ts';
 import type { Variant } from './variants.ts';
 import { variantName } from './variants.ts';
@@ -30,15 +29,14 @@ export interface Drafts {
  */
 export function openDrafts(
   common: Omit<WriteOrder, 'variants' | 'made'>,
-  records: readonly DataRecord[],
+  gauge: Pick<Gauge, 'distanceOf'>,
   isWrittenOnce: boolean,
   { progress, workshop }: { progress: Progress; workshop: Workshop },
 ): Drafts {
   const madeWith = new Map<string, (MadeLayer | null)[]>();
   const distances = new Map<string, Promise<Distance>>();
 
-  const measure = ({ written, order }: Pick<Draft, 'written' | 'order'>): Promise<Distance> =>
-    distanceFrom(written.model, records, order);
+  const measure = ({ written }: Pick<Draft, 'written'>): Promise<Distance> => gauge.distanceOf(written.model);
 
   function measureOnce(names: readonly string[], compute: () => Promise<Distance>): Promise<Distance> {
     const key = names.join();
@@ -56,7 +54,7 @@ export function openDrafts(
       const layers = madeWith.get(names[i]) ?? names.map(() => null);
       madeWith.set(names[i], layers.with(i, layer));
     });
-    const distance = (): Promise<Distance> => measureOnce(names, () => measure({ order, written }));
+    const distance = (): Promise<Distance> => measureOnce(names, () => measure({ written }));
     return { order, written, distance };
   }
 

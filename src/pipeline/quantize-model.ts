@@ -2,6 +2,9 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { annotate } from './annotate.ts';
+import type { DataRecord } from '../data/record.ts';
+import { openGauge } from './gauge.ts';
+import { sessionOptions } from './session-options.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { boundedConfig } from './bounded-config.ts';
 import { openCalibrator } from './calibrator.ts';
@@ -16,7 +19,7 @@ import { settleRouters } from './settle-routers.ts';
 import type { RouterOutcome } from './settle-routers.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
-import type { WrittenModel } from './write-experts.ts';
+import type { WriteOrder, WrittenModel } from './write-experts.ts';
 
 /** A quantized model in memory. */
 export interface QuantizedModel extends WrittenModel {
@@ -48,16 +51,42 @@ export async function quantizeModel(
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
   const inTurn = looksInTurn(prepared.model, config, hasRecords);
   const isDraft = measuresClips(config, hasRecords) && !inTurn;
-  const isWrittenOnce = !isDraft && variantsTried(config, hasRecords).length === 1;
   const common = { path, config, resolved, calibrator, clipsOf: inTurn ? null : () => clips };
-  const drafts = openDrafts(common, records, isWrittenOnce, { progress, workshop });
-  const variants = await workshop.remember('variants', () =>
-    settleVariants(config, { layers: prepared.layers.map(({ id }) => id), hasRecords }, drafts, progress),
-  );
-  const draft = await drafts.write(variants);
-  const written = isDraft ? await clipDraft(draft, records, { progress, workshop }) : draft.written;
+  const layerIds = prepared.layers.map(({ id }) => id);
+  const trials = { layers: layerIds, records, hasRecords, isDraft };
+  const written = await writeSettled(common, trials, { progress, workshop });
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);
   annotate({ model: written.model, layers }, config, resolved, written);
   return { ...written, routers, notes };
+}
+
+/** What decides which trials are made. */
+interface Trials {
+  layers: readonly string[];
+  records: readonly DataRecord[];
+  hasRecords: boolean;
+  /** Whether activations are clipped as is measured on what is written first. */
+  isDraft: boolean;
+}
+
+/** Writes a model in the variants that trials choose, and clips its activations where they say so. */
+async function writeSettled(
+  common: Omit<WriteOrder, 'variants' | 'made'>,
+  { layers, records, hasRecords, isDraft }: Trials,
+  tools: { progress: Progress; workshop: Workshop },
+): Promise<WrittenModel> {
+  const { path, config } = common;
+  const isWrittenOnce = !isDraft && variantsTried(config, hasRecords).length === 1;
+  const gauge = openGauge(path, records, sessionOptions(config));
+  try {
+    const drafts = openDrafts(common, gauge, isWrittenOnce, tools);
+    const variants = await tools.workshop.remember('variants', () =>
+      settleVariants(config, { layers, hasRecords }, drafts, tools.progress),
+    );
+    const draft = await drafts.write(variants);
+    return isDraft ? await clipDraft(draft, records, gauge, tools) : draft.written;
+  } finally {
+    await gauge.close();
+  }
 }

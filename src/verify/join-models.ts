@@ -190,7 +190,7 @@ function bindInputs(reference: Model, quantized: Model): Map<Value, Value> {
 }
 
 /** The output that is judged: `logits` if there is one, else the first floating-point output. */
-function mainOutput({ graph, path }: Model): Value {
+export function mainOutput({ graph, path }: Model): Value {
   const floats = graph.outputs.filter(({ dtype }) => dtype?.startsWith('float') || dtype === 'bfloat16');
   const output = floats.find(({ name }) => name === 'logits') ?? floats[0];
   if (output) return output;

@@ -1,13 +1,13 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Builder } from '../../src/onnx/build.ts';
+import type { Model } from '../../src/onnx/model.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import { writeModel } from '../../src/onnx/write-model.ts';
 import { gaussian, uniform } from '../quantize/random.ts';
 import { declared, makeModel } from './make-model.ts';
 
-const [vocabulary, experts] = [64, 4];
-const layers = ['layers.0', 'layers.1'];
+const vocabulary = 64;
 
 /**
  * Writes a text model of two MoE layers with random weights into a folder, and records of tokens for it: starting,
@@ -19,20 +19,33 @@ export function smallTextModel(folder: string, hidden = 128): { model: string; r
   const ids = (): number[] => Array.from({ length: 32 }, () => Math.floor(random() * vocabulary));
   const lines = Array.from({ length: 8 }, () => JSON.stringify({ inputs: { input_ids: [ids()] } }));
   writeFileSync(records, lines.join('\n'));
-  const graph = makeModel({ input_ids: ['int64', ['batch', 'sequence']] }, (b, tokens) => {
-    const embedded = b.op('Gather', [weight(b, 'embedding', [vocabulary, hidden]), tokens]);
-    const states = layers.reduce((stream, name) => addLayer(b, stream, name, hidden), embedded);
+  writeModel(deepModel({ layers: 2, experts: 4, hidden, intermediate: 2 * hidden }), model);
+  return { model, records };
+}
+
+/** Sizes of a model. */
+interface Sizes {
+  layers: number;
+  experts: number;
+  hidden: number;
+  intermediate: number;
+}
+
+/** A text model with random weights whose layers are MoE layers alone, one `com.microsoft.MoE` each. */
+export function deepModel(sizes: Sizes): Model {
+  const { layers, hidden } = sizes;
+  const model = makeModel({ input_ids: ['int64', ['batch', 'sequence']] }, (b, tokens) => {
+    let states = b.op('Gather', [weight(b, 'embedding', [vocabulary, hidden]), tokens]);
+    for (let layer = 0; layer < layers; layer++) states = addLayer(b, states, `layers.${layer}`, sizes);
     const logits = b.op('MatMul', [states, weight(b, 'head', [hidden, vocabulary])]);
     logits.info = declared('logits', 'float32', ['batch', 'sequence', vocabulary]).info;
     return { logits };
   });
-  graph.opsets.set('com.microsoft', 1);
-  writeModel(graph, model);
-  return { model, records };
+  model.opsets.set('com.microsoft', 1);
+  return model;
 }
 
-function addLayer(b: Builder, stream: Value, name: string, hidden: number): Value {
-  const intermediate = 2 * hidden;
+function addLayer(b: Builder, stream: Value, name: string, { experts, hidden, intermediate }: Sizes): Value {
   const rows = b.op('Reshape', [stream, b.ints([-1, hidden])]);
   const logits = b.op('MatMul', [rows, weight(b, `${name}.router`, [hidden, experts])]);
   const fc1 = weight(b, `${name}.fc1`, [experts, 2 * intermediate, hidden]);

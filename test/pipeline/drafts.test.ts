@@ -1,8 +1,9 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import { readModelRecord } from '../../src/moe/model-record.ts';
 import { openCalibrator } from '../../src/pipeline/calibrator.ts';
 import { openDrafts } from '../../src/pipeline/drafts.ts';
+import { openGauge } from '../../src/pipeline/gauge.ts';
 import { joint } from '../../src/pipeline/distance.ts';
 import { noClips } from '../../src/emit/activation-clips.ts';
 import { plainWorkshop } from '../../src/pipeline/workshop.ts';
@@ -38,7 +39,9 @@ async function openTestDrafts(): Promise<{ drafts: Drafts; made: string[] }> {
       return plainWorkshop.quantizeExperts(order);
     },
   };
-  const drafts = openDrafts(common, records, false, { progress: () => {}, workshop });
+  const gauge = openGauge(path, records, {});
+  onTestFinished(() => gauge.close());
+  const drafts = openDrafts(common, gauge, false, { progress: () => {}, workshop });
   return { drafts, made };
 }
 

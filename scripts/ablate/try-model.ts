@@ -1,12 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { DataRecord } from '../data/record.ts';
-import type { Model } from '../onnx/model.ts';
-import { writeModel } from '../onnx/write-model.ts';
-import type { Report } from '../report/report.ts';
-import type { SessionOptions } from '../runtime/session.ts';
-import { verify } from '../verify/verify.ts';
+import type { DataRecord } from '../../src/data/record.ts';
+import type { Model } from '../../src/onnx/model.ts';
+import { writeModel } from '../../src/onnx/write-model.ts';
+import type { Report } from '../../src/report/report.ts';
+import type { SessionOptions } from '../../src/runtime/session.ts';
+import { verify } from '../../src/verify/verify.ts';
 
 /** Verifies a model that is not written yet, from a file that is gone again afterwards. */
 export async function tryModel(

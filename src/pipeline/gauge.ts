@@ -1,0 +1,111 @@
+import type { Batch } from '../data/batches.ts';
+import { makeBatches } from '../data/batches.ts';
+import { declaredInputs } from '../data/declared-inputs.ts';
+import { positionsOf } from '../data/positions.ts';
+import type { DataRecord } from '../data/record.ts';
+import { checkVocabulary } from '../data/vocabulary.ts';
+import { vocabularySize } from '../data/vocabulary-size.ts';
+import { emitLayer } from '../emit/emit-layer.ts';
+import { floatExperts } from '../emit/float-experts.ts';
+import { readModelRecord } from '../moe/model-record.ts';
+import { prepareModel } from '../moe/prepare-model.ts';
+import type { Model } from '../onnx/model.ts';
+import { opsetOf } from '../onnx/model.ts';
+import type { Value } from '../onnx/value.ts';
+import type { Probe } from '../run/probe.ts';
+import type { StageWalk } from '../run/stage-walk.ts';
+import { walkStages } from '../run/stage-walk.ts';
+import type { SessionOptions } from '../runtime/session.ts';
+import { toFloats } from '../runtime/session.ts';
+import { joinModels, mainOutput } from '../verify/join-models.ts';
+import { positionsFor } from '../verify/positions-for.ts';
+import type { TokenRouting } from '../verify/token-routing.ts';
+import { decisionProbe, decisionsOf, routingProbe } from './decision-probes.ts';
+import type { Distance } from './distance.ts';
+
+/** Tells how far written models are from the one they were made from, on the same records. */
+export interface Gauge {
+  /** @throws Fault ORT_*, and those of opening the reference */
+  distanceOf(written: Model): Promise<Distance>;
+  /** Removes what waits on disk. */
+  close(): Promise<void>;
+}
+
+/** So many records tell two recipes apart. */
+export const recordsTried = 256;
+
+/**
+ * A gauge that runs the reference once, when it is first needed: what its routers decided is kept, and on disk what is
+ * behind its last MoE layer. Each model is run beside what is left of the reference, which makes the outputs to compare
+ * with; those of all records would not fit anywhere.
+ */
+export function openGauge(path: string, records: readonly DataRecord[], session: SessionOptions): Gauge {
+  let running: Promise<Reference> | null = null;
+  return {
+    async distanceOf(written) {
+      const opset = opsetOf(written);
+      running ??= runReference(path, opset, records.slice(0, recordsTried), session);
+      const { walk, routings } = await running;
+      const reference = prepareModel(path, opset);
+      const quantized = { model: written, record: readModelRecord(written)! };
+      const joined = joinModels(reference, quantized, { language: false, attribution: false });
+      const routers = joined.layers.map(({ cumulative }, i) =>
+        decisionProbe(cumulative, reference.layers[i].router.experts, (batch) => routings[i].get(batch)!),
+      );
+      const output = divergenceProbe(joined.output.quantized.kl);
+      await walk.run(joined.model, 1, { probes: [...routers, output], valid: null, passOn: false });
+      const agreement = routers.reduce((sum, router) => sum + router.metrics().topKAgreement, 0);
+      return { divergence: output.mean(), rerouted: 1 - agreement / routers.length };
+    },
+    async close() {
+      (await running?.catch(() => null))?.walk.close();
+    },
+  };
+}
+
+interface Reference {
+  /** Behind its first stage, all MoE layers. */
+  walk: StageWalk;
+  /** Of each layer. */
+  routings: Map<Batch, TokenRouting>[];
+}
+
+async function runReference(
+  path: string,
+  opset: number,
+  records: readonly DataRecord[],
+  session: SessionOptions,
+): Promise<Reference> {
+  const { model, layers } = prepareModel(path, opset);
+  const classes = vocabularySize(model);
+  checkVocabulary(records, classes);
+  const batches = [...makeBatches(records, declaredInputs(model), positionsFor(classes ?? 0))];
+  const ends = layers.map(({ boundary }) => boundary!.output);
+  const walk = walkStages(model.graph, [ends, [mainOutput(model)]], batches, session);
+  const probes = layers.map((layer) => routingProbe(decisionsOf(model.graph, layer), layer.router.experts));
+  // Written out: a source form may gather the weights of every token.
+  for (const layer of layers) emitLayer(model, layer, floatExperts(layer));
+  try {
+    await walk.run(model, 0, { probes, valid: null, passOn: true });
+  } catch (fault) {
+    walk.close();
+    throw fault;
+  }
+  return { walk, routings: probes.map(({ seen }) => seen) };
+}
+
+/** A probe that averages a divergence over the positions that are no padding. */
+function divergenceProbe(divergence: Value): Probe & { mean(): number } {
+  let [sum, positions] = [0, 0];
+  return {
+    outputs: [divergence],
+    take(results, batch: Batch) {
+      const values = toFloats(results[divergence.name]);
+      for (const { at } of positionsOf(batch, values.length)) {
+        sum += values[at];
+        positions += 1;
+      }
+    },
+    mean: () => sum / positions,
+  };
+}
