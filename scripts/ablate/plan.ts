@@ -50,7 +50,6 @@ const hessianFit: Step = { name: 'fit under the Hessian', off: ['ternary.fit=exa
 const ternaryGptq: Step = { name: 'GPTQ on the ternary grid', off: ['ternary.compensate=false'] };
 
 const affinity = 'calibration.affinity=true';
-const weighed: Step = { ...weighing, name: 'affinity' };
 
 /** Realignment takes longer than all else together, so most variants do without. */
 const schemes: Record<string, Scheme> = {
@@ -83,23 +82,23 @@ const schemes: Record<string, Scheme> = {
     title: 'W4A16: 4-bit weights, activations in float',
     settings: ['scheme=w4a16'],
     base: 'round to nearest',
-    steps: [smoothing, gptq, refinement],
-    variants: { affinity: [affinity] },
+    steps: [smoothing, gptq, refinement, weighing],
+    variants: {},
   },
   ternary: {
     title: 'Ternary weights in groups of 32, activations in float',
     recipe: 'ternary.yaml',
     settings: ['group=32'],
     base: 'exact fit of the weights',
-    steps: [hessianFit, ternaryGptq, refinement, realignment, weighed, smoothing],
+    steps: [hessianFit, ternaryGptq, refinement, realignment, weighing, smoothing],
     variants: {},
   },
   'ternary-a8': {
     title: 'Ternary weights per channel, 8-bit activations',
     settings: ['scheme=ternary-a8'],
     base: 'smoothing, exact fit of the weights',
-    steps: [hessianFit, ternaryGptq, refinement, realignment],
-    variants: { 'not realigned, affinity': [...realignment.off, affinity] },
+    steps: [hessianFit, ternaryGptq, refinement, weighing, realignment],
+    variants: {},
   },
 };
 

@@ -26,7 +26,7 @@ const calibration = z.strictObject({
     .union([z.literal('auto'), z.boolean()])
     .default('auto')
     .describe(
-      'Weight each token by its routing weight in the statistics that rounding is computed from; auto tries it on calibration records for activations below 8 bits, and else does not.',
+      'Weight each token by its routing weight in the statistics that rounding is computed from; auto tries both on calibration records where weights have 4 bits or less, and else does not.',
     ),
   byLayer: z
     .enum(['auto', 'always', 'never'])
@@ -68,7 +68,7 @@ const smoothing = z.strictObject({
     .enum(['auto', 'off', 'error', 'smoothquant', 'otsu'])
     .default('auto')
     .describe(
-      'Smoothing between up and down inside an expert: scales that leave the least error of both roundings, by SmoothQuant, or of outlier channels only (otsu); auto: error where down is rotated and GPTQ has the statistics, else smoothquant.',
+      'Smoothing between up and down inside an expert: scales that leave the least error of both roundings, by SmoothQuant, or of outlier channels only (otsu); auto: otsu for ternary weights with activations in float, error where down is rotated and GPTQ has the statistics, else smoothquant.',
     ),
 });
 

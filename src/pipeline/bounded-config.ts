@@ -26,8 +26,12 @@ export function boundedConfig(model: Model, config: QuantizeConfig, hasRecords: 
   const variant = variants.at(-1)!;
   const looksAtNone = activations.clip === 'auto' && !needsRecords(config);
   const clip = looksAtNone ? 1 : activations.clip;
-  const open = { 'rotation.down': config.rotation.down, 'calibration.affinity': calibration.affinity };
-  const untried = Object.entries(open).flatMap(([key, value]) => (value === 'auto' ? [key] : []));
+  const untried = [
+    ...(variants.some(({ rotation }) => rotation.down !== variants[0].rotation.down)
+      ? ['rotation.down']
+      : []),
+    ...(variants.some(({ affinity }) => affinity !== variants[0].affinity) ? ['calibration.affinity'] : []),
+  ];
   const taken = `${untried.join(', ')}: auto took "${variantName(variant)}" untried`;
   const notes = [
     ...(variants.length > 1 ? [taken] : []),

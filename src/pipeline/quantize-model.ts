@@ -44,7 +44,7 @@ export async function quantizeModel(
   refuseShift(given);
   const clips = givenClips(given);
   const prepared = prepareModel(path);
-  const hasRecords = data !== null;
+  const hasRecords = data !== null && data.records.length > 0;
   const { config, notes } = boundedConfig(prepared.model, given, hasRecords);
   const records = (data?.records ?? []).slice(0, config.calibration.records ?? undefined);
   const resolved = resolveTarget(config.target, config.scheme, config.group);

@@ -30,7 +30,7 @@ export interface HiddenSettings {
 
 /**
  * What a config does between `up` and `down`: `auto` takes the scales of least error where a rotation makes what they
- * assume true, and statistics are at hand.
+ * assume true, and statistics are at hand; in front of ternary weights, whose activations are not rounded, outliers alone.
  */
 function kindOf(
   config: QuantizeConfig,
@@ -39,6 +39,8 @@ function kindOf(
   const { enabled, down } = config.smoothing;
   if (!enabled) return 'off';
   if (down !== 'auto') return down;
+  const { weight, activationBits } = schemeOf(config.scheme);
+  if (weight.ternary && activationBits === null) return 'otsu';
   return isRotated && needsHessian(config) ? 'error' : 'smoothquant';
 }
 

@@ -32,25 +32,28 @@ export function variantOf({ rotation, calibration: { affinity } }: SettledConfig
 const blocksTried = [4, 16, 'auto'] as const;
 
 /**
- * The variants a conversion writes: more than one if it is to choose by the records it has. Without records, and where
- * activations keep 8 bits or more, nothing is tried: there is no rotation then, and no token counts more than another.
+ * The variants a conversion writes: more than one if it is to choose by the records it has. Without records nothing is
+ * tried: there is no rotation then, and no token counts more than another. Nor is it where neither would change much: a
+ * rotation where activations keep 8 bits or more, the weights of tokens where those of experts do.
  */
 export function variantsTried(config: QuantizeConfig, hasRecords: boolean): Variant[] {
   const { target, scheme } = resolveTarget(config.target, config.scheme, config.group);
-  const isWorthTrying = hasRecords && hasCoarseActivations(scheme) && target !== 'qmoe';
+  const canTry = hasRecords && target !== 'qmoe';
   const { affinity } = config.calibration;
-  const variants = rotationsTried(config, isWorthTrying).map((rotation): Variant => ({
-    rotation,
-    affinity: affinity === true,
-  }));
-  const weighs = affinity === 'auto' && isWorthTrying && needsHessian(config);
+  const variants = rotationsTried(config, canTry && hasCoarseActivations(scheme)).map(
+    (rotation): Variant => ({
+      rotation,
+      affinity: affinity === true,
+    }),
+  );
+  const weighs = affinity === 'auto' && canTry && needsHessian(config) && scheme.weight.bits < 8;
   return weighs ? [...variants, { ...variants.at(-1)!, affinity: true }] : variants;
 }
 
-function rotationsTried({ rotation }: QuantizeConfig, isWorthTrying: boolean): SettledRotation[] {
+function rotationsTried({ rotation }: QuantizeConfig, triesBlocks: boolean): SettledRotation[] {
   const { down, block, ...rest } = rotation;
   if (down !== 'auto') return [{ ...rest, block, down }];
-  const blocks = isWorthTrying ? (block === 'auto' ? blocksTried : [block]) : [];
+  const blocks = triesBlocks ? (block === 'auto' ? blocksTried : [block]) : [];
   const rotated = blocks.map((each) => ({ ...rest, block: each, down: 'hadamard' as const }));
   return [{ ...rest, block, down: 'none' }, ...rotated];
 }

@@ -40,11 +40,16 @@ test('one whose layers are not calibrated is not looked at to clip activations e
   ]);
 });
 
-test('ternary weights leave nothing open', () => {
+test('ternary weights leave open how tokens count, and nothing else', () => {
   const given = configFrom('scheme=ternary', 'calibration.byLayer=always');
   const { config, notes } = boundedConfig(model, given, true);
   expect(config.router).toEqual(given.router);
-  expect(notes).toEqual([]);
+  expect(config.calibration.affinity).toBe(true);
+  expect(notes).toEqual([
+    expect.stringContaining('calibration.affinity: auto took "none, affinity" untried'),
+  ]);
+  const said = configFrom('scheme=ternary', 'calibration.byLayer=always', 'calibration.affinity=false');
+  expect(boundedConfig(model, said, true).notes).toEqual([]);
 });
 
 test('what is asked for by name stays', () => {
@@ -59,7 +64,7 @@ test('what is asked for by name stays', () => {
 });
 
 test.each([
-  ['where activations are too fine to choose', true, ['scheme=w4a16']],
+  ['where weights and activations are too fine to choose', true, ['scheme=w8a8']],
   ['without records', false, ['smoothing.enabled=false', 'rounding.method=rtn']],
 ])('nothing is said %s', (_what, hasRecords, settings) => {
   const config = configFrom('calibration.byLayer=always', ...settings);

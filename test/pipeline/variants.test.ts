@@ -10,14 +10,18 @@ test('auto tries no rotation, small blocks and a whole one, given records and co
   expect(tried(true, 'calibration.affinity=false')).toEqual(all);
   expect(tried(true, 'rotation.block=32', 'calibration.affinity=false')).toEqual(['none', 'hadamard of 32']);
   expect(tried(false)).toEqual(['none']);
-  expect(tried(true, 'scheme=w4a8')).toEqual(['none']);
+  expect(tried(true, 'scheme=w4a8', 'calibration.affinity=false')).toEqual(['none']);
   expect(tried(true, 'rotation.down=hadamard', 'calibration.affinity=false')).toEqual(['hadamard']);
 });
 
-test('auto tries what weighing tokens by their routing does, where XᵀX counts and activations are coarse', () => {
+test('auto tries what weighing tokens by their routing does, where XᵀX counts and weights are coarse', () => {
   expect(tried(true).slice(-2)).toEqual(['hadamard', 'hadamard, affinity']);
   expect(tried(true, 'rotation.down=none')).toEqual(['none', 'none, affinity']);
   expect(tried(true, 'rotation.down=none', 'rounding.method=rtn')).toEqual(['none']);
-  expect(tried(true, 'scheme=w4a16')).toEqual(['none']);
+  for (const scheme of ['w4a16', 'w4a8', 'ternary', 'ternary-a8'])
+    expect(tried(true, `scheme=${scheme}`)).toEqual(['none', 'none, affinity']);
+  expect(tried(true, 'scheme=w8a8')).toEqual(['none']);
+  expect(tried(false, 'scheme=ternary')).toEqual(['none']);
+  expect(tried(true, 'scheme=ternary', 'ternary.fit=exact', 'ternary.compensate=false')).toEqual(['none']);
   expect(tried(true, 'rotation.down=none', 'calibration.affinity=true')).toEqual(['none, affinity']);
 });
