@@ -35,7 +35,7 @@ test('one whose layers are not calibrated is not looked at to clip activations e
   const { config, notes } = boundedConfig(model, configFrom(...settings), true);
   expect(config.activations.clip).toBe(1);
   expect(notes).toEqual([
-    expect.stringMatching(/^rotation\.down, calibration\.affinity: auto took "hadamard" untried, since/),
+    expect.stringMatching(/^rotation\.down: auto took "hadamard" untried, since/),
     expect.stringMatching(/^activations\.clip: auto did nothing, since/),
   ]);
 });
@@ -46,7 +46,7 @@ test('ternary weights leave open how tokens count, and nothing else', () => {
   expect(config.router).toEqual(given.router);
   expect(config.calibration.affinity).toBe(true);
   expect(notes).toEqual([
-    expect.stringContaining('calibration.affinity: auto took "none, affinity" untried'),
+    expect.stringMatching(/^calibration\.affinity: auto took "none, affinity" untried/),
   ]);
   const said = configFrom('scheme=ternary', 'calibration.byLayer=always', 'calibration.affinity=false');
   expect(boundedConfig(model, said, true).notes).toEqual([]);
