@@ -5,12 +5,12 @@ import { choiceOf, chooseWay } from './choose-way.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import type { Operand, Product, WrittenWeight } from './grouped-ffn.ts';
 import { splitByExpert } from './split-by-expert.ts';
-import type { RowType } from './where-any.ts';
+import type { ResultRows } from './where-any.ts';
 import { whereAny } from './where-any.ts';
 
 /** The same linear of every expert. */
 export interface Bank {
-  products: RowType;
+  products: ResultRows;
   weights: readonly WrittenWeight[];
 }
 

@@ -11,7 +11,7 @@ import { expertProducts } from './expert-products.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import { scaleConstant } from './scale-constant.ts';
 import { shiftRows } from './shift-rows.ts';
-import type { RowType } from './where-any.ts';
+import type { ResultRows } from './where-any.ts';
 
 /** What the linears of a form multiply with weights: `operand · scales` stands for the input. */
 export interface Operand {
@@ -157,7 +157,7 @@ function runLinears(context: Context, input: Operand, banks: readonly LinearBank
   return banks.map((bank, i) => finishLinears(context, bank, input, products[i]));
 }
 
-function productsOf({ integer }: LinearForm, bank: LinearBank): RowType {
+function productsOf({ integer }: LinearForm, bank: LinearBank): ResultRows {
   const [{ name, width }] = bank.linears;
   return integer
     ? { name: `${name}/sums`, dtype: 'int32', width }

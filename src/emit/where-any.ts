@@ -3,7 +3,7 @@ import { sinkConstants } from '../onnx/sink-constants.ts';
 import type { Value } from '../onnx/value.ts';
 
 /** A result [n, width], by the name it gets; n is 0 where there is nothing to compute. */
-export interface RowType {
+export interface ResultRows {
   name: string;
   dtype: 'float32' | 'int32';
   width: number;
@@ -21,7 +21,7 @@ const guardedFrom = 16;
 export function whereAny(
   b: Builder,
   { isAny, experts }: { isAny: Value; experts: number },
-  rows: readonly RowType[],
+  rows: readonly ResultRows[],
   build: (inner: Builder) => Value[],
 ): Value[] {
   if (experts < guardedFrom) return build(b);
