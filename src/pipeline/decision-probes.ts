@@ -20,56 +20,42 @@ export function decisionsOf(graph: Graph, layer: MoeLayer): RouterValues {
   return routerValues(builder(graph, 'moeq/decided'), routerOfLayer(layer), layer.router.experts);
 }
 
-/** A probe that notes what a router decides on each batch. */
-export function routingProbe(
-  values: RouterValues,
-  experts: number,
-): Probe & { seen: Map<Batch, TokenRouting> } {
-  const seen = new Map<Batch, TokenRouting>();
-  return {
-    seen,
-    outputs: [...valuesIn(values)],
-    take(results, batch) {
-      seen.set(batch, readRouting(values, experts, results));
-    },
-  };
-}
-
 /** What a router made of each batch, and decided, before its model was quantized. */
 export type Originals = Map<Batch, OriginalLogits & { routing: TokenRouting }>;
 
-/** The same, with what a change of the router is fitted to: its logits, before and after what follows its linear. */
+/** A probe that notes what a layer's router makes of each batch. */
 export function originalProbe(graph: Graph, layer: MoeLayer): Probe & { seen: Originals } {
   const { experts } = layer.router;
   const product = tokenRows(builder(graph, 'moeq/original'), routerLinear(layer).product, experts, null);
-  const decided = routingProbe(decisionsOf(graph, layer), experts);
+  const values = decisionsOf(graph, layer);
   const seen: Originals = new Map();
   return {
     seen,
-    outputs: [product, ...decided.outputs],
+    outputs: [product, ...valuesIn(values)],
     take(results, batch) {
-      decided.take(results, batch);
-      const routing = decided.seen.get(batch)!;
+      const routing = readRouting(values, experts, results);
       const logits = { ...results[product.name], data: routing.logits };
       seen.set(batch, { product: results[product.name], logits, routing });
     },
   };
 }
 
-/** A probe that compares what a router decides with what the original one did. */
+/** A probe that compares what a layer's router decides with what the original one did. */
 export function decisionProbe(
-  values: RouterValues,
-  experts: number,
-  originalOf: (batch: Batch) => TokenRouting,
+  graph: Graph,
+  layer: MoeLayer,
+  originals: Originals,
 ): Probe & { metrics(): RouterMetrics } {
+  const { experts } = layer.router;
+  const values = decisionsOf(graph, layer);
   const sums = emptySums();
   return {
     outputs: [...valuesIn(values)],
     take(results, batch) {
-      const original = originalOf(batch);
+      const { routing } = originals.get(batch)!;
       const decided = readRouting(values, experts, results);
-      for (const { at } of positionsOf(batch, original.tokens))
-        addToken(sums, referenceDecisionOf(original, at), decisionOf(decided, at));
+      for (const { at } of positionsOf(batch, routing.tokens))
+        addToken(sums, referenceDecisionOf(routing, at), decisionOf(decided, at));
     },
     metrics: () => meansOf(sums),
   };

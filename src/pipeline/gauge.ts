@@ -19,8 +19,9 @@ import type { SessionOptions } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
 import { joinModels, mainOutput } from '../verify/join-models.ts';
 import { positionsFor } from '../verify/positions-for.ts';
-import type { TokenRouting } from '../verify/token-routing.ts';
-import { decisionProbe, decisionsOf, routingProbe } from './decision-probes.ts';
+import type { Choices } from './choice-probes.ts';
+import { agreementProbe, choiceProbe } from './choice-probes.ts';
+import { decisionsOf } from './decision-probes.ts';
 import type { Distance } from './distance.ts';
 
 /** Tells how far written models are from the one they were made from, on the same records. */
@@ -45,16 +46,16 @@ export function openGauge(path: string, records: readonly DataRecord[], session:
     async distanceOf(written) {
       const opset = opsetOf(written);
       running ??= runReference(path, opset, records.slice(0, recordsTried), session);
-      const { walk, routings } = await running;
+      const { walk, choices } = await running;
       const reference = prepareModel(path, opset);
       const quantized = { model: written, record: readModelRecord(written)! };
       const joined = joinModels(reference, quantized, { language: false, attribution: false });
       const routers = joined.layers.map(({ cumulative }, i) =>
-        decisionProbe(cumulative, reference.layers[i].router.experts, (batch) => routings[i].get(batch)!),
+        agreementProbe(cumulative, reference.layers[i].router.experts, choices[i]),
       );
       const output = divergenceProbe(joined.output.quantized.kl);
       await walk.run(joined.model, 1, { probes: [...routers, output], valid: null, passOn: false });
-      const agreement = routers.reduce((sum, router) => sum + router.metrics().topKAgreement, 0);
+      const agreement = routers.reduce((sum, router) => sum + router.mean(), 0);
       return { divergence: output.mean(), rerouted: 1 - agreement / routers.length };
     },
     async close() {
@@ -67,7 +68,7 @@ interface Reference {
   /** Behind its first stage, all MoE layers. */
   walk: StageWalk;
   /** Of each layer. */
-  routings: Map<Batch, TokenRouting>[];
+  choices: Choices[];
 }
 
 async function runReference(
@@ -82,7 +83,7 @@ async function runReference(
   const batches = [...makeBatches(records, declaredInputs(model), positionsFor(classes ?? 0))];
   const ends = layers.map(({ boundary }) => boundary!.output);
   const walk = walkStages(model.graph, [ends, [mainOutput(model)]], batches, session);
-  const probes = layers.map((layer) => routingProbe(decisionsOf(model.graph, layer), layer.router.experts));
+  const probes = layers.map((layer) => choiceProbe(decisionsOf(model.graph, layer), layer.router.experts));
   // Written out: a source form may gather the weights of every token.
   for (const layer of layers) emitLayer(model, layer, floatExperts(layer));
   try {
@@ -91,7 +92,7 @@ async function runReference(
     walk.close();
     throw fault;
   }
-  return { walk, routings: probes.map(({ seen }) => seen) };
+  return { walk, choices: probes.map(({ seen }) => seen) };
 }
 
 /** A probe that averages a divergence over the positions that are no padding. */

@@ -20,7 +20,7 @@ import { walkLayers } from '../run/stage-walk.ts';
 import { addValidInput } from '../run/valid-input.ts';
 import type { SessionOptions } from '../runtime/session.ts';
 import type { Originals } from './decision-probes.ts';
-import { decisionProbe, decisionsOf, originalProbe } from './decision-probes.ts';
+import { decisionProbe, originalProbe } from './decision-probes.ts';
 import { holdOut } from './hold-out.ts';
 import type { RouterRealignment, RouterRuns } from './realign-router.ts';
 import { realignRouter } from './realign-router.ts';
@@ -117,8 +117,6 @@ function stageOf(
   const { graph } = model;
   const layer = layers[index];
   const originalOf = (batch: Batch): OriginalLogits => originals.get(batch)!;
-  const judged = (): ReturnType<typeof decisionProbe> =>
-    decisionProbe(decisionsOf(graph, layer), layer.router.experts, (batch) => originals.get(batch)!.routing);
 
   /** Runs the stage with a probe that is taken off again. */
   async function look<P extends Probe>(
@@ -143,7 +141,7 @@ function stageOf(
       return (await look(fitted, (valid) => gapProbe(graph, router, originalOf, valid))).sums;
     },
     async judge() {
-      return (await look(heldOut, judged)).metrics();
+      return (await look(heldOut, () => decisionProbe(graph, layer, originals))).metrics();
     },
     pass: () => walk.run(model, index, { probes: [], valid: null, passOn: true }),
   };

@@ -1,5 +1,5 @@
 import type { RouterMetrics } from '../report/report.ts';
-import type { TokenRouting } from './token-routing.ts';
+import type { TokenChoices, TokenRouting } from './token-routing.ts';
 
 /** The sums behind {@link RouterMetrics}, so that batches and records can be added up. */
 export type RouterSums = { tokens: number } & Required<RouterMetrics>;
@@ -51,7 +51,7 @@ export function addToken(
   const k = chosen.size;
   const mse = meanSquare(r, q);
   const both = sharedBy(chosen, other);
-  const agreement = k === 0 ? Number(other.size === 0) : both / k;
+  const agreement = agreementOf(chosen, other);
   sums.tokens += 1;
   sums.mse += mse;
   sums.kl += softmaxDivergence(r, q);
@@ -72,18 +72,31 @@ export function meansOf(sums: RouterSums): RouterMetrics {
   ) as unknown as RouterMetrics;
 }
 
-export function decisionOf({ logits, indices, weights, experts, k }: TokenRouting, token: number): Decision {
+export function choiceOf({ indices, weights, k }: TokenChoices, token: number): Choice {
   const chosen = new Map<number, number>();
   for (let slot = token * k; slot < (token + 1) * k; slot++) {
     const expert = indices ? indices[slot] : slot - token * k;
     if (indices || weights[slot] !== 0) chosen.set(expert, (chosen.get(expert) ?? 0) + weights[slot]);
   }
-  return { logits: logits.subarray(token * experts, (token + 1) * experts), chosen };
+  return chosen;
+}
+
+export function decisionOf(routing: TokenRouting, token: number): Decision {
+  const { logits, experts } = routing;
+  return {
+    logits: logits.subarray(token * experts, (token + 1) * experts),
+    chosen: choiceOf(routing, token),
+  };
 }
 
 export function referenceDecisionOf(routing: TokenRouting, token: number): ReferenceDecision {
   const decision = decisionOf(routing, token);
   return { ...decision, margin: marginOf(decision.logits, decision.chosen.size) };
+}
+
+/** Share of the experts chosen by the first that the second chose too; where it chose none, whether the second did so. */
+export function agreementOf(chosen: Choice, other: Choice): number {
+  return chosen.size === 0 ? Number(other.size === 0) : sharedBy(chosen, other) / chosen.size;
 }
 
 function sharedBy(a: Choice, b: Choice): number {
