@@ -34,7 +34,7 @@ export interface Aside<P extends Probe> {
   attach: (valid: Value | null) => P;
 }
 
-export interface ByLayerOptions extends CalibrateOptions {
+export interface ByLayerOptions extends Omit<CalibrateOptions, 'byLayer'> {
   /** Told how many layers are done. */
   onStep?: (done: number, total: number) => void;
   /** Feed each layer what the layers before it make once they are written, as GPTQ does, and not what they made before. */

@@ -9,7 +9,7 @@ import { runProbes } from './run-probes.ts';
 import type { StatsProbe } from './stats-probe.ts';
 import { statsProbe } from './stats-probe.ts';
 
-export interface CalibrateOptions extends Omit<RunOptions, 'byLayer'> {
+export interface CalibrateOptions extends RunOptions {
   /** Collect XᵀX of every expert linear's input. */
   gram?: boolean;
   /** Weigh tokens by their routing in it; see `tapLayer`. */

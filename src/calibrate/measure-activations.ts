@@ -2,26 +2,68 @@ import type { Batch } from '../data/batches.ts';
 import type { Part } from '../emit/grouped-ffn.ts';
 import { extractModel } from '../onnx/extract.ts';
 import type { Model } from '../onnx/model.ts';
-import { runBatches } from '../run/run-batches.ts';
+import type { Value } from '../onnx/value.ts';
+import { walkStages } from '../run/stage-walk.ts';
 import { addValidInput } from '../run/valid-input.ts';
 import type { SessionOptions } from '../runtime/session.ts';
-import type { ActivationErrors, QuantizedRows, TriedGrids } from './activation-probe.ts';
+import type { ActivationErrors, ActivationProbe, QuantizedRows, TriedGrids } from './activation-probe.ts';
 import { activationProbe } from './activation-probe.ts';
 
+/** A written layer: what it quantizes, and its output. */
+export interface MeasuredLayer {
+  rows: Record<Part, QuantizedRows>;
+  output: Value;
+}
+
 /**
- * Runs a written model and measures what rounding its activations costs on other grids: one entry per layer. The model
- * is left as it is.
- * @throws Fault ORT_*
+ * Runs a written model, one layer at a time, and measures what rounding its activations costs on other grids: one entry
+ * per layer. The model is left as it is.
+ * @throws Fault ORT_*, CALIBRATION_STAGE
  */
 export async function measureActivations(
   model: Model,
-  layers: readonly Record<Part, QuantizedRows>[],
+  layers: readonly MeasuredLayer[],
   tried: TriedGrids,
   batches: readonly Batch[],
   options: SessionOptions = {},
 ): Promise<ActivationErrors[]> {
-  const inputs = layers.flatMap(({ input, hidden }) => [input, hidden]);
-  const values = [...new Set(inputs.flatMap(({ rows, tokens }) => (tokens ? [rows, tokens] : [rows])))];
+  const outputs = layers.map(({ output }) => output);
+  const walk = walkStages(
+    model.graph,
+    outputs.map((output) => [output]),
+    batches,
+    options,
+  );
+  const measured: ActivationErrors[] = [];
+  try {
+    for (const [index, { rows }] of layers.entries()) {
+      const { copy, probe, valid } = probedCopy(model, rows, outputs, tried, batches);
+      await walk.run(copy, index, { probes: [probe], valid, passOn: true });
+      measured.push(probe.errors());
+    }
+    return measured;
+  } finally {
+    walk.close();
+  }
+}
+
+interface ProbedCopy {
+  copy: Model;
+  probe: ActivationProbe;
+  /** See `addValidInput`. */
+  valid: Value | null;
+}
+
+/** A copy of a model that computes `outputs`, and what a probe sees of one layer. */
+function probedCopy(
+  model: Model,
+  { input, hidden }: Record<Part, QuantizedRows>,
+  outputs: readonly Value[],
+  tried: TriedGrids,
+  batches: readonly Batch[],
+): ProbedCopy {
+  const seen = [input, hidden].flatMap(({ rows, tokens }) => (tokens ? [rows, tokens] : [rows]));
+  const values = [...new Set([...outputs, ...seen])];
   const copy = extractModel(model, values, []);
   const copyOf = new Map(values.map((value, i) => [value, copy.graph.outputs[i]]));
   const copied = ({ rows, tokens }: QuantizedRows): QuantizedRows => ({
@@ -29,12 +71,6 @@ export async function measureActivations(
     tokens: tokens && copyOf.get(tokens)!,
   });
   const valid = addValidInput(copy, batches);
-  const probes = layers.map(({ input, hidden }) =>
-    activationProbe(copy.graph, { input: copied(input), hidden: copied(hidden) }, tried, valid),
-  );
-  copy.graph.outputs = probes.flatMap(({ outputs }) => outputs);
-  await runBatches(copy, batches, { valid }, options, (results, batch) => {
-    for (const probe of probes) probe.take(results, batch);
-  });
-  return probes.map((probe) => probe.errors());
+  const probe = activationProbe(copy.graph, { input: copied(input), hidden: copied(hidden) }, tried, valid);
+  return { copy, probe, valid };
 }

@@ -25,7 +25,7 @@ export function expertProducts(
   banks: readonly Bank[],
 ): Value[] {
   const [{ weights }] = banks;
-  // Several products share a condition.
+  // In the graph around: the other products of a layer read the condition too.
   const choice = choiceOf(b, weights[0].otherWay, areFew);
   const choose = (inner: Builder): Value[] =>
     chooseWay(

@@ -79,13 +79,19 @@ export async function openCalibrator(
 }
 
 /**
+ * So many experts are looked at in one graph. ONNX Runtime plans a graph in a time that grows with the square of the values in it,
+ * and the statistics of an expert are a few dozen: with more, layers are run one after the other.
+ */
+const expertsAtOnce = 128;
+
+/**
  * Makes sources of statistics, whose tokens count alike or as much as their routing weight; those of models that are run
  * at once share what a run has given.
  */
 function sourcesOver(
   records: readonly DataRecord[],
   path: string,
-  { model }: PreparedModel,
+  { model, layers }: PreparedModel,
   config: QuantizeConfig,
   progress: Progress,
 ): (affinity: boolean) => StatsSource {
@@ -97,12 +103,13 @@ function sourcesOver(
   const open = (): PreparedModel => prepareModel(path);
   if (runsByLayer(model, config))
     return (affinity) => calibrateByLayer(open, batches, { ...options, affinity, sequential });
+  const byLayer = layers.reduce((sum, { experts }) => sum + experts.length, 0) > expertsAtOnce;
   let last: { affinity: boolean; all: Promise<LayerStats[]> } | null = null;
   return (affinity) => ({
     async statsOf(index) {
       // One run's statistics are kept, the others' would take as much memory again.
       if (last?.affinity !== affinity)
-        last = { affinity, all: calibrate(open, batches, { ...options, affinity }) };
+        last = { affinity, all: calibrate(open, batches, { ...options, affinity, byLayer }) };
       return (await last.all)[index];
     },
     look: null,

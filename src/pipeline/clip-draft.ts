@@ -52,6 +52,7 @@ async function clipsOfDraft(
 ): Promise<ClippedLayer[]> {
   const batches = [...makeBatches(records.slice(0, recordsClipped), declaredInputs(model))];
   const session = sessionOptions(config);
-  const errors = await measureActivations(model, rows, triedGrids(resolved), batches, session);
+  const layers = probes.map(({ layer }, i) => ({ rows: rows[i], output: layer.boundary!.output }));
+  const errors = await measureActivations(model, layers, triedGrids(resolved), batches, session);
   return errors.map((each, i) => bestClips(probes[i].layer.id, each));
 }

@@ -64,6 +64,7 @@ describe.each(forms)('%s', (form) => {
     const source = calibrateByLayer(open, batches, options);
     const stats = await statsOfAll(source, open());
     expectEqual(await calibrate(open, batches, options), stats);
+    expectEqual(await calibrate(open, batches, { ...options, byLayer: true }), stats);
   });
 });
 

@@ -34,7 +34,10 @@ test.each([
     return { rows, order, gathered: b.op('Gather', [rows, order]) };
   });
   const [rows, order, gathered] = model.graph.outputs;
-  const layer = { input: { rows, tokens: null }, hidden: { rows: gathered, tokens: order } };
+  const layer = {
+    rows: { input: { rows, tokens: null }, hidden: { rows: gathered, tokens: order } },
+    output: gathered,
+  };
   const nodes = model.graph.nodes.length;
   const [errors] = await measureActivations(model, [layer], { bits, ratios }, [oneBatch(x, length)]);
   expect(model.graph.nodes).toHaveLength(nodes);
