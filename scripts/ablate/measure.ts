@@ -1,9 +1,9 @@
 import type { Balance } from '../../src/calibrate/balance-records.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
-import { tryModel } from './try-model.ts';
 import type { Report } from '../../src/report/report.ts';
 import type { Row } from './plan.ts';
 import type { Subject } from './subject.ts';
+import { tryModel } from './try-model.ts';
 
 /** What one line of a table tells of one model. */
 export interface Figures {

@@ -3,25 +3,31 @@ import type { Value } from '../onnx/value.ts';
 import { codeOf } from '../tensor/dtype.ts';
 import type { OtherWay } from './grouped-ffn.ts';
 
-/** Another way, and when to take it; null for never. */
+/** Another way, and when to take it. */
 export interface Choice {
-  otherWay: OtherWay | null;
-  condition: Value | null;
+  otherWay: OtherWay;
+  condition: Value;
 }
 
-/** A choice whose condition is computed in the graph of `b`, whatever graph it is made in. */
-export function choiceOf(b: Builder, otherWay: OtherWay | null | undefined, areFew: Value | null): Choice {
-  return { otherWay: otherWay ?? null, condition: otherWay?.when(b, areFew) ?? null };
+/** A choice whose condition is computed in the graph of `b`, whatever graph it is made in; null where there is none. */
+export function choiceOf(
+  b: Builder,
+  otherWay: OtherWay | null | undefined,
+  areFew: Value | null,
+): Choice | null {
+  const condition = otherWay?.when(b, areFew);
+  return otherWay && condition ? { otherWay, condition } : null;
 }
 
 /** Sums of codes in the usual way, int32; where there is another way, the graph chooses between both. */
 export function chooseWay(
   b: Builder,
-  { otherWay, condition }: Choice,
+  choice: Choice | null,
   usual: (inner: Builder) => Value[],
   other: (inner: Builder, otherWay: OtherWay) => Value[],
 ): Value[] {
-  if (!otherWay || !condition) return usual(b);
+  if (!choice) return usual(b);
+  const { otherWay, condition } = choice;
   const asInt32 = (inner: Builder): Value[] =>
     other(inner, otherWay).map((value) => inner.op('Cast', [value], { to: codeOf('int32') }));
   const then_branch = b.subgraph('other', asInt32);

@@ -82,16 +82,17 @@ function runExperts(
   experts: readonly WrittenExpert[],
   inputs: Value,
   { tokens, counts, weights }: Dispatch,
-  tap: ExpertTap = () => {},
+  tap?: ExpertTap,
 ): Value {
   const split = (perPair: Value): Value[] => splitByExpert(b, perPair, counts, experts.length);
-  const [rows, parts, shares] = [tokens, inputs, weights].map(split);
+  const parts = split(inputs);
+  const routed = tap && { rows: split(tokens), weights: split(weights) };
   const results = experts.map(({ expert, gate, up, down }, i) => {
     const inner = builder(b.graph, `moeq/${expert.id}`);
     const input = parts[i];
     const gated = gate && runLinear(inner, gate, input);
     const hidden = emitActivation(inner, activation, gated, runLinear(inner, up, input));
-    tap(inner, expert, { input, hidden }, { rows: rows[i], weights: shares[i] });
+    if (routed) tap(inner, expert, { input, hidden }, { rows: routed.rows[i], weights: routed.weights[i] });
     return runLinear(inner, down, hidden);
   });
   return b.op('Concat', results, { axis: 0 }, { name: 'results' });

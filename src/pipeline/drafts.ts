@@ -36,8 +36,6 @@ export function openDrafts(
   const madeWith = new Map<string, (MadeLayer | null)[]>();
   const distances = new Map<string, Promise<Distance>>();
 
-  const measure = ({ written }: Pick<Draft, 'written'>): Promise<Distance> => gauge.distanceOf(written.model);
-
   function measureOnce(names: readonly string[], compute: () => Promise<Distance>): Promise<Distance> {
     const key = names.join();
     const distance = distances.get(key) ?? compute();
@@ -54,13 +52,16 @@ export function openDrafts(
       const layers = madeWith.get(names[i]) ?? names.map(() => null);
       madeWith.set(names[i], layers.with(i, layer));
     });
-    const distance = (): Promise<Distance> => measureOnce(names, () => measure({ written }));
+    const distance = (): Promise<Distance> => measureOnce(names, () => gauge.distanceOf(written.model));
     return { order, written, distance };
   }
 
   return {
     write,
     distanceOf: (variants) =>
-      measureOnce(variants.map(variantName), async () => measure(await write(variants))),
+      measureOnce(variants.map(variantName), async () => {
+        const { written } = await write(variants);
+        return gauge.distanceOf(written.model);
+      }),
   };
 }

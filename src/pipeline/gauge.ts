@@ -1,10 +1,5 @@
-import type { Batch } from '../data/batches.ts';
-import { makeBatches } from '../data/batches.ts';
-import { declaredInputs } from '../data/declared-inputs.ts';
 import { positionsOf } from '../data/positions.ts';
 import type { DataRecord } from '../data/record.ts';
-import { checkVocabulary } from '../data/vocabulary.ts';
-import { vocabularySize } from '../data/vocabulary-size.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
 import { floatExperts } from '../emit/float-experts.ts';
 import { readModelRecord } from '../moe/model-record.ts';
@@ -17,8 +12,8 @@ import type { StageWalk } from '../run/stage-walk.ts';
 import { walkStages } from '../run/stage-walk.ts';
 import type { SessionOptions } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
+import { batchesFor } from '../verify/batches-for.ts';
 import { joinModels, mainOutput } from '../verify/join-models.ts';
-import { positionsFor } from '../verify/positions-for.ts';
 import type { Choices } from './choice-probes.ts';
 import { agreementProbe, choiceProbe } from './choice-probes.ts';
 import { decisionsOf } from './decision-probes.ts';
@@ -78,9 +73,7 @@ async function runReference(
   session: SessionOptions,
 ): Promise<Reference> {
   const { model, layers } = prepareModel(path, opset);
-  const classes = vocabularySize(model);
-  checkVocabulary(records, classes);
-  const batches = [...makeBatches(records, declaredInputs(model), positionsFor(classes ?? 0))];
+  const batches = [...batchesFor(model, records)];
   const ends = layers.map(({ boundary }) => boundary!.output);
   const walk = walkStages(model.graph, [ends, [mainOutput(model)]], batches, session);
   const probes = layers.map((layer) => choiceProbe(decisionsOf(model.graph, layer), layer.router.experts));
@@ -100,7 +93,7 @@ function divergenceProbe(divergence: Value): Probe & { mean(): number } {
   let [sum, positions] = [0, 0];
   return {
     outputs: [divergence],
-    take(results, batch: Batch) {
+    take(results, batch) {
       const values = toFloats(results[divergence.name]);
       for (const { at } of positionsOf(batch, values.length)) {
         sum += values[at];

@@ -1,22 +1,22 @@
 import type { QuantizeConfig } from '../config/schema.ts';
+import type { DataRecord } from '../data/record.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { annotate } from './annotate.ts';
-import type { DataRecord } from '../data/record.ts';
-import { openGauge } from './gauge.ts';
-import { sessionOptions } from './session-options.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { boundedConfig } from './bounded-config.ts';
 import { openCalibrator } from './calibrator.ts';
-import { openDrafts } from './drafts.ts';
-import type { Progress } from './progress.ts';
-import { refuseShift } from './refuse-shift.ts';
 import { clipDraft } from './clip-draft.ts';
 import { givenClips, looksInTurn, measuresClips } from './clips.ts';
+import { openDrafts } from './drafts.ts';
+import { openGauge } from './gauge.ts';
+import type { Progress } from './progress.ts';
+import { refuseShift } from './refuse-shift.ts';
+import { sessionOptions } from './session-options.ts';
+import type { RouterOutcome } from './settle-routers.ts';
+import { settleRouters } from './settle-routers.ts';
 import { settleVariants } from './settle-variants.ts';
 import { variantsTried } from './variants.ts';
-import { settleRouters } from './settle-routers.ts';
-import type { RouterOutcome } from './settle-routers.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
 import type { WriteOrder, WrittenModel } from './write-experts.ts';
@@ -44,16 +44,15 @@ export async function quantizeModel(
   refuseShift(given);
   const clips = givenClips(given);
   const prepared = prepareModel(path);
-  const hasRecords = data !== null && data.records.length > 0;
+  const records = (data?.records ?? []).slice(0, given.calibration.records ?? undefined);
+  const hasRecords = records.length > 0;
   const { config, notes } = boundedConfig(prepared.model, given, hasRecords);
-  const records = (data?.records ?? []).slice(0, config.calibration.records ?? undefined);
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
   const inTurn = looksInTurn(prepared.model, config, hasRecords);
   const isDraft = measuresClips(config, hasRecords) && !inTurn;
   const common = { path, config, resolved, calibrator, clipsOf: inTurn ? null : () => clips };
-  const layerIds = prepared.layers.map(({ id }) => id);
-  const trials = { layers: layerIds, records, hasRecords, isDraft };
+  const trials = { layers: prepared.layers.map(({ id }) => id), records, isDraft };
   const written = await writeSettled(common, trials, { progress, workshop });
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);
@@ -65,7 +64,6 @@ export async function quantizeModel(
 interface Trials {
   layers: readonly string[];
   records: readonly DataRecord[];
-  hasRecords: boolean;
   /** Whether activations are clipped as is measured on what is written first. */
   isDraft: boolean;
 }
@@ -73,10 +71,11 @@ interface Trials {
 /** Writes a model in the variants that trials choose, and clips its activations where they say so. */
 async function writeSettled(
   common: Omit<WriteOrder, 'variants' | 'made'>,
-  { layers, records, hasRecords, isDraft }: Trials,
+  { layers, records, isDraft }: Trials,
   tools: { progress: Progress; workshop: Workshop },
 ): Promise<WrittenModel> {
   const { path, config } = common;
+  const hasRecords = records.length > 0;
   const isWrittenOnce = !isDraft && variantsTried(config, hasRecords).length === 1;
   const gauge = openGauge(path, records, sessionOptions(config));
   try {

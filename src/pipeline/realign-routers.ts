@@ -14,6 +14,7 @@ import { prepareModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
 import { opsetOf } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
+import { lookAt } from '../run/look-at.ts';
 import type { Probe } from '../run/probe.ts';
 import type { StageWalk } from '../run/stage-walk.ts';
 import { walkLayers } from '../run/stage-walk.ts';
@@ -118,22 +119,8 @@ function stageOf(
   const layer = layers[index];
   const originalOf = (batch: Batch): OriginalLogits => originals.get(batch)!;
 
-  /** Runs the stage with a probe that is taken off again. */
-  async function look<P extends Probe>(
-    only: Batches['fitted'],
-    attach: (valid: Value | null) => P,
-  ): Promise<P> {
-    const inputs = [...graph.inputs];
-    const valid = addValidInput(model, all);
-    const probe = attach(valid);
-    try {
-      await walk.run(model, index, { probes: [probe], valid, only, passOn: false });
-      return probe;
-    } finally {
-      graph.inputs = inputs;
-      graph.removeDeadCode();
-    }
-  }
+  const look = <P extends Probe>(only: Batches['fitted'], attach: (valid: Value | null) => P): Promise<P> =>
+    lookAt({ walk, model, batches: all }, index, { only, passOn: false }, attach);
 
   return {
     async gap() {

@@ -1,17 +1,13 @@
-import { makeBatches } from '../data/batches.ts';
 import type { DataRecord } from '../data/record.ts';
 import { tokenInput } from '../data/record.ts';
-import { checkVocabulary } from '../data/vocabulary.ts';
-import { vocabularySize } from '../data/vocabulary-size.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { opsetOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { Report } from '../report/report.ts';
 import { attributionOf, emptyCauses } from './attribution.ts';
+import { batchesFor } from './batches-for.ts';
 import { takeCensus } from './census.ts';
-import { declaredInputs } from '../data/declared-inputs.ts';
 import { joinModels } from './join-models.ts';
-import { positionsFor } from './positions-for.ts';
 import { emptyTotals, layerReport } from './layer-totals.ts';
 import { modelFacts } from './model-facts.ts';
 import { hashRecords } from './hash-records.ts';
@@ -41,17 +37,15 @@ export async function verify(
   const facts = { reference: modelFacts(opened), quantized: modelFacts(quantized) };
   const reference = prepareModel(opened, opsetOf(quantized));
   const census = takeCensus(reference, quantized);
-  const inputs = declaredInputs(reference.model);
+  // Before the models are joined, which adds inputs.
+  const batches = batchesFor(reference.model, records);
   const language = records.every((each) => tokenInput in each.inputs);
-  const classes = vocabularySize(reference.model);
-  checkVocabulary(records, classes);
   const { attribution = true, ...running } = options;
   const joined = joinModels(reference, { model: quantized, record }, { language, attribution });
   const layerIds = reference.layers.map(({ id }) => id);
   const book = new OutcomeBook(records, layerIds, language);
   const layers = reference.layers.map(emptyTotals);
   const causes = emptyCauses();
-  const batches = makeBatches(records, inputs, positionsFor(classes ?? 0));
   await runJoined(joined, batches, { layers, book, causes, records }, running);
   const summary = book.summary();
   return {
