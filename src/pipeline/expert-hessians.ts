@@ -1,7 +1,14 @@
 import type { ChannelStats, ExpertStats } from '../calibrate/layer-stats.ts';
 import type { Hessian } from '../quantize/hessian.ts';
+import { meanDiagonal } from '../quantize/hessian.ts';
 
-/** (X − 1·shiftᵀ)ᵀ(X − 1·shiftᵀ) of the input X, its channels divided by their scales: from XᵀX and the mean of X. */
+/** Of the energy of a channel: what sums in float32 over many tokens may be wrong by, with room to spare. */
+const sumError = 1e-4;
+
+/**
+ * (X − 1·shiftᵀ)ᵀ(X − 1·shiftᵀ) of the input X, its channels divided by their scales: from XᵀX and the mean of X. Where
+ * tokens are alike next to nothing is left, and what there is is noise.
+ */
 export function inputHessian(
   { input, inputMean, mass }: ExpertStats,
   scales: Float32Array | null,
@@ -9,13 +16,14 @@ export function inputHessian(
 ): Hessian | null {
   const hessian = hessianOf(input, scales);
   if (!hessian || !shift) return hessian;
+  const noise = sumError * meanDiagonal(hessian);
   const { rows: size, data } = hessian;
   const mean = inputMean.map((value, j) => value / (scales?.[j] ?? 1));
   for (let r = 0; r < size; r++) {
     for (let c = 0; c < size; c++)
       data[r * size + c] += mass * (shift[r] * shift[c] - mean[r] * shift[c] - shift[r] * mean[c]);
   }
-  return hessian;
+  return { ...hessian, noise };
 }
 
 /** XᵀX after every channel of X was divided by its scale. */

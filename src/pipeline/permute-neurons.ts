@@ -20,12 +20,13 @@ export function permuteNeurons({ gate, up, down }: ExpertWeights, order: Uint32A
 }
 
 /** XᵀX of hidden activations in that order. */
-export function permuteHessian({ rows, cols, data }: Hessian, order: Uint32Array): Hessian {
+export function permuteHessian(hessian: Hessian, order: Uint32Array): Hessian {
+  const { rows, cols, data } = hessian;
   const result = Float64Array.from(
     { length: rows * cols },
     (_, at) => data[order[Math.floor(at / cols)] * cols + order[at % cols]],
   );
-  return { rows, cols, data: result };
+  return { ...hessian, data: result };
 }
 
 function permuteRows({ rows, cols, data }: Matrix, order: Uint32Array): Matrix {

@@ -48,7 +48,7 @@ export async function quantizeGptq(
   const maxCode = maxCodeOf(bits);
   const groups = groupCountOf(cols, groupSize);
   const order = settlingOrder(activationOrder ? diagonalOf(hessian) : null, cols, groupSize);
-  const factor = await factorHessian(hessian, { order, damping, gemm });
+  const { factor } = await factorHessian(hessian, { order, damping, gemm });
   const target = columnsInOrder(weight, order);
   const state: State = { factor, target, debt: matrix(cols, rows), error: matrix(cols, rows), gemm };
   const byColumn = matrix(cols, rows); // codes, column by column

@@ -27,10 +27,11 @@ export function hadamardMatrix(block: number): Matrix {
 }
 
 /** H becomes RᵀHR under the rotation R of {@link rotateRows}: the Hessian that rotated activations have. */
-export function rotateHessian({ rows, cols, data }: Hessian, block = hadamardBlock(cols)): Hessian {
+export function rotateHessian(hessian: Hessian, block = hadamardBlock(hessian.cols)): Hessian {
+  const { rows, cols, data } = hessian;
   const half = rotateBlocks(data, block);
   const transposed = Float64Array.from(half, (_, i) => half[(i % rows) * cols + Math.floor(i / rows)]);
-  return { rows, cols, data: rotateBlocks(transposed, block) };
+  return { ...hessian, data: rotateBlocks(transposed, block) };
 }
 
 /** Every run of `block` numbers rotated. @throws RangeError for an order no matrix is known for */

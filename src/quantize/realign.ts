@@ -22,6 +22,6 @@ export async function realignment(
   share: number,
   gemm: Gemm = plainGemm,
 ): Promise<Matrix> {
-  const factor = await factorHessian(gram, { damping: share, gemm });
+  const { factor } = await factorHessian(gram, { damping: share, gemm });
   return transpose(await choleskySolve(factor, cross, gemm));
 }

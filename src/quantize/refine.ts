@@ -3,14 +3,14 @@ import { addCombination, gemm as plainGemm, type Gemm } from '../tensor/gemm.ts'
 import { matrix, transpose, type Matrix } from '../tensor/matrix.ts';
 import { rowsOf, submatrix } from '../tensor/submatrix.ts';
 import { groupCountOf, maxCodeOf, roundToGrid } from './grid.ts';
-import { dampedHessian, type Hessian } from './hessian.ts';
+import { factorHessian, type Hessian } from './hessian.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { safeScale } from './scale-fit.ts';
 
 export interface RefineOptions {
   /** Passes over all columns; stops earlier when nothing changes. */
   sweeps?: number;
-  /** Added to the Hessian's diagonal, as a share of its mean; best the same as in GPTQ. */
+  /** Added to the Hessian's diagonal, as a share of its mean; the same as in GPTQ. */
   damping?: number;
   /** Also move scales to fit the codes; true by default. Without it scales depend smoothly on the statistics. */
   refitScales?: boolean;
@@ -26,7 +26,7 @@ const blockSize = 32;
  * errors of those that come after it; this looks back. No step ever raises the loss.
  *
  * With E = HΔᵀ, column j of Δ is best at Δ_j − E_j / H_jj, and the scale of group g moves by Σ c·E / c·(H_gg c).
- * Throws `REFINE_ASYMMETRIC` for a tensor with zero points.
+ * Throws `REFINE_ASYMMETRIC` for a tensor with zero points, and `HESSIAN_NOT_POSITIVE`.
  */
 export async function refine(
   weight: Matrix,
@@ -36,7 +36,8 @@ export async function refine(
 ): Promise<QuantizedTensor> {
   requireSymmetric(tensor);
   const { rows, cols, groupSize } = tensor;
-  const damped = dampedHessian(hessian, damping);
+  // Damped as far as GPTQ would: without it an indefinite Hessian rewards errors.
+  const { damped } = await factorHessian(hessian, { damping, gemm });
   const groups = groupCountOf(cols, groupSize);
   const state: State = {
     hessian: { rows: cols, cols, data: new Float32Array(damped.data) },
@@ -119,7 +120,7 @@ async function improveCodes(state: State, from: number, to: number, group: numbe
   return moved;
 }
 
-/** Gives the group of columns from … to its best scales, where a positive one exists. */
+/** Gives the group of columns from … to its best scales, where those have the sign they had. */
 async function improveScales(state: State, from: number, to: number, group: number): Promise<void> {
   const { hessian, codes } = state;
   const gradient = await gradientOf(state, from, to);
@@ -134,7 +135,7 @@ async function improveScales(state: State, from: number, to: number, group: numb
     }
     // The nearest scale that can be stored is never farther from the best one than the scale before was.
     const best = scales[r] + slope / norm;
-    if (norm > 0 && best > 0) scales[r] = safeScale(best);
+    if (norm > 0 && best * scales[r] > 0) scales[r] = safeScale(best);
   }
   for (let j = from; j < to; j++) updateError(state, j, group);
 }

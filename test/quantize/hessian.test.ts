@@ -21,24 +21,31 @@ describe('damping', () => {
     expect(dampingOf(matrix(3, 3), 0.25)).toBe(1);
   });
 
+  test('is no smaller than the noise', () => {
+    expect(dampingOf({ ...hessian, noise: 3 }, 0.25)).toBe(3);
+    expect(dampingOf({ ...hessian, noise: 1 }, 0.25)).toBe(2);
+  });
+
   test('is added to the diagonal after reordering', () => {
-    const damped = dampedHessian(hessian, 0.25, [2, 0, 1]);
+    const damped = dampedHessian(hessian, 2, [2, 0, 1]);
     expect([...damped.data]).toEqual([14, 2, 3, 2, 6, 1, 3, 1, 10]);
-    expect([...dampedHessian(hessian, 0.25).data]).toEqual([6, 1, 2, 1, 10, 3, 2, 3, 14]);
+    expect([...dampedHessian(hessian, 2).data]).toEqual([6, 1, 2, 1, 10, 3, 2, 3, 14]);
   });
 });
 
 describe('factorHessian', () => {
   test('factors the damped Hessian', async () => {
-    const factor = await factorHessian(hessian, { damping: 0.25, gemm });
+    const { damped, factor } = await factorHessian(hessian, { damping: 0.25, gemm });
+    expect(damped).toEqual(dampedHessian(hessian, 2));
     const product = gemm(transpose(factor), factor).data;
-    dampedHessian(hessian, 0.25).data.forEach((value, i) => expect(product[i]).toBeCloseTo(value, 5));
+    damped.data.forEach((value, i) => expect(product[i]).toBeCloseTo(value, 5));
   });
 
   test('raises the damping where it does not suffice', async () => {
     const indefinite = matrix(2, 2, Float32Array.of(1, 1.05, 1.05, 1));
-    const factor = await factorHessian(indefinite, { damping: 0.01, gemm });
+    const { damped, factor } = await factorHessian(indefinite, { damping: 0.01, gemm });
     expect(factor.data[0] ** 2).toBeCloseTo(1.1, 5);
+    expect(damped.data[0]).toBeCloseTo(1.1, 5);
   });
 
   test('gives up on what is no XᵀX', async () => {

@@ -32,13 +32,14 @@ describe('refine', () => {
   test('ends where no single code and no scale can be improved', async () => {
     const weight = gaussian(3, 20, 4);
     const hessian = correlatedHessian(20, 60, 5);
-    const start = quantizeRtn(weight, { bits: 3, groupSize: 10 });
+    const start = quantizeRtn(weight, { bits: 3, groupSize: 10, fit: clipScale });
+    expect(start.scales.some((scale) => scale < 0)).toBe(true);
     const end = await refine(weight, hessian, start, { sweeps: 100, damping: 0 });
     const least = (await outputError(weight, end, hessian)) * (1 - 1e-4);
     for (let i = 0; i < end.codes.length; i++) {
       for (const step of [-1, 1]) {
         const code = end.codes[i] + step;
-        if (Math.abs(code) > 3) continue;
+        if (code < -4 || code > 3) continue;
         const other = { ...end, codes: end.codes.with(i, code) };
         expect(await outputError(weight, other, hessian)).toBeGreaterThan(least);
       }
@@ -49,6 +50,23 @@ describe('refine', () => {
         expect(await outputError(weight, other, hessian)).toBeGreaterThan(least);
       }
     }
+  });
+
+  test('lets no error grow where only more damping makes the Hessian positive', async () => {
+    const weight = gaussian(6, 40, 7);
+    // Next to nothing but noise, as a shift leaves it of tokens that are alike.
+    const noise = gaussian(40, 40, 8);
+    const hessian = matrix(40, 40);
+    hessian.data.forEach((_, i) => {
+      const [r, c] = [Math.floor(i / 40), i % 40];
+      hessian.data[i] = (r === c ? 1 : 0) + (noise.data[r * 40 + c] + noise.data[c * 40 + r]) / 5;
+    });
+    const start = await quantizeGptq(weight, hessian, { bits: 4, groupSize: 40, fit: clipScale });
+    const refined = await refine(weight, hessian, start, { refitScales: false });
+    const identity = matrix(40, 40);
+    for (let j = 0; j < 40; j++) identity.data[j * 41] = 1;
+    const before = await outputError(weight, start, identity);
+    expect(await outputError(weight, refined, identity)).toBeLessThan(1.2 * before);
   });
 
   test('does not touch its input, and keeps form and method', async () => {
