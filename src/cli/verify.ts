@@ -54,7 +54,8 @@ export const verifyCommand: CommandModule<object, Arguments> = {
     const config = configOf(undefined, {}, set);
     const { tokenizer, gates } = config;
     const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };
-    const records = readRecords(data, openTokenizer(tokenizer, reference));
+    const given = readRecords(data, openTokenizer(tokenizer, reference));
+    const records = given.slice(0, config.verify.records ?? undefined);
     const measured = await verify(reference, quantized, records, {
       ...verifyOptions(reference, config),
       onBatch: recordProgress(progressDisplay(), 'verify', records.length),

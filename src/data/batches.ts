@@ -4,6 +4,7 @@ import { checkRecord, layoutOf, lengthOf, paddedShape, type Layout } from './lay
 import type { Feed, ModelInput } from './model-input.ts';
 import { allocate, convertArray, copyInto, type NumericType } from './numeric-array.ts';
 import type { DataRecord } from './record.ts';
+import { maskInput } from './record.ts';
 
 /** Records made ready for one run of a model. */
 export interface Batch {
@@ -69,15 +70,16 @@ function assemble(records: readonly DataRecord[], indices: number[], layout: Lay
   const sequence = layout.sequence ?? lengths[0];
   const rows = Array.from({ length: batch }, (_, row) => members[row] ?? members.at(-1)!);
   const rowLengths = rows.map((record) => lengthOf(record, layout));
-  const feeds = layout.inputs.map((input): [string, Feed] => [
+  const entries = layout.inputs.map((input): [string, Feed] => [
     input.name,
     input.name in rows[0].inputs
       ? stack(rows, input.name, input.dtype, layout)
       : companionOf(input, input.dtype)!(rowLengths, sequence),
   ]);
+  const feeds = Object.fromEntries(entries);
   return {
-    feeds: Object.fromEntries(feeds),
-    valid: validity(lengths, batch, sequence),
+    feeds,
+    valid: validity(lengths, batch, sequence, rows[0].inputs[maskInput] ? feeds[maskInput] : null),
     records: indices,
     lengths,
     batch,
@@ -96,11 +98,18 @@ function stack(rows: readonly DataRecord[], name: string, dtype: NumericType, la
   return { dtype, dims: [rows.length, ...shape], data };
 }
 
-function validity(lengths: readonly number[], batch: number, sequence: number): Uint8Array | null {
-  if (lengths.length === batch && lengths.every((length) => length === sequence)) return null;
+/** `mask` is what records say of their positions themselves, [batch, sequence]. */
+function validity(
+  lengths: readonly number[],
+  batch: number,
+  sequence: number,
+  mask: Feed | null | undefined,
+): Uint8Array | null {
   const valid = new Uint8Array(batch * sequence);
   lengths.forEach((length, row) => valid.fill(1, row * sequence, row * sequence + length));
-  return valid;
+  if (mask?.data.length === valid.length)
+    mask.data.forEach((value, i) => Number(value) === 0 && (valid[i] = 0));
+  return valid.every(Boolean) ? null : valid;
 }
 
 /** The validity of a batch as a model input: one flag per row of [batch * sequence], all true without padding. */

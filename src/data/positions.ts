@@ -16,10 +16,11 @@ export interface Position {
  */
 export function* positionsOf(batch: Batch, total: number): Generator<Position> {
   const perRecord = total / batch.batch;
+  const valid = perRecord === batch.sequence ? batch.valid : null;
   for (let row = 0; row < batch.records.length; row++) {
-    const length = perRecord === batch.sequence ? batch.lengths[row] : perRecord;
-    for (let step = 0; step < length; step++) {
-      yield { record: batch.records[row], step, at: row * perRecord + step };
+    for (let step = 0; step < perRecord; step++) {
+      const at = row * perRecord + step;
+      if (!valid || valid[at]) yield { record: batch.records[row], step, at };
     }
   }
 }

@@ -17,3 +17,5 @@ export interface DataRecord {
 
 /** The model input that holds token ids. */
 export const tokenInput = 'input_ids';
+/** Tells by zeros which positions are padding. */
+export const maskInput = 'attention_mask';

@@ -1,4 +1,5 @@
 import { Graph, readsOf } from './graph.ts';
+import type { ValueInfoProto } from './messages.ts';
 import { Node } from './node.ts';
 import { Value } from './value.ts';
 
@@ -58,8 +59,9 @@ function nodesBehind(outputs: readonly Value[], bindings: ReadonlyMap<Value, Val
 }
 
 function copyNode(copier: Copier, node: Node, target: Graph): void {
-  const outputs = node.outputs.map((value) => value && declare(copier, value, target));
-  const name = copier.prefix + node.name;
+  const outputs = node.outputs.map((value) => value && declare(copier, value, target, true));
+  // ONNX Runtime wants names to differ, unless there are none.
+  const name = node.name && copier.prefix + node.name;
   const copy = new Node(target, { ...node.proto, name }, [...node.attributes.values()], outputs);
   for (const [key, tensor] of node.tensors) copy.tensors.set(key, tensor);
   node.inputs.forEach((value, index) => copy.setInput(index, value && copyOf(copier, value)));
@@ -74,7 +76,7 @@ function copyNode(copier: Copier, node: Node, target: Graph): void {
 
 function copyGraph(copier: Copier, graph: Graph, parent: Graph): Graph {
   const inner = new Graph(graph.name, parent, graph.proto);
-  inner.inputs = graph.inputs.map((value) => declare(copier, value, inner));
+  inner.inputs = graph.inputs.map((value) => declare(copier, value, inner, true));
   for (const value of graph.constants) copyConstant(copier, value, inner);
   for (const node of graph.sortedNodes()) copyNode(copier, node, inner);
   inner.outputs = graph.outputs.map((value) => copyOf(copier, value));
@@ -99,8 +101,23 @@ function copyConstant(copier: Copier, value: Value, target: Graph): Value {
   return copy;
 }
 
-function declare({ copies, prefix }: Copier, value: Value, target: Graph): Value {
-  const copy = new Value(target.uniqueName(prefix + value.name), value.info);
+function declare({ copies, prefix }: Copier, value: Value, target: Graph, isMade = false): Value {
+  const info = isMade ? withOwnDims(value.info, prefix) : value.info;
+  const copy = new Value(target.uniqueName(prefix + value.name), info);
   copies.set(value, copy);
   return copy;
+}
+
+/**
+ * A declaration whose dimensions have names of their own: a size that depends on data is another one in the copy, and
+ * ONNX Runtime takes buffers of dimensions of one name for equally large.
+ */
+function withOwnDims(info: ValueInfoProto | undefined, prefix: string): ValueInfoProto | undefined {
+  const tensorType = info?.type?.tensorType;
+  const declared = tensorType?.shape?.dim;
+  if (!info || !declared) return info;
+  const dim = declared.map((each) =>
+    each.dimParam === undefined ? each : { dimParam: prefix + each.dimParam },
+  );
+  return { ...info, type: { ...info.type, tensorType: { ...tensorType, shape: { dim } } } };
 }

@@ -1,13 +1,15 @@
 import type { DataRecord } from '../data/record.ts';
 import { tokenInput } from '../data/record.ts';
+import { vocabularySize } from '../data/vocabulary-size.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
+import type { Model } from '../onnx/model.ts';
 import { opsetOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { Report } from '../report/report.ts';
 import { attributionOf, emptyCauses } from './attribution.ts';
 import { batchesFor } from './batches-for.ts';
 import { takeCensus } from './census.ts';
-import { joinModels } from './join-models.ts';
+import { joinModels, mainOutput } from './join-models.ts';
 import { emptyTotals, layerReport } from './layer-totals.ts';
 import { modelFacts } from './model-facts.ts';
 import { hashRecords } from './hash-records.ts';
@@ -39,7 +41,7 @@ export async function verify(
   const census = takeCensus(reference, quantized);
   // Before the models are joined, which adds inputs.
   const batches = batchesFor(reference.model, records);
-  const language = records.every((each) => tokenInput in each.inputs);
+  const language = givesLogits(reference.model) && records.every((each) => tokenInput in each.inputs);
   const { attribution = true, ...running } = options;
   const joined = joinModels(reference, { model: quantized, record }, { language, attribution });
   const layerIds = reference.layers.map(({ id }) => id);
@@ -67,4 +69,13 @@ export async function verify(
     }),
     recipe: record.recipe,
   };
+}
+
+/** Whether the main output tells a next token of every position: logits [batch, sequence, vocabulary]. */
+function givesLogits(model: Model): boolean {
+  const { name, shape } = mainOutput(model);
+  const vocabulary = vocabularySize(model);
+  if (name === 'logits' || !shape) return true;
+  const width = shape.at(-1);
+  return shape.length === 3 && (typeof width !== 'number' || vocabulary === null || width >= vocabulary);
 }

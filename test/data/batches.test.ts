@@ -1,6 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { makeBatches } from '../../src/data/batches.ts';
+import { positionsOf } from '../../src/data/positions.ts';
+import { nextToken } from '../../src/verify/next-token.ts';
 import type { ModelInput } from '../../src/data/model-input.ts';
 import type { NumericArray } from '../../src/data/numeric-array.ts';
 import type { DataRecord } from '../../src/data/record.ts';
@@ -18,6 +20,8 @@ const tokens = (...ids: number[]): NumericArray => ({
   data: Int32Array.from(ids),
 });
 const text = (...ids: number[]) => record({ input_ids: tokens(...ids) });
+const masked = (ids: number[], mask: number[]) =>
+  record({ input_ids: tokens(...ids), attention_mask: tokens(...mask) });
 const floats = (shape: number[], data: number[]): NumericArray => ({
   dtype: 'float64',
   shape,
@@ -34,6 +38,20 @@ const all = (records: DataRecord[], inputs: ModelInput[], max?: number) => [
 ];
 
 describe('makeBatches with dynamic dimensions', () => {
+  test('what records mark as padding counts for nothing', () => {
+    const inputs = [inputIds, declare('attention_mask', 'int64', 'batch', 'sequence')];
+    const records = [masked([1, 2, 3], [0, 1, 1]), masked([4, 5, 6], [1, 1, 0])];
+    const [batch] = all(records, inputs);
+    expect([...batch.valid!]).toEqual([0, 1, 1, 1, 1, 0]);
+    expect([...positionsOf(batch, 6)].map(({ record: index, step }) => [index, step])).toEqual([
+      [0, 1],
+      [0, 2],
+      [1, 0],
+      [1, 1],
+    ]);
+    expect([0, 1, 2].map((step) => nextToken(records[1], step))).toEqual([5, undefined, undefined]);
+  });
+
   test('groups equal lengths, keeps the order, pads nothing', () => {
     const batches = all([text(1, 2), text(3), text(4, 5), text(6), text(7, 8)], [inputIds], 4);
     expect(

@@ -2,7 +2,9 @@ import { expect, test } from 'vitest';
 import { builder } from '../../src/onnx/build.ts';
 import { graft } from '../../src/onnx/graft.ts';
 import { Graph } from '../../src/onnx/graph.ts';
+import type { DimensionProto } from '../../src/onnx/messages.ts';
 import type { Model } from '../../src/onnx/model.ts';
+import { Node } from '../../src/onnx/node.ts';
 import { Value } from '../../src/onnx/value.ts';
 import { openSession, toFloats } from '../../src/runtime/session.ts';
 
@@ -85,4 +87,37 @@ test('an unbound graph input becomes an input of the target', () => {
   const target = new Graph('target');
   graft(target, [source.output], new Map(), 'copy/');
   expect(target.inputs.map(({ name }) => name)).toEqual(['copy/x']);
+});
+
+test('sizes that depend on data have names of their own in a copy', () => {
+  const other = new Graph('other');
+  const input = floatInput(other, 'x');
+  const b = builder(other, 'n');
+  const output = b.op('NonZero', [input]);
+  const dim: DimensionProto[] = [{ dimValue: 1 }, { dimParam: 'u0' }];
+  output.info = { name: output.name, type: { tensorType: { elemType: 7, shape: { dim } } } };
+  const target = new Graph('target');
+  const bound = floatInput(target, 'x');
+  const [copy] = graft(target, [output], new Map([[input, bound]]), 'copy/');
+  expect(copy.shape).toEqual([1, 'copy/u0']);
+  expect(output.shape).toEqual([1, 'u0']);
+});
+
+test('nodes without names stay without, so that two of them have not the same', async () => {
+  const other = new Graph('other');
+  const input = floatInput(other, 'x');
+  const value = (name: string): Value => new Value(other.uniqueName(name));
+  const nodes = ['Abs', 'Neg'].map((opType) => ({ opType, output: value(opType) }));
+  let last = input;
+  for (const { opType, output } of nodes) {
+    const node = new Node(other, { opType, name: '' }, [], [output]);
+    node.setInput(0, last);
+    other.nodes.push(node);
+    last = output;
+  }
+  const target = new Graph('target');
+  const bound = floatInput(target, 'x');
+  const [copy] = graft(target, [last], new Map([[input, bound]]), 'copy/');
+  target.outputs = [copy];
+  expect(await run(target, { x: [2] })).toEqual({ [copy.name]: [-2] });
 });
