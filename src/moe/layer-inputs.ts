@@ -1,7 +1,8 @@
+import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import type { RouterCandidate } from './anchor.ts';
 import type { GraphFacts } from './graph-facts.ts';
-import { aliasRoot } from './operators.ts';
+import { aliasesOf, aliasOps, aliasRoot } from './operators.ts';
 
 /** How far the search goes, and how many values are tried. */
 const searched = 96;
@@ -18,5 +19,11 @@ export function layerInputs(candidate: RouterCandidate, facts: GraphFacts): Valu
       if (input && !facts.isDataless(input) && inputs.size < searched) inputs.add(aliasRoot(input));
     }
   }
-  return [...inputs].filter((value) => value === candidate.x || value.consumers.length > 1).slice(0, tried);
+  return [...inputs].filter((value) => value === candidate.x || readersOf(value).length > 1).slice(0, tried);
+}
+
+/** What reads a value, whatever renames, reshapes or retypes it before. */
+function readersOf(value: Value): Node[] {
+  const nodes = new Set([...aliasesOf(value)].flatMap((alias) => alias.consumers));
+  return [...nodes].filter(({ opType }) => !aliasOps.has(opType));
 }

@@ -72,8 +72,11 @@ const residualOps = new Set([
   'Sum',
 ]);
 
-function isExit(node: Node, { colour, aliases }: Region, facts: GraphFacts): boolean {
+function isExit(node: Node, { input, colour, aliases }: Region, facts: GraphFacts): boolean {
   if (!residualOps.has(node.opType)) return false;
+  // The residual is as wide as the input; a router that adds what another one left is not.
+  const [width, own] = [input, node.outputs[0]!].map((value) => facts.shapes.shapeOf(value)?.at(-1));
+  if (typeof width === 'number' && typeof own === 'number' && width !== own) return false;
   const operands = (node.opType.startsWith('Skip') ? node.inputs.slice(0, 2) : node.inputs).filter(
     (value) => value !== null,
   );
