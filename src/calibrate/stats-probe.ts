@@ -6,11 +6,12 @@ import type { Probe, Results } from '../run/probe.ts';
 import { toFloats } from '../runtime/session.ts';
 import type { ChannelStats, LayerStats } from './layer-stats.ts';
 import type { LayerTaps, TapOptions } from './tap-layer.ts';
+import { activationsNotFinite } from './activations-not-finite.ts';
 import { tapLayer } from './tap-layer.ts';
 
 /** A probe that adds up the statistics of a layer. */
 export interface StatsProbe extends Probe {
-  /** Of the batches taken so far. */
+  /** Of the batches taken so far. @throws Fault ACTIVATIONS_NOT_FINITE */
   stats(): LayerStats;
 }
 
@@ -21,7 +22,7 @@ export function statsProbe(model: Model, layer: MoeLayer, options: TapOptions): 
   return {
     outputs: [...valuesIn(taps)],
     take: (results) => accumulate(sums, readTaps(taps, results)),
-    stats: () => finish(sums),
+    stats: () => requireFinite(finish(sums)),
   };
 }
 
@@ -96,6 +97,21 @@ function finish(stats: LayerStats): LayerStats {
       inputMean: expert.inputMean.map((sum) => (expert.mass > 0 ? sum / expert.mass : 0)),
     })),
   };
+}
+
+/** A NaN would choose scales in silence. What an expert sums up over its tokens shows in its means. */
+function requireFinite(stats: LayerStats): LayerStats {
+  const broken = stats.experts.find(
+    ({ inputMean, input, hidden }) => ![inputMean, input.absMax, hidden.absMax].every(areFinite),
+  );
+  if (broken) throw activationsNotFinite(`expert ${broken.id}`);
+  if (![stats.inputAbsMax, stats.probability].every(areFinite))
+    throw activationsNotFinite(`layer ${stats.id}`);
+  return stats;
+}
+
+function areFinite(values: Float32Array): boolean {
+  return values.every(Number.isFinite);
 }
 
 function keepMax(target: Float32Array, values: Float32Array): void {

@@ -19,7 +19,7 @@ const commands: Record<string, () => Promise<CommandModule<object, never>>> = {
 
 /** 0: done, and every gate holds; 1: done, but a gate failed; 2: could not do it. */
 async function main(args: readonly string[]): Promise<void> {
-  const asked = commands[args[0]];
+  const asked = Object.hasOwn(commands, args[0]) ? commands[args[0]] : undefined;
   const loaded = await Promise.all((asked ? [asked] : Object.values(commands)).map((load) => load()));
   await yargs(args)
     .scriptName('moeq')
@@ -35,6 +35,13 @@ async function main(args: readonly string[]): Promise<void> {
     })
     .parseAsync();
 }
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // Who reads no further has what they want; else a result is lost, which is no verdict of a gate.
+  if (error.code === 'EPIPE') process.exit();
+  process.stderr.write(unforeseenError(error));
+  process.exit(2);
+});
 
 try {
   await main(hideBin(process.argv));

@@ -239,7 +239,11 @@ export const configSchema = z.strictObject({
     .union([z.literal('auto'), count()])
     .default('auto')
     .describe('Threads in all; auto takes the cores. The result does not depend on it.'),
-  seed: z.int().min(0).default(0).describe('Seed of every random choice.'),
+  seed: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe('Seed of random choices; no step makes any, so results do not depend on it.'),
 });
 
 /** A validated quantization config. */

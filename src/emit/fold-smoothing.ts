@@ -1,5 +1,5 @@
 import { Fault } from '../fault.ts';
-import type { Linear, MoeLayer } from '../moe/moe-layer.ts';
+import type { Linear, MoeLayer, Norm } from '../moe/moe-layer.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Node } from '../onnx/node.ts';
@@ -21,12 +21,12 @@ export type Folding = 'folded' | 'multiplied';
 export function foldSmoothing(model: Model, layer: MoeLayer, scales: Float32Array): Folding {
   const inverse = scales.map((scale) => 1 / scale);
   const readers = readersBesideExperts(layer);
-  if (!layer.norm?.foldable || !layer.norm.scale || !readers.every(readsConstantDirectly)) {
+  const parts = foldableParts(layer);
+  if (!parts || !readers.every(({ node, weightInput }) => isStored(node, weightInput))) {
     multiplyInput(model, layer, inverse);
     return 'multiplied';
   }
-  const { scale, bias } = layer.norm;
-  for (const part of bias ? [scale, bias] : [scale]) {
+  for (const part of parts) {
     scaleConstant(part.node, part.input, part.view, (_row, column) => inverse[column]);
   }
   for (const { node, weightInput, weight } of readers) {
@@ -41,9 +41,16 @@ function readersBesideExperts({ router, shared }: MoeLayer): Linear[] {
   return linears.filter((linear): linear is Linear => Boolean(linear));
 }
 
-/** False when something such as a Transpose stands between the constant and the linear. */
-function readsConstantDirectly({ node, weightInput }: Linear): boolean {
-  return Boolean(node.inputs[weightInput]?.tensor);
+/** The gain and bias of the norm, where they can take the scales; null where there is no such norm. */
+function foldableParts({ norm }: MoeLayer): NonNullable<Norm['scale']>[] | null {
+  if (!norm?.foldable || !norm.scale) return null;
+  const parts = norm.bias ? [norm.scale, norm.bias] : [norm.scale];
+  return parts.every(({ node, input }) => isStored(node, input)) ? parts : null;
+}
+
+/** False when something such as a Transpose or a Cast stands between the constant and its reader. */
+function isStored(node: Node, input: number): boolean {
+  return Boolean(node.inputs[input]?.tensor);
 }
 
 function multiplyInput(model: Model, layer: MoeLayer, factors: Float32Array): void {

@@ -21,7 +21,9 @@ export const canonicalOpset = 21;
  */
 export function prepareModel(source: string | Model, opset = canonicalOpset): PreparedModel {
   const { model, layers } = locateInFile(source);
-  const { path } = model;
+  const { path, graph } = model;
+  // Defaults of inputs: as inputs they would outlive what reads them.
+  graph.inputs = graph.inputs.filter(({ tensor }) => !tensor);
   if (layers.length === 0) {
     throw new Fault({
       code: 'MOE_NONE',

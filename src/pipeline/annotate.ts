@@ -21,15 +21,14 @@ export function annotate(
     affinity,
     clipped,
     dense,
-  }: Omit<WrittenModel, 'model' | 'smoothing' | 'probes' | 'rows'>,
+  }: Pick<WrittenModel, 'calibration' | 'rotation' | 'affinity' | 'clipped' | 'dense'>,
 ): void {
   const hasFewRows = model.graph.nodes.some(
     ({ name }) => name.startsWith('moeq/') && name.endsWith('/are_few'),
   );
   writeModelRecord(model, {
     version,
-    // The number of threads does not change the result, so it must not change the file.
-    recipe: { ...config, threads: 'auto' },
+    recipe: recipeOf(config),
     execution: executionOf(resolved, hasFewRows),
     layers: layers.map((layer, i) => ({
       ...layerRecord(layer, calibration ? calibration.stats[i].experts.map(({ tokens }) => tokens) : null),
@@ -39,4 +38,18 @@ export function annotate(
     })),
     ...(dense && { refused: dense.refused }),
   });
+}
+
+/** What of a config makes the model. Paths, threads and what is measured do not, and so must not change the file. */
+function recipeOf(config: QuantizeConfig): Record<string, unknown> {
+  const {
+    data: _data,
+    tokenizer: _tokenizer,
+    verify: _verify,
+    gates: _gates,
+    threads: _threads,
+    ...recipe
+  } = config;
+  const { calibration } = recipe;
+  return { ...recipe, calibration: { ...calibration, balance: { ...calibration.balance, pool: null } } };
 }

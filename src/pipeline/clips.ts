@@ -1,3 +1,4 @@
+import { activationsNotFinite } from '../calibrate/activations-not-finite.ts';
 import type { ActivationErrors, TriedGrids } from '../calibrate/activation-probe.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import { Fault } from '../fault.ts';
@@ -64,8 +65,8 @@ export function bestClips(layer: string, { input, hidden }: ActivationErrors): C
 
 function bestOf(layer: string, errors: Float64Array): { ratio: number; error: number } {
   const [whole] = errors;
-  if (!Number.isFinite(whole)) throw notFinite(layer);
-  const least = Math.min(...errors);
+  if (!Number.isFinite(whole)) throw activationsNotFinite(`layer ${layer}`);
+  const least = Math.min(...errors.filter(Number.isFinite));
   if (least >= whole * (1 - worthwhile)) return { ratio: 1, error: 1 };
   return { ratio: ratios[errors.indexOf(least)], error: least / whole };
 }
@@ -85,14 +86,5 @@ function nothingToClip(scheme: string, target: string): Fault {
     what: 'activations.clip has nothing to clip',
     why: `${target === 'qmoe' ? 'target qmoe' : `scheme ${scheme}`} writes no activations of less than 8 bits`,
     remedy: 'leave the key out',
-  });
-}
-
-function notFinite(layer: string): Fault {
-  return new Fault({
-    code: 'ACTIVATIONS_NOT_FINITE',
-    what: 'activations are infinite or no numbers',
-    where: `layer ${layer}`,
-    remedy: 'look at the model and the records: "moeq verify" tells where they come from',
   });
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
@@ -23,6 +23,7 @@ import type { Progress } from './progress.ts';
 import { recordProgress } from './progress.ts';
 import type { QuantizedModel } from './quantize-model.ts';
 import { quantizeModel } from './quantize-model.ts';
+import { refuseOutput } from './refuse-output.ts';
 import { reportCalibration } from './report-calibration.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
@@ -31,7 +32,7 @@ import { verifyOptions } from './verify-options.ts';
 /** One conversion, from file to file. */
 export interface Conversion {
   model: string;
-  /** Null for `MODEL.SCHEME.onnx` beside the working directory's model. */
+  /** Null for `MODEL.SCHEME.onnx` beside the model. */
   output: string | null;
   config: QuantizeConfig;
   /** Folder for report.json; null for none. */
@@ -66,18 +67,22 @@ export async function convert(
 ): Promise<ConversionResult> {
   const { model: path, config, reportFolder } = conversion;
   const output = outputOf(conversion);
-  refuseOverwriting(output, path, conversion.force);
+  refuseOutput(output, path, conversion.force);
   mkdirSync(dirname(output), { recursive: true });
   const data = openCalibrationData(path, config);
+  // What could fail for want of records fails before the work.
+  const measuredOn = verificationRecords(conversion, data);
   const quantized = await quantizeModel(path, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
   await publishWithParity(staged, quantized, progress, workshop);
-  const measured = await verifyIfAsked(conversion, output, data?.records ?? null, progress);
+  const measured = measuredOn && (await verifyWritten(conversion, output, measuredOn, progress));
   const calibration = reportCalibration(quantized);
   const notes = [...quantized.notes, ...(measured?.notes ?? [])];
   const report = measured && {
     ...measured,
+    // The file holds what made it; the report also tells with which records.
+    recipe: { ...config, threads: 'auto' },
     ...(calibration && { calibration }),
     ...(notes.length > 0 && { notes }),
   };
@@ -132,23 +137,30 @@ export function outputOf({ model, output, config }: Conversion): string {
   return output ?? model.replace(/(\.onnx)?$/, `.${config.scheme}.onnx`);
 }
 
-async function verifyIfAsked(
+/** The records to verify on; null where neither a report nor gates are asked for. @throws Fault DATA_REQUIRED */
+function verificationRecords(
   { model, config, reportFolder }: Conversion,
-  output: string,
-  calibration: readonly DataRecord[] | null,
-  progress: Progress,
-): Promise<Report | null> {
+  calibration: CalibrationData | null,
+): readonly DataRecord[] | null {
   const { gates, verify: settings } = config;
   const hasGates = Object.keys(gates.min).length + Object.keys(gates.max).length > 0;
   if (!hasGates && reportFolder === null) return null;
-  const records = settings.data === null ? calibration : openRecords(settings.data, model, config);
+  const records = settings.data === null ? calibration?.records : openRecords(settings.data, model, config);
   if (!records) throw verificationNeedsData();
-  const chosen = limited(records, settings.records);
-  const report = await verify(model, output, chosen, {
+  return limited(records, settings.records);
+}
+
+async function verifyWritten(
+  { model, config }: Conversion,
+  output: string,
+  records: readonly DataRecord[],
+  progress: Progress,
+): Promise<Report> {
+  const report = await verify(model, output, records, {
     ...verifyOptions(model, config),
-    onBatch: recordProgress(progress, 'verify', chosen.length),
+    onBatch: recordProgress(progress, 'verify', records.length),
   });
-  return { ...report, gates: evaluateGates(report, gates) };
+  return { ...report, gates: evaluateGates(report, config.gates) };
 }
 
 /** The records a config names to calibrate on; null where it names none. */
@@ -195,19 +207,6 @@ export function writeReport(report: Report, folder: string): void {
       { cause },
     );
   }
-}
-
-function refuseOverwriting(output: string, model: string, force: boolean): void {
-  if (!existsSync(output) || (force && output !== model)) return;
-  throw new Fault({
-    code: 'OUTPUT_EXISTS',
-    what: 'the output file exists already',
-    where: output,
-    remedy:
-      output === model
-        ? 'write to another file: a model is not converted in place'
-        : 'give another -o, or --force',
-  });
 }
 
 function verificationNeedsData(): Fault {

@@ -1,5 +1,6 @@
 import { positionsOf } from '../data/positions.ts';
 import type { DataRecord } from '../data/record.ts';
+import { Fault } from '../fault.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
 import { floatExperts } from '../emit/float-experts.ts';
 import { readModelRecord } from '../moe/model-record.ts';
@@ -18,10 +19,11 @@ import type { Choices } from './choice-probes.ts';
 import { agreementProbe, choiceProbe } from './choice-probes.ts';
 import { decisionsOf } from './decision-probes.ts';
 import type { Distance } from './distance.ts';
+import { joint } from './distance.ts';
 
 /** Tells how far written models are from the one they were made from, on the same records. */
 export interface Gauge {
-  /** @throws Fault ORT_*, and those of opening the reference */
+  /** @throws Fault OUTPUT_NOT_FINITE, ORT_*, and those of opening the reference */
   distanceOf(written: Model): Promise<Distance>;
   /** Removes what waits on disk. */
   close(): Promise<void>;
@@ -51,7 +53,9 @@ export function openGauge(path: string, records: readonly DataRecord[], session:
       const output = divergenceProbe(joined.output.quantized.kl);
       await walk.run(joined.model, 1, { probes: [...routers, output], valid: null, passOn: false });
       const agreement = routers.reduce((sum, router) => sum + router.mean(), 0);
-      return { divergence: output.mean(), rerouted: 1 - agreement / routers.length };
+      const distance = { divergence: output.mean(), rerouted: 1 - agreement / routers.length };
+      if (!Number.isFinite(joint(distance))) throw notFinite(path);
+      return distance;
     },
     async close() {
       (await running?.catch(() => null))?.walk.close();
@@ -102,4 +106,14 @@ function divergenceProbe(divergence: Value): Probe & { mean(): number } {
     },
     mean: () => sum / positions,
   };
+}
+
+function notFinite(path: string): Fault {
+  return new Fault({
+    code: 'OUTPUT_NOT_FINITE',
+    what: 'a quantized model cannot be compared with its reference: outputs are infinite or no numbers',
+    where: path,
+    remedy:
+      'look at the model and the records: "moeq verify" of the model with itself tells which outputs they are',
+  });
 }

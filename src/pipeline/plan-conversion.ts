@@ -1,8 +1,9 @@
 import { prepareModel } from '../moe/prepare-model.ts';
-import { schemeOf } from '../quantize/scheme.ts';
+import { resolveTarget } from '../emit/resolve-target.ts';
 import { needsRecords } from './needs-records.ts';
 import type { Conversion } from './convert.ts';
 import { outputOf } from './convert.ts';
+import { refuseShift } from './refuse-shift.ts';
 
 /** What a conversion would do, without doing it. */
 export interface ConversionPlan {
@@ -14,16 +15,21 @@ export interface ConversionPlan {
   layers: { id: string; form: string; experts: number; weights: number; estimatedBytes: number }[];
 }
 
-/** Reads the model's graph and says what would be written; estimates count codes and one float16 scale per output channel. */
+/**
+ * Reads the model's graph and says what would be written; estimates count codes and one float16 scale per output channel.
+ * @throws Fault SCHEME_TARGET, GROUP_TARGET for what cannot be written
+ */
 export function planConversion(conversion: Conversion): ConversionPlan {
   const { model: path, config } = conversion;
-  const { weight } = schemeOf(config.scheme);
-  const storedBits = weight.bits === 3 ? 4 : weight.bits;
+  const { target, scheme } = resolveTarget(config.target, config.scheme, config.group);
+  refuseShift(config);
+  const { bits } = scheme.weight;
+  const storedBits = bits === 3 ? 4 : bits;
   return {
     model: path,
     output: outputOf(conversion),
     scheme: config.scheme,
-    target: config.target,
+    target,
     needsRecords: needsRecords(config),
     layers: prepareModel(path).layers.map(({ id, form, experts }) => {
       const linears = experts

@@ -6,6 +6,7 @@ import { annotate } from './annotate.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { boundedConfig } from './bounded-config.ts';
 import { openCalibrator } from './calibrator.ts';
+import { deviations } from './deviations.ts';
 import { clipDraft } from './clip-draft.ts';
 import { givenClips, looksInTurn, measuresClips } from './clips.ts';
 import { openDrafts } from './drafts.ts';
@@ -14,7 +15,7 @@ import type { Progress } from './progress.ts';
 import { refuseShift } from './refuse-shift.ts';
 import { sessionOptions } from './session-options.ts';
 import type { RouterOutcome } from './settle-routers.ts';
-import { settleRouters } from './settle-routers.ts';
+import { requireRouters, settleRouters } from './settle-routers.ts';
 import { settleVariants } from './settle-variants.ts';
 import { variantsTried } from './variants.ts';
 import type { Workshop } from './workshop.ts';
@@ -25,14 +26,14 @@ import type { WriteOrder, WrittenModel } from './write-experts.ts';
 export interface QuantizedModel extends WrittenModel {
   /** What became of the routers. */
   routers: RouterOutcome;
-  /** What the config asks for and the model is too large for. */
+  /** What was done otherwise than the config asks, and why. */
   notes: string[];
 }
 
 /**
  * Quantizes the experts of a model: calibrate, settle what the config leaves open, smooth, round, write anew. The
  * result is ready to be saved.
- * @throws Fault SCHEME_TARGET or GROUP_TARGET for what cannot be written, and those of the steps
+ * @throws Fault SCHEME_TARGET or GROUP_TARGET for what cannot be written, those of `requireRouters`, and those of the steps
  */
 export async function quantizeModel(
   path: string,
@@ -48,6 +49,7 @@ export async function quantizeModel(
   const hasRecords = records.length > 0;
   const { config, notes } = boundedConfig(prepared.model, given, hasRecords);
   const resolved = resolveTarget(config.target, config.scheme, config.group);
+  if (hasRecords) requireRouters(config, prepared.layers, records);
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
   const inTurn = looksInTurn(prepared.model, config, hasRecords);
   const isDraft = measuresClips(config, hasRecords) && !inTurn;
@@ -57,7 +59,7 @@ export async function quantizeModel(
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);
   annotate({ model: written.model, layers }, config, resolved, written);
-  return { ...written, routers, notes };
+  return { ...written, routers, notes: [...notes, ...deviations(written, config, records.length)] };
 }
 
 /** What decides which trials are made. */

@@ -5,6 +5,7 @@ import type { Model } from '../onnx/model.ts';
 import type { RouterGap } from '../quantize/realign.ts';
 import { realignment } from '../quantize/realign.ts';
 import type { RouterMetrics } from '../report/report.ts';
+import { ortGemm } from '../runtime/ort-gemm.ts';
 import { matrix } from '../tensor/matrix.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 
@@ -48,7 +49,7 @@ export async function realignRouter(
   if (lackOf(before, layer) !== 0) {
     const measured = gapOf(layer, await gap());
     for (const ridge of ridges) {
-      const change = await realignment(measured, ridge);
+      const change = await realignment(measured, ridge, ortGemm);
       const takeBack = changeRouter(model, layer, change);
       const metrics = await judge().finally(takeBack);
       if (lackOf(metrics, layer) < lackOf(best.metrics, layer)) best = { change, ridge, metrics };

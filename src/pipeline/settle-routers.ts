@@ -1,10 +1,11 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import type { LayerProbes } from '../emit/parity-probes.ts';
-import { findRouterLinear } from '../emit/router-linear.ts';
+import { findRouterLinear, routerLinear } from '../emit/router-linear.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
 import { movesRouters, schemeOf } from '../quantize/scheme.ts';
+import { holdOut } from './hold-out.ts';
 import { needsRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
 import type { RouterClip } from './quantize-routers.ts';
@@ -54,13 +55,42 @@ const recordsWorthwhile = 64;
 /** `auto` realigns where hidden states change much, every router can be changed, and records can judge. */
 export function isToRealign(config: QuantizeConfig, layers: readonly MoeLayer[], records: number): boolean {
   const { realign } = config.router;
-  if (realign !== 'auto') return realign;
-  return (
-    movesRouters(schemeOf(config.scheme)) &&
-    needsRecords(config) &&
-    records >= recordsWorthwhile &&
-    layers.every((layer) => typeof findRouterLinear(layer) !== 'string')
-  );
+  return realign === 'auto'
+    ? wouldRealign(config) && whyNotRealigned(config, layers, records) === null
+    : realign;
+}
+
+function wouldRealign(config: QuantizeConfig): boolean {
+  return movesRouters(schemeOf(config.scheme)) && needsRecords(config);
+}
+
+/** Why `auto` leaves routers alone whose hidden states change much; null where it does not. */
+export function whyNotRealigned(
+  config: QuantizeConfig,
+  layers: readonly MoeLayer[],
+  records: number,
+): string | null {
+  if (config.router.realign !== 'auto' || !wouldRealign(config)) return null;
+  if (records < recordsWorthwhile)
+    return `it takes ${recordsWorthwhile} records to judge, and there are ${records}`;
+  for (const layer of layers) {
+    const found = findRouterLinear(layer);
+    if (typeof found === 'string') return `the router of ${layer.id} cannot be changed: ${found}`;
+  }
+  return null;
+}
+
+/**
+ * Whether routers can be settled as a config asks, told before anything is quantized.
+ * @throws Fault ROUTER_UNSUPPORTED, REALIGN_RECORDS
+ */
+export function requireRouters(
+  { router }: QuantizeConfig,
+  layers: readonly MoeLayer[],
+  records: readonly DataRecord[],
+): void {
+  if (router.realign === true || router.bits !== null) layers.forEach(routerLinear);
+  if (router.realign === true) holdOut(records);
 }
 
 function describe({ layer, ridge, agreement: { before, after } }: RouterRealignment): string {

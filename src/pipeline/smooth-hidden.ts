@@ -1,7 +1,8 @@
 import type { ExpertStats } from '../calibrate/layer-stats.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { RotationBlocks } from '../emit/rotated-form.ts';
-import type { Activation } from '../moe/moe-layer.ts';
+import { ffnExperts } from '../moe/ffn-experts.ts';
+import type { Activation, MoeLayer } from '../moe/moe-layer.ts';
 import type { ExpertWeights } from '../moe/read-expert.ts';
 import { conditionalSquares, diagonalOf, type Hessian } from '../quantize/hessian.ts';
 import { leastErrorScales } from '../quantize/least-error-scales.ts';
@@ -21,6 +22,9 @@ export interface HiddenSmoothing {
   /** Another order of the expert's neurons, see `permuteNeurons`; null for their own. */
   neurons: Uint32Array | null;
 }
+
+/** Tokens that show what an expert's hidden channels are like: scales fitted to fewer do harm (16 dB to 8 for one token). */
+export const fewestSmoothed = 32;
 
 export interface HiddenSettings {
   activation: Activation;
@@ -44,6 +48,18 @@ function kindOf(
   return isRotated && needsHessian(config) ? 'error' : 'smoothquant';
 }
 
+/** Whether a config smooths between `up` and `down`, and of a layer, whether that is exact there. */
+export function smoothsHidden(config: QuantizeConfig, layer?: MoeLayer): boolean {
+  if (kindOf(config, false) === 'off') return false;
+  return (
+    !layer ||
+    commutesWithScale(
+      layer.activation,
+      ffnExperts(layer).some(({ gate }) => gate),
+    )
+  );
+}
+
 /**
  * Smoothing between `up` and `down` of an expert that saw tokens, and the order in which its neurons are dealt to the
  * blocks of a rotation: by the outliers that smoothing leaves.
@@ -63,15 +79,15 @@ export async function smoothHidden(
   return { scales, neurons: zigzagPermutation(smoothed, block) };
 }
 
-/** What the config divides the channels before `down` by; null for nothing, and then no weight is read. */
+/** What the config divides the channels before `down` by; null for nothing. */
 async function scalesOf(
   weights: ExpertWeights,
-  { hidden, mass }: ExpertStats,
+  { hidden, mass, tokens }: ExpertStats,
   config: QuantizeConfig,
   isRotated: boolean,
 ): Promise<Float32Array | null> {
   const kind = kindOf(config, isRotated);
-  if (kind === 'off') return null;
+  if (kind === 'off' || tokens < fewestSmoothed) return null;
   const { absMax, gram } = hidden;
   if (kind === 'otsu') return outlierScales({ max: absMax, min: absMax.map((value) => -value) });
   const { weight } = weights.down;

@@ -31,6 +31,8 @@ export interface WrittenModel {
   calibration: Calibration | null;
   /** What each layer's inputs were divided by. */
   smoothing: LayerSmoothing[];
+  /** Where that went, of each layer; null for none. */
+  folding: WrittenLayer['folding'][];
   /** In blocks of how many channels each layer rotates what it reads. */
   rotation: RotationBlocks[];
   /** In which layers tokens counted as much as their routing weight. */
@@ -123,6 +125,7 @@ async function writeWith(
     model,
     calibration,
     smoothing: each('smoothing'),
+    folding: done.map(({ folding }) => folding),
     rotation: each('rotation'),
     affinity: each('affinity'),
     probes: each('probes'),

@@ -4,6 +4,7 @@ import { withoutGram } from '../calibrate/layer-stats.ts';
 import type { ActivationClips } from '../emit/activation-clips.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
 import { emitterFor } from '../emit/emitter-for.ts';
+import type { Folding } from '../emit/fold-smoothing.ts';
 import { foldSmoothing } from '../emit/fold-smoothing.ts';
 import type { Part } from '../emit/grouped-ffn.ts';
 import type { LayerProbes } from '../emit/parity-probes.ts';
@@ -51,6 +52,8 @@ export interface WriteSettings {
 }
 
 export interface WrittenLayer {
+  /** Where the smoothing of the input went; null for none. */
+  folding: Folding | null;
   /** What each written linear must compute; see `parityChecks`. */
   probes: LayerProbes;
   /** What is quantized in front of the linears; null for a fused operator. */
@@ -64,17 +67,18 @@ export function writeLayer(
   { smoothing, rotation, expertOf }: MadeLayer,
   { resolved, clips, ...few }: WriteSettings,
 ): WrittenLayer {
-  if (smoothing.input) foldSmoothing(model, layer, smoothing.input);
+  const folding = smoothing.input && foldSmoothing(model, layer, smoothing.input);
   const form = { layer, resolved, rotation, clips };
   const { weightsOf, probes } = collectProbes(form, expertOf);
   const seen: Partial<Record<Part, Value>> = {};
   const watch = (part: Part, x: Value): void => void (seen[part] = x);
   const pairs = emitLayer(model, layer, emitterFor(resolved, { ...form, weightsOf, watch, ...few }));
-  if (!pairs) return { probes, rows: null };
+  if (!pairs) return { folding, probes, rows: null };
   const { tokens } = pairs.dispatch;
   // Experts that are shifted apart read rows of their own.
   const isShared = smoothing.shifts.size === 0;
   return {
+    folding,
     probes,
     rows: {
       input: { rows: seen.input!, tokens: isShared ? null : tokens },

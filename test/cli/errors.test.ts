@@ -1,7 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import {
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   truncateSync,
   writeFileSync,
@@ -12,8 +15,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { builder } from '../../src/onnx/build.ts';
 import { Graph } from '../../src/onnx/graph.ts';
+import { openModel } from '../../src/onnx/open-model.ts';
 import { saveModel } from '../../src/onnx/save-model.ts';
 import { Value } from '../../src/onnx/value.ts';
+import { writeModel } from '../../src/onnx/write-model.ts';
 import { root, runCli } from '../helpers/run-cli.ts';
 
 const model = join(root, 'test/fixtures/models/tasks-olmoe/batched.dyn.onnx');
@@ -138,6 +143,31 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     writeFileSync(path, 'mine');
     expectRefusal(['quantize', model, '-o', path, '--data', data], 'OUTPUT_EXISTS', path);
     expect(readFileSync(path, 'utf8')).toBe('mine');
+  });
+
+  test('an output whose weights would lie where those of the model do', () => {
+    const source = join(folder, 'renamed.onnx');
+    const opened = openModel(model);
+    writeModel(opened, join(folder, 'taken.onnx'), { externalData: true });
+    renameSync(join(folder, 'taken.onnx'), source);
+    const path = join(folder, 'taken.onnx');
+    const weights = readFileSync(`${path}.data`);
+    expectRefusal(
+      ['quantize', source, '-o', path, '-c', 'configs/rtn.yaml', '--force'],
+      'OUTPUT_EXISTS',
+      `${path}.data`,
+    );
+    expect(readFileSync(`${path}.data`).equals(weights)).toBe(true);
+  });
+
+  test.skipIf(!existsSync('/dev/full'))('a result that cannot be printed is no verdict', () => {
+    const main = join(root, 'src/cli/main.ts');
+    const script = '"$0" "$@" > /dev/full';
+    const { status, stderr } = spawnSync('sh', ['-c', script, process.execPath, main, 'schema', 'batch'], {
+      encoding: 'utf8',
+    });
+    expect(stderr).toContain('DISK_FULL');
+    expect(status).toBe(2);
   });
 
   test('a quantized model without experts to compare', () => {

@@ -80,5 +80,5 @@ test('a conversion layer by layer tries nothing on the whole model, and realigns
   );
   expect([...stages]).toEqual(['calibrate', 'quantize', 'clip', 'realign']);
   expect(routers.realignment).toHaveLength(3);
-  expect(notes).toHaveLength(1);
+  expect(notes.filter((note) => note.includes('untried'))).toHaveLength(1);
 });

@@ -1,4 +1,12 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -7,7 +15,7 @@ import type { Conversion } from '../../src/pipeline/convert.ts';
 import { convert } from '../../src/pipeline/convert.ts';
 import type { Workshop } from '../../src/pipeline/workshop.ts';
 import { plainWorkshop } from '../../src/pipeline/workshop.ts';
-import { bundledModel, configFrom, dataFree } from '../helpers/bundled.ts';
+import { bundledModel, calibrationData, configFrom, dataFree } from '../helpers/bundled.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -52,3 +60,59 @@ test.each(['never', 'always'])(
     expect(readFileSync(output).length).toBeGreaterThan(1000);
   },
 );
+
+test('a model is never written over, whatever name leads to it', async () => {
+  const model = join(folder, 'source.onnx');
+  copyFileSync(bundledModel('batched.dyn'), model);
+  symlinkSync(model, join(folder, 'link.onnx'));
+  const before = readFileSync(model);
+  const common = { model, config: configFrom(...dataFree), reportFolder: null, force: true };
+  for (const output of [model, `${folder}/./source.onnx`, join(folder, 'link.onnx')]) {
+    await expect(convert({ ...common, output }, () => {})).rejects.toMatchObject({ code: 'OUTPUT_EXISTS' });
+  }
+  expect(readFileSync(model)).toEqual(before);
+});
+
+test.each([
+  { settings: [...dataFree, 'verify.data=nowhere.jsonl'], code: 'DATA_NOT_FOUND' },
+  { settings: dataFree, code: 'DATA_REQUIRED' },
+  {
+    settings: [`data=${calibrationData}`, 'calibration.records=3', 'router.realign=true'],
+    code: 'REALIGN_RECORDS',
+  },
+])('what is missing is missed before the work: $code', async ({ settings, code }) => {
+  const output = join(folder, 'missed.onnx');
+  const stages: string[] = [];
+  const conversion = {
+    model: bundledModel('batched.dyn'),
+    output,
+    config: configFrom(...settings),
+    reportFolder: join(folder, 'report'),
+    force: false,
+  };
+  await expect(convert(conversion, ({ stage }) => stages.push(stage))).rejects.toMatchObject({ code });
+  expect(stages).toEqual([]);
+  expect(readdirSync(folder)).not.toContain('missed.onnx');
+});
+
+test('the bytes of a file do not depend on where records lie, or on what is measured', async () => {
+  const write = async (name: string, ...settings: string[]): Promise<Buffer> => {
+    const output = join(folder, name);
+    const config = configFrom(...dataFree, ...settings);
+    await convert(
+      { model: bundledModel('batched.dyn'), output, config, reportFolder: null, force: false },
+      () => {},
+    );
+    return readFileSync(output);
+  };
+  const elsewhere = join(folder, 'records.jsonl');
+  copyFileSync(calibrationData, elsewhere);
+  const plain = await write('plain.onnx', `data=${calibrationData}`);
+  const other = await write(
+    'other.onnx',
+    `data=${elsewhere}`,
+    'verify.data=nowhere.jsonl',
+    'verify.records=9',
+  );
+  expect(other.equals(plain)).toBe(true);
+});

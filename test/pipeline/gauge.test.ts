@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { joint } from '../../src/pipeline/distance.ts';
+import { makeTensor } from '../../src/onnx/tensor.ts';
 import { openGauge } from '../../src/pipeline/gauge.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
@@ -46,6 +47,16 @@ test.each(['loop.dyn', 'grouped.hf'] as const)(
     expect(joint(await gauge.distanceOf(whole.model))).toBe(distances[0]);
   },
 );
+
+test('a model whose outputs are no numbers is not taken for near', async () => {
+  const { model } = await rounded('batched.dyn');
+  const scale = [...model.graph.constants].find(({ name }) => name.endsWith('down/scales'))!;
+  const { dtype, shape, byteLength } = scale.tensor!.source;
+  scale.tensor = makeTensor(scale.name, dtype, shape, new Uint8Array(byteLength).fill(0xff));
+  const gauge = openGauge(bundledModel('batched.dyn'), records.slice(0, 2), { threads: 1 });
+  onTestFinished(() => gauge.close());
+  await expect(gauge.distanceOf(model)).rejects.toMatchObject({ code: 'OUTPUT_NOT_FINITE' });
+});
 
 test('nothing is run before the first model comes, and nothing is left on disk in the end', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'moeq-gauge-'));

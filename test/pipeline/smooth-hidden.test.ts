@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { ExpertStats } from '../../src/calibrate/layer-stats.ts';
 import type { ExpertWeights } from '../../src/moe/read-expert.ts';
-import { smoothHidden } from '../../src/pipeline/smooth-hidden.ts';
+import { fewestSmoothed, smoothHidden } from '../../src/pipeline/smooth-hidden.ts';
 import type { HiddenSmoothing } from '../../src/pipeline/smooth-hidden.ts';
 import { gemm } from '../../src/tensor/gemm.ts';
 import { columnAbsMax, transpose } from '../../src/tensor/matrix.ts';
@@ -55,6 +55,18 @@ describe('smoothHidden', () => {
   test('without compensation a weight is charged with all of the energy of its channel', async () => {
     const rtn = await smoothed(16, 'smoothing.down=error', 'rounding.method=rtn');
     expect(rtn.scales).not.toEqual((await smoothed(16)).scales);
+  });
+
+  test('few tokens are no ground for scales', async () => {
+    const settings = {
+      activation: silu,
+      config: settledBy(configFrom(), variantsTried(configFrom(), false)[0]),
+      rotation: { input: null, hidden: null },
+    };
+    const scalesOf = async (count: number): Promise<Float32Array | null> =>
+      (await smoothHidden(weights, { ...stats, tokens: count }, settings)).scales;
+    expect(await scalesOf(fewestSmoothed)).not.toBeNull();
+    expect(await scalesOf(fewestSmoothed - 1)).toBeNull();
   });
 
   test('there are none where they are not wanted, or where up cannot make up for them', async () => {

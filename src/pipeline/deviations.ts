@@ -1,0 +1,70 @@
+import type { QuantizeConfig } from '../config/schema.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
+import { schemeOf } from '../quantize/scheme.ts';
+import { needsHessian } from './rounding.ts';
+import { whyNotRealigned } from './settle-routers.ts';
+import { fewestSmoothed, smoothsHidden } from './smooth-hidden.ts';
+import type { WrittenModel } from './write-experts.ts';
+
+/** Names that a note lists before it counts. */
+const namesShown = 8;
+
+/** What was done otherwise than a config asks, or not at all, and why; for the report. */
+export function deviations(
+  { calibration, rotation, folding, probes }: WrittenModel,
+  config: QuantizeConfig,
+  records: number,
+): string[] {
+  const layers = probes.map(({ layer }) => layer);
+  const experts = calibration?.stats.flatMap((layer) => layer.experts) ?? [];
+  const isSmoothed = smoothsHidden(config);
+  const unsmoothed = layers.filter((layer) => isSmoothed && !smoothsHidden(config, layer));
+  const { enabled, shift } = config.smoothing;
+  const isUnrotated = (i: number): boolean =>
+    config.rotation.down === 'hadamard' && rotation[i].hidden === null;
+  const realign = whyNotRealigned(config, layers, records);
+  return [
+    ...about(
+      experts.filter(({ tokens }) => tokens === 0 && needsHessian(config)),
+      'expert',
+      `without a calibration token, rounded by ${fitOf(config)} alone`,
+    ),
+    ...about(
+      experts.filter(({ tokens }) => tokens > 0 && tokens < fewestSmoothed && isSmoothed),
+      'expert',
+      `with fewer than ${fewestSmoothed} calibration tokens, not smoothed before down`,
+    ),
+    ...about(
+      calibration ? unsmoothed : [],
+      'layer',
+      'not smoothed before down: the activation of the experts passes no scale on',
+    ),
+    ...about(
+      layers.filter((_, i) => folding[i] === 'multiplied'),
+      'layer',
+      'smoothed by a multiplication of its own: no norm before it can take the scales',
+    ),
+    ...about(
+      layers.filter((_, i) => isUnrotated(i)),
+      'layer',
+      'not rotated before down: the width is odd',
+    ),
+    ...(shift === true && !enabled
+      ? ['smoothing.shift: nothing is shifted while smoothing.enabled is false']
+      : []),
+    ...(realign ? [`router.realign: auto did nothing, since ${realign}`] : []),
+  ];
+}
+
+/** How a weight is rounded of whose input nothing is known. */
+function fitOf({ scheme }: QuantizeConfig): string {
+  return schemeOf(scheme).weight.ternary ? 'the exact fit of the weights' : 'clip search';
+}
+
+function about(those: readonly Pick<MoeLayer, 'id'>[], kind: 'expert' | 'layer', what: string): string[] {
+  if (those.length === 0) return [];
+  const names = those.slice(0, namesShown).map(({ id }) => id);
+  const rest = those.length - names.length;
+  const list = `${names.join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`;
+  return [`${those.length} ${kind}${those.length === 1 ? '' : 's'} ${what} (${list})`];
+}
