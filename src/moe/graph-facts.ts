@@ -2,6 +2,7 @@ import type { Graph } from '../onnx/graph.ts';
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import { isConstant } from './constant.ts';
+import { dropFactors } from './drop-factors.ts';
 import { foldIfs } from './fold-ifs.ts';
 import type { LinearNode } from './linear-node.ts';
 import { linearNode } from './linear-node.ts';
@@ -21,8 +22,9 @@ export interface GraphFacts {
   linearOf(node: Node): LinearNode | null;
 }
 
-/** Works a graph through. Ifs that shapes decide are folded first (see {@link foldIfs}). */
+/** Works a graph through. What decides nothing is taken out first: see {@link dropFactors} and {@link foldIfs}. */
 export function graphFacts(graph: Graph, outer?: GraphFacts): GraphFacts {
+  dropFactors(graph);
   let nodes = graph.sortedNodes();
   let shapes = inferShapes(graph, nodes, outer?.shapes);
   while (foldIfs(graph, shapes) > 0) {

@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { Fault, isFault } from '../fault.ts';
 import type { Model } from './model.ts';
 import { weightBytesOf } from './model.ts';
+import { requireDefined } from './require-defined.ts';
 import { saveModel } from './save-model.ts';
 
 export interface WriteOptions {
@@ -52,6 +53,7 @@ export function stageModel(
   path: string,
   { externalData, force = false }: WriteOptions = {},
 ): StagedModel {
+  requireDefined(model.graph);
   const size = weightBytesOf(model);
   const isExternal = externalData ?? size > externalAbove;
   if (!isExternal && size > largestFile) throw tooLarge(path, size);

@@ -42,7 +42,7 @@ export function deviations(
     ...about(
       layers.filter((_, i) => folding[i] === 'multiplied'),
       'layer',
-      'smoothed by a multiplication of its own: no norm before it can take the scales',
+      'smoothed by an extra multiplication: no norm before can take the scales',
     ),
     ...about(
       layers.filter((_, i) => isUnrotated(i)),
