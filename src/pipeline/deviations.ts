@@ -2,18 +2,20 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { schemeOf } from '../quantize/scheme.ts';
 import { needsHessian } from './rounding.ts';
-import { whyNotRealigned } from './settle-routers.ts';
 import { fewestSmoothed, smoothsHidden } from './smooth-hidden.ts';
 import type { WrittenModel } from './write-experts.ts';
 
 /** Names that a note lists before it counts. */
 const namesShown = 8;
 
-/** What was done otherwise than a config asks, or not at all, and why; for the report. */
+/**
+ * What was done otherwise than a config asks, or not at all, and why; for the report. `unrealigned`: see
+ * `whyNotRealigned`.
+ */
 export function deviations(
   { calibration, rotation, folding, probes }: WrittenModel,
   config: QuantizeConfig,
-  records: number,
+  unrealigned: string | null,
 ): string[] {
   const layers = probes.map(({ layer }) => layer);
   const experts = calibration?.stats.flatMap((layer) => layer.experts) ?? [];
@@ -22,7 +24,6 @@ export function deviations(
   const { enabled, shift } = config.smoothing;
   const isUnrotated = (i: number): boolean =>
     config.rotation.down === 'hadamard' && rotation[i].hidden === null;
-  const realign = whyNotRealigned(config, layers, records);
   return [
     ...about(
       experts.filter(({ tokens }) => tokens === 0 && needsHessian(config)),
@@ -52,7 +53,7 @@ export function deviations(
     ...(shift === true && !enabled
       ? ['smoothing.shift: nothing is shifted while smoothing.enabled is false']
       : []),
-    ...(realign ? [`router.realign: auto did nothing, since ${realign}`] : []),
+    ...(unrealigned ? [`router.realign: auto did nothing, since ${unrealigned}`] : []),
   ];
 }
 

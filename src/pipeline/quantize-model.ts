@@ -15,7 +15,7 @@ import type { Progress } from './progress.ts';
 import { refuseShift } from './refuse-shift.ts';
 import { sessionOptions } from './session-options.ts';
 import type { RouterOutcome } from './settle-routers.ts';
-import { requireRouters, settleRouters } from './settle-routers.ts';
+import { requireRouters, settleRouters, whyNotRealigned } from './settle-routers.ts';
 import { settleVariants } from './settle-variants.ts';
 import { variantsTried } from './variants.ts';
 import type { Workshop } from './workshop.ts';
@@ -50,6 +50,8 @@ export async function quantizeModel(
   const { config, notes } = boundedConfig(prepared.model, given, hasRecords);
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   if (hasRecords) requireRouters(config, prepared.layers, records);
+  // Asked of the routers as they are: what is written may have them in another form.
+  const unrealigned = whyNotRealigned(config, prepared.layers, records.length);
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
   const inTurn = looksInTurn(prepared.model, config, hasRecords);
   const isDraft = measuresClips(config, hasRecords) && !inTurn;
@@ -59,7 +61,7 @@ export async function quantizeModel(
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);
   annotate({ model: written.model, layers }, config, resolved, written);
-  return { ...written, routers, notes: [...notes, ...deviations(written, config, records.length)] };
+  return { ...written, routers, notes: [...notes, ...deviations(written, config, unrealigned)] };
 }
 
 /** What decides which trials are made. */

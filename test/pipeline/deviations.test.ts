@@ -25,6 +25,11 @@ test('experts that few tokens or none reached are named, with what was done inst
   ]);
 });
 
+test('routers in 8 bits are no reason against realigning them', async () => {
+  const notes = await notesOf(64, 'router.bits=8', 'rounding.method=rtn');
+  expect(notes.filter((note) => note.startsWith('router.'))).toEqual([]);
+});
+
 test('what a config does not ask for is no deviation', async () => {
   expect(await notesOf(2, ...dataFree, 'router.realign=false')).toEqual([]);
 });
