@@ -4,9 +4,9 @@ import type { Value } from '../onnx/value.ts';
 import { valuesIn } from '../onnx/values-in.ts';
 import type { Probe, Results } from '../run/probe.ts';
 import { toFloats } from '../runtime/session.ts';
+import { activationsNotFinite } from './activations-not-finite.ts';
 import type { ChannelStats, LayerStats } from './layer-stats.ts';
 import type { LayerTaps, TapOptions } from './tap-layer.ts';
-import { activationsNotFinite } from './activations-not-finite.ts';
 import { tapLayer } from './tap-layer.ts';
 
 /** A probe that adds up the statistics of a layer. */

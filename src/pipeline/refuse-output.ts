@@ -29,6 +29,7 @@ function refuseOverwriting(output: string, model: string, force: boolean): void 
 /** Weights of the source may lie in files that would be replaced, where it was renamed. */
 function refuseSpoilingSource(output: string, model: string): void {
   const written = [output, `${output}.data`].filter((path) => existsSync(path));
+  if (written.length === 0) return;
   const { graph } = openModel(model);
   const read = new Set([...graph.constants].map(({ tensor }) => tensor!.source.place?.path ?? model));
   const spoilt = written.find((path) => [...read].some((each) => isSameFile(path, each)));

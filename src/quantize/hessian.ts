@@ -24,8 +24,8 @@ export function dampingOf(hessian: Hessian, damping: number): number {
 }
 
 /**
- * A Hessian with `added` on its diagonal, its rows and columns in the given order (their own unless told otherwise). A dead channel (zero
- * row and column) thereby stands on its own: nothing is compensated into or out of it.
+ * A Hessian with `added` on its diagonal, its rows and columns in the given order (their own unless told otherwise). A
+ * dead channel (zero row and column) thereby stands on its own: nothing is compensated into or out of it.
  */
 export function dampedHessian(hessian: Hessian, added: number, order?: ArrayLike<number>): Hessian {
   const n = hessian.rows;
@@ -47,7 +47,8 @@ export interface FactoredHessian {
 }
 
 /**
- * Damps a Hessian and factors it. Damping is raised tenfold, three times at most, where it does not suffice. Throws `HESSIAN_NOT_POSITIVE` if none does: the statistics hold NaN, infinities or are no XᵀX.
+ * Damps a Hessian and factors it. Damping is raised tenfold, three times at most, where it does not suffice. Throws
+ * `HESSIAN_NOT_POSITIVE` if none does: the statistics hold NaN, infinities or are no XᵀX.
  */
 export async function factorHessian(
   hessian: Hessian,
