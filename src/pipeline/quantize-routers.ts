@@ -1,4 +1,6 @@
-import { measureClips } from '../calibrate/measure-clips.ts';
+import type { ClipSums } from '../calibrate/clip-probe.ts';
+import { clipProbe } from '../calibrate/clip-probe.ts';
+import type { ClipTrial } from '../calibrate/tap-clips.ts';
 import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/declared-inputs.ts';
 import type { DataRecord } from '../data/record.ts';
@@ -9,6 +11,8 @@ import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
 import { clipCandidates, clipRatios } from '../quantize/clip-candidates.ts';
 import { dequantize } from '../quantize/dequantize.ts';
+import { lookAt } from '../run/look-at.ts';
+import { walkLayers } from '../run/stage-walk.ts';
 import type { SessionOptions } from '../runtime/session.ts';
 import { readMatrix, readVector } from '../tensor/view.ts';
 
@@ -26,8 +30,9 @@ export interface RouterClip {
 /**
  * EAQuant's router in 8 bits (section 3.2): weights with one scale per expert, activations dynamic per token. The
  * clipping ratio of a layer minimises squared logit error plus divergence on the top experts, both per token, measured
- * with the activations in 8 bits on the states that the quantized model really makes, all layers in one pass.
- * @throws Fault ROUTER_UNSUPPORTED, and those of running models
+ * with the activations in 8 bits on the states that the quantized model really makes, one layer at a time. The model is
+ * left as it is.
+ * @throws Fault ROUTER_UNSUPPORTED, and those of `StageWalk`
  */
 export async function chooseClips(
   model: Model,
@@ -35,30 +40,44 @@ export async function chooseClips(
   records: readonly DataRecord[],
   session: SessionOptions,
 ): Promise<RouterClip[]> {
-  const trials = layers.map((layer) => {
-    const { input, view } = routerLinear(layer);
-    const { linear, experts, topK } = layer.router;
-    const weight = readMatrix(view);
-    return {
-      input,
-      weight,
-      bias: linear!.bias && readVector(linear!.bias.view),
-      candidates: clipCandidates(weight).map(dequantize),
-      top: topK ?? experts,
-    };
-  });
   const batches = [...makeBatches(records, declaredInputs(model))];
-  const sums = await measureClips(model, trials, batches, session);
-  return sums.map(({ tokens, squares, divergence }, i) => {
-    const costs = clipRatios.map((_, c) => squares[c] + divergence[c]);
-    const best = costs.indexOf(Math.min(...costs));
-    return {
-      layer: layers[i].id,
-      ratio: clipRatios[best],
-      squaredError: squares[best] / tokens,
-      divergence: divergence[best] / tokens,
-    };
-  });
+  const walk = walkLayers({ model, layers }, batches, session);
+  const clips: RouterClip[] = [];
+  try {
+    for (const [index, layer] of layers.entries()) {
+      const { sums } = await lookAt({ walk, model, batches }, index, { passOn: true }, (valid) =>
+        clipProbe(model.graph, clipTrial(layer), valid),
+      );
+      clips.push(bestClip(layer.id, sums));
+    }
+    return clips;
+  } finally {
+    walk.close();
+  }
+}
+
+function clipTrial(layer: MoeLayer): ClipTrial {
+  const { input, view } = routerLinear(layer);
+  const { linear, experts, topK } = layer.router;
+  const weight = readMatrix(view);
+  return {
+    input,
+    weight,
+    bias: linear!.bias && readVector(linear!.bias.view),
+    candidates: clipCandidates(weight).map(dequantize),
+    top: topK ?? experts,
+  };
+}
+
+function bestClip(layer: string, { tokens, squares, divergence }: ClipSums): RouterClip {
+  const costs = clipRatios.map((_, c) => squares[c] + divergence[c]);
+  const best = costs.indexOf(Math.min(...costs));
+  return {
+    layer,
+    ratio: clipRatios[best],
+    squaredError: squares[best] / tokens,
+    divergence: divergence[best] / tokens,
+  };
 }
 
 /** Writes every router in 8 bits, clipped as was chosen, and notes what it must compute. */

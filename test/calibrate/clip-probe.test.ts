@@ -1,10 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { measureClips } from '../../src/calibrate/measure-clips.ts';
+import type { ClipSums } from '../../src/calibrate/clip-probe.ts';
+import { clipProbe } from '../../src/calibrate/clip-probe.ts';
 import type { ClipTrial } from '../../src/calibrate/tap-clips.ts';
+import type { Batch } from '../../src/data/batches.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { dequantizeActivations, quantizeActivations } from '../../src/quantize/activation.ts';
 import { clipCandidates, clipRatios } from '../../src/quantize/clip-candidates.ts';
 import { dequantize } from '../../src/quantize/dequantize.ts';
+import { runBatches } from '../../src/run/run-batches.ts';
+import { addValidInput } from '../../src/run/valid-input.ts';
 import type { Matrix } from '../../src/tensor/matrix.ts';
 import { rowsOf } from '../../src/tensor/submatrix.ts';
 import { makeModel } from '../helpers/make-model.ts';
@@ -24,6 +28,14 @@ function setUp(weight: Matrix, top: number, added: Float32Array | null): { model
   return { model, trial: { input, weight, bias: added, candidates, top } };
 }
 
+async function measure({ model, trial }: ReturnType<typeof setUp>, batch: Batch): Promise<ClipSums> {
+  const valid = addValidInput(model, [batch]);
+  const probe = clipProbe(model.graph, trial, valid);
+  model.graph.outputs = [...probe.outputs];
+  await runBatches(model, [batch], { valid }, {}, (results) => probe.take(results, batch));
+  return probe.sums;
+}
+
 describe.each([
   ['top 2', 2, bias, tokens],
   ['top 2 with padding', 2, bias, 13],
@@ -32,9 +44,7 @@ describe.each([
   test('for every candidate', async () => {
     const weight = gaussian(experts, hidden, 3);
     const { model, trial } = setUp(weight, top, added);
-    const nodes = model.graph.nodes.length;
-    const [sums] = await measureClips(model, [trial], [oneBatch(x, length)]);
-    expect(model.graph.nodes).toHaveLength(nodes);
+    const sums = await measure({ model, trial }, oneBatch(x, length));
     expect(sums.tokens).toBe(length);
     trial.candidates.forEach((candidate, c) => {
       const expected = slowSums(weight, candidate, { top, bias: added, length });
@@ -56,8 +66,7 @@ test('a router whose only large weight reads a dead channel is best clipped at w
   });
   const dead = gaussian(tokens, hidden, 5);
   dead.data.forEach((_, i) => i % hidden === 0 && (dead.data[i] = 0));
-  const { model, trial } = setUp(weight, 2, null);
-  const [{ squares, divergence }] = await measureClips(model, [trial], [oneBatch(dead)]);
+  const { squares, divergence } = await measure(setUp(weight, 2, null), oneBatch(dead));
   const costs = clipRatios.map((_, c) => squares[c] + divergence[c]);
   expect(clipRatios[costs.indexOf(Math.min(...costs))]).toBe(0.5);
 });
