@@ -120,8 +120,12 @@ export function calibrateByLayer(
 /** Ids of the experts whose XᵀX is made in one run. */
 function expertGroups(layer: MoeLayer, gramBytes: number): Set<string>[] {
   const ids = expertIds(layer);
-  const bytes = 4 * (layer.hidden ** 2 + layer.intermediate ** 2);
-  const size = Math.min(ids.length, Math.max(1, Math.floor(gramBytes / bytes)));
+  const size = Math.min(ids.length, Math.max(1, Math.floor(gramBytes / expertGramBytes(layer))));
   const count = Math.ceil(ids.length / size);
   return Array.from({ length: count }, (_, at) => new Set(ids.slice(at * size, (at + 1) * size)));
+}
+
+/** Of XᵀX of both inputs of one expert. */
+export function expertGramBytes({ hidden, intermediate }: MoeLayer): number {
+  return 4 * (hidden ** 2 + intermediate ** 2);
 }

@@ -1,6 +1,6 @@
 import type { Balance } from '../calibrate/balance-records.ts';
 import type { StatsSource } from '../calibrate/calibrate-by-layer.ts';
-import { calibrateByLayer } from '../calibrate/calibrate-by-layer.ts';
+import { calibrateByLayer, expertGramBytes } from '../calibrate/calibrate-by-layer.ts';
 import { calibrate } from '../calibrate/calibrate.ts';
 import type { LayerStats } from '../calibrate/layer-stats.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
@@ -10,6 +10,8 @@ import type { DataRecord } from '../data/record.ts';
 import { checkVocabulary } from '../data/vocabulary.ts';
 import { vocabularySize } from '../data/vocabulary-size.ts';
 import { Fault } from '../fault.ts';
+import { ffnExperts } from '../moe/ffn-experts.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { schemeOf } from '../quantize/scheme.ts';
@@ -84,6 +86,9 @@ export async function openCalibrator(
  */
 const expertsAtOnce = 128;
 
+/** So many bytes of XᵀX, of all layers, are kept for trials to be made from; where there is more, each trial has it made anew. */
+const gramKept = 2 ** 30;
+
 /**
  * Makes sources of statistics, whose tokens count alike or as much as their routing weight; those of models that are run
  * at once share what a run has given.
@@ -101,8 +106,8 @@ function sourcesOver(
   const onStep = (done: number, total: number): void => progress({ stage: 'calibrate', detail, done, total });
   const options = { gram: needsGram(config), onStep, ...sessionOptions(config) };
   const open = (): PreparedModel => prepareModel(path);
-  if (runsByLayer(model, config))
-    return (affinity) => calibrateByLayer(open, batches, { ...options, affinity, sequential });
+  const isKept = !runsByLayer(model, config) && (!options.gram || gramBytesOf(layers) <= gramKept);
+  if (!isKept) return (affinity) => calibrateByLayer(open, batches, { ...options, affinity, sequential });
   const byLayer = layers.reduce((sum, { experts }) => sum + experts.length, 0) > expertsAtOnce;
   let last: { affinity: boolean; all: Promise<LayerStats[]> } | null = null;
   return (affinity) => ({
@@ -115,6 +120,11 @@ function sourcesOver(
     look: null,
     close: () => {},
   });
+}
+
+/** Of XᵀX of all experts' inputs. */
+export function gramBytesOf(layers: readonly MoeLayer[]): number {
+  return layers.reduce((sum, layer) => sum + ffnExperts(layer).length * expertGramBytes(layer), 0);
 }
 
 function dataRequired({ scheme }: QuantizeConfig): Fault {
