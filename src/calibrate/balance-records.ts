@@ -1,6 +1,6 @@
 import type { CandidateHeap } from './candidate-heap.ts';
 import { candidateHeap } from './candidate-heap.ts';
-import type { RecordCounts } from './count-tokens.ts';
+import type { LayerVisits, RecordCounts } from './count-tokens.ts';
 
 /** How many experts of a layer have enough calibration tokens. */
 export interface Coverage {
@@ -32,7 +32,8 @@ export function balanceRecords(counts: RecordCounts, base: number, ratio: number
       layer,
       Array.from({ length: base }, (_, record) => record),
     );
-    return { ...layer, floor, seen, before: coverageOf(seen, floor) };
+    const state = { ...layer, floor, seen };
+    return { ...state, before: coverageIn(state) };
   });
   const chosen = Array.from({ length: base }, (_, record) => record);
   const gainOfRecord = (record: number): number =>
@@ -45,18 +46,16 @@ export function balanceRecords(counts: RecordCounts, base: number, ratio: number
   }
   return {
     chosen,
-    layers: layers.map(({ id, floor, seen, before }) => ({
-      id,
-      floor,
-      before,
-      after: coverageOf(seen, floor),
-    })),
+    layers: layers.map((layer) => {
+      const { id, floor, before } = layer;
+      return { id, floor, before, after: coverageIn(layer) };
+    }),
   };
 }
 
-export function coverageOf(visits: ArrayLike<number>, floor: number): Coverage {
+export function coverageOf(visits: readonly number[], floor: number): Coverage {
   const coverage: Coverage = { covered: 0, starved: 0, unseen: 0 };
-  for (const count of Array.from(visits)) {
+  for (const count of visits) {
     if (count >= floor && count > 0) coverage.covered += 1;
     else if (count > 0) coverage.starved += 1;
     else coverage.unseen += 1;
@@ -64,11 +63,17 @@ export function coverageOf(visits: ArrayLike<number>, floor: number): Coverage {
   return coverage;
 }
 
-interface LayerState {
-  experts: number;
-  visits: Uint32Array;
+interface LayerState extends LayerVisits {
   floor: number;
+  /** [experts] */
   seen: Uint32Array;
+}
+
+function coverageIn({ columns, seen, floor }: LayerState): Coverage {
+  return coverageOf(
+    columns.map((column) => seen[column]),
+    floor,
+  );
 }
 
 /**
@@ -86,9 +91,9 @@ function takeBest(pool: CandidateHeap, gainOfRecord: (record: number) => number)
 }
 
 /** The share of missing tokens that a record supplies, summed over the starving experts of a layer. */
-function gainOf({ experts, visits, floor, seen }: LayerState, record: number): number {
+function gainOf({ experts, columns, visits, floor, seen }: LayerState, record: number): number {
   let gain = 0;
-  for (let e = 0; e < experts; e++) {
+  for (const e of columns) {
     const missing = floor - seen[e];
     if (missing > 0) gain += Math.min(missing, visits[record * experts + e]) / floor;
   }
@@ -96,7 +101,7 @@ function gainOf({ experts, visits, floor, seen }: LayerState, record: number): n
 }
 
 function visitsOf(
-  { experts, visits }: Pick<LayerState, 'experts' | 'visits'>,
+  { experts, visits }: Pick<LayerVisits, 'experts' | 'visits'>,
   records: readonly number[],
 ): Uint32Array {
   const seen = new Uint32Array(experts);
@@ -106,7 +111,7 @@ function visitsOf(
 
 function addVisits(
   seen: Uint32Array,
-  { experts, visits }: Pick<LayerState, 'experts' | 'visits'>,
+  { experts, visits }: Pick<LayerVisits, 'experts' | 'visits'>,
   record: number,
 ): void {
   for (let e = 0; e < experts; e++) seen[e] += visits[record * experts + e];

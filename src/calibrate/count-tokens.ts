@@ -3,6 +3,7 @@ import { positionsOf } from '../data/positions.ts';
 import { emitLayer } from '../emit/emit-layer.ts';
 import { floatExperts } from '../emit/float-experts.ts';
 import { Fault } from '../fault.ts';
+import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { AttachProbe, Probe } from '../run/probe.ts';
 import type { RunOptions } from './run-probes.ts';
@@ -12,8 +13,19 @@ import { runProbes } from './run-probes.ts';
 export interface RecordCounts {
   /** Tokens of each record. */
   tokens: Uint32Array;
-  /** Per layer: visits [records, router width]. */
-  layers: { id: string; k: number; experts: number; visits: Uint32Array }[];
+  layers: LayerVisits[];
+}
+
+/** Of one layer. */
+export interface LayerVisits {
+  id: string;
+  k: number;
+  /** Width of the router. */
+  experts: number;
+  /** [records, experts] */
+  visits: Uint32Array;
+  /** The columns whose experts have matrices: a token that is sent to another needs no calibration. */
+  columns: number[];
 }
 
 /**
@@ -28,14 +40,20 @@ export async function countTokens(
   options: RunOptions = {},
 ): Promise<RecordCounts> {
   const tokens = new Uint32Array(records);
-  const layers: RecordCounts['layers'] = [];
+  const layers: LayerVisits[] = [];
   const attach: AttachProbe = (model, layer) => {
     const { id, router, boundary } = layer;
     // Written out: a source form may gather the weights of every token.
     if (boundary) emitLayer(model, layer, floatExperts(layer));
     if (boundary?.routing.kind !== 'topk') return { outputs: [], take: () => {} };
     const { indices, k } = boundary.routing;
-    const visited = { id, k, experts: router.experts, visits: new Uint32Array(records * router.experts) };
+    const visited: LayerVisits = {
+      id,
+      k,
+      experts: router.experts,
+      visits: new Uint32Array(records * router.experts),
+      columns: ffnExperts(layer).map(({ index }) => index),
+    };
     // Every layer sees the same tokens: the first one counts them.
     const counted = layers.push(visited) === 1 ? tokens : null;
     const take: Probe['take'] = (results, batch) =>
@@ -47,7 +65,7 @@ export async function countTokens(
 }
 
 function addVisits(
-  { k, experts, visits, id }: RecordCounts['layers'][number],
+  { k, experts, visits, id }: LayerVisits,
   tokens: Uint32Array | null,
   batch: Batch,
   indices: ArrayLike<number | bigint>,

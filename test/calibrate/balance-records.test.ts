@@ -4,10 +4,11 @@ import { balanceRecords, coverageOf } from '../../src/calibrate/balance-records.
 import type { RecordCounts } from '../../src/calibrate/count-tokens.ts';
 
 /** One layer, top-1: visits per record and expert; a record's tokens are its visits. */
-function counts(visits: number[][]): RecordCounts {
+function counts(visits: number[][], columns = [...visits[0].keys()]): RecordCounts {
+  const experts = visits[0].length;
   return {
     tokens: Uint32Array.from(visits, (row) => row.reduce((a, b) => a + b, 0)),
-    layers: [{ id: 'L0', k: 1, experts: visits[0].length, visits: Uint32Array.from(visits.flat()) }],
+    layers: [{ id: 'L0', k: 1, experts, visits: Uint32Array.from(visits.flat()), columns }],
   };
 }
 
@@ -32,6 +33,18 @@ test('records that feed starving experts are added until every floor is met', ()
       after: { covered: 2, starved: 0, unseen: 0 },
     },
   ]);
+});
+
+test('experts without matrices starve nobody and are not counted', () => {
+  const visits = [
+    [6, 0, 0],
+    [0, 0, 6],
+    [0, 6, 0],
+  ];
+  const { chosen, layers } = balanceRecords(counts(visits, [0, 1]), 1, 1);
+  expect(chosen).toEqual([0, 2]);
+  expect(layers[0].before).toEqual({ covered: 1, starved: 0, unseen: 1 });
+  expect(layers[0].after).toEqual({ covered: 2, starved: 0, unseen: 0 });
 });
 
 test('the record that gives most per token comes first', () => {
@@ -119,7 +132,13 @@ test('the lazy choice is that of looking at every record in every step', () => {
         // Two layers of four experts, each record's tokens visiting one expert in each.
         const half = (from: number) => Uint32Array.from(rows.flatMap((row) => row.slice(from, from + 4)));
         const tokens = Uint32Array.from(rows, (row) => row.slice(0, 4).reduce((a, b) => a + b, 0));
-        const layers = ['L0', 'L1'].map((id, l) => ({ id, k: 1, experts: 4, visits: half(4 * l) }));
+        const layers = ['L0', 'L1'].map((id, l) => ({
+          id,
+          k: 1,
+          experts: 4,
+          visits: half(4 * l),
+          columns: [0, 1, 2, 3],
+        }));
         const balance = balanceRecords({ tokens, layers }, base, ratio);
         const floors = balance.layers.map(({ floor }) => floor);
         expect(balance.chosen).toEqual(plainGreedy({ tokens, layers }, base, floors));

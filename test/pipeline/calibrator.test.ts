@@ -2,12 +2,14 @@ import { expect, test } from 'vitest';
 import { calibrate } from '../../src/calibrate/calibrate.ts';
 import { makeBatches } from '../../src/data/batches.ts';
 import { declaredInputs } from '../../src/data/declared-inputs.ts';
+import type { PreparedModel } from '../../src/moe/prepare-model.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import { gramBytesOf } from '../../src/pipeline/calibrator.ts';
 import { bundledModel, bundledRecords, calibrationData } from '../helpers/bundled.ts';
 
+const open = (): PreparedModel => prepareModel(bundledModel('loop.dyn'));
+
 test('what all XᵀX of a model take is known before a run', async () => {
-  const open = (): ReturnType<typeof prepareModel> => prepareModel(bundledModel('loop.dyn'));
   const { model, layers } = open();
   const batches = [...makeBatches(bundledRecords(calibrationData), declaredInputs(model))];
   const stats = await calibrate(open, batches, { gram: true, threads: 1 });
