@@ -13,14 +13,22 @@ import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
 import type { RotationBlocks } from './rotated-form.ts';
 
-/** What one expert must compute on the probe inputs, [probes, out] each. */
+/** What a linear must compute on the probe inputs. */
+export interface LinearRows {
+  /** [probes, out] */
+  rows: Matrix;
+  /** What is in them beside the product, [out]; null for nothing. */
+  bias: Float32Array | null;
+}
+
+/** What one expert must compute. */
 export interface ExpertProbe {
   id: string;
-  gate: Matrix | null;
-  up: Matrix;
-  down: Matrix;
+  gate: LinearRows | null;
+  up: LinearRows;
+  down: LinearRows;
   /** Of the whole expert in target `qmoe`, whose linears cannot be seen apart; null elsewhere. */
-  whole: Matrix | null;
+  whole: LinearRows | null;
 }
 
 /** An expert's weights and what they must compute. */
@@ -46,15 +54,13 @@ export interface LayerProbes extends ProbedForm {
   router: LinearProbe | null;
 }
 
-/** What a linear beside the experts must compute on the probe inputs. */
-export interface LinearProbe {
+/** What a linear beside the experts must compute, without its bias. */
+export interface LinearProbe extends LinearRows {
   /** Its names in the file begin with `moeq/` and this. */
   id: string;
   resolved: ResolvedTarget;
   /** Input channels. */
   width: number;
-  /** [probes, out], without bias. */
-  rows: Matrix;
 }
 
 /** Takes the weights of a layer to the emitter, and collects their probes on the way. */
@@ -98,7 +104,8 @@ export function probeExpert(
     gate: gate && referenceLinear(gate, x, grid('input')),
     up: referenceLinear(up, x, grid('input')),
   };
-  const middle = target === 'qmoe' ? applyActivation(activation, first.gate, first.up) : null;
+  const middle =
+    target === 'qmoe' ? applyActivation(activation, first.gate?.rows ?? null, first.up.rows) : null;
   const whole = middle && referenceLinear(down, middle, { bits: null, clip: 1 });
   return { weights, probe: { id, ...first, down: referenceLinear(down, h, grid('hidden')), whole } };
 }
@@ -106,8 +113,8 @@ export function probeExpert(
 /** Notes what a linear beside the experts must compute. */
 export function probeLinear(id: string, weight: QuantizedTensor, resolved: ResolvedTarget): LinearProbe {
   const grid = { bits: resolved.scheme.activationBits, clip: 1 };
-  const rows = referenceLinear({ weight, bias: null }, probeInput(weight.cols), grid);
-  return { id, resolved, width: weight.cols, rows };
+  const linear = referenceLinear({ weight, bias: null }, probeInput(weight.cols), grid);
+  return { id, resolved, width: weight.cols, ...linear };
 }
 
 function shifted(x: Matrix, shift: QuantizedTensor | null): Matrix {
@@ -159,9 +166,9 @@ function referenceLinear(
   { weight, bias }: QuantizedLinear,
   x: Matrix,
   { bits, clip }: ActivationGrid,
-): Matrix {
+): LinearRows {
   const input = bits === null ? x : dequantizeActivations(quantizeActivations(x, { bits, clip }));
-  const product = timesCodes(input, weight);
-  if (bias) product.data.forEach((sum, i) => (product.data[i] = sum + bias[i % weight.rows]));
-  return product;
+  const rows = timesCodes(input, weight);
+  if (bias) rows.data.forEach((sum, i) => (rows.data[i] = sum + bias[i % weight.rows]));
+  return { rows, bias };
 }

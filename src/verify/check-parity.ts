@@ -1,4 +1,5 @@
 import { Fault } from '../fault.ts';
+import type { LinearRows } from '../emit/parity-probes.ts';
 import { probeInput, probeRows } from '../emit/parity-probes.ts';
 import { fusedResults } from '../emit/qmoe-layer.ts';
 import { builder } from '../onnx/build.ts';
@@ -169,9 +170,9 @@ function valuesOf({ graph }: Model, layer: string): (name: string) => Value | un
 
 function compare({ layer, part, tolerance, expected }: ParityCheck, actual: Float32Array): void {
   let from = 0;
-  for (const { id, rows } of expected) {
-    const values = actual.subarray(from, (from += rows.data.length));
-    const error = tolerance < coarse ? rowError(values, rows) : normError(values, rows);
+  for (const { id, ...linear } of expected) {
+    const values = actual.subarray(from, (from += linear.rows.data.length));
+    const error = tolerance < coarse ? rowError(values, linear) : normError(values, linear);
     const name = part === 'whole' ? 'gate, up and down' : part;
     const where = part === 'alone' ? layer.id : `layer ${layer.id}, expert ${id}, ${name}`;
     requireParity(error, tolerance, where);
@@ -193,19 +194,21 @@ function requireParity(error: number, tolerance: number, where: string): void {
 }
 
 /** ‖actual - expected‖ / ‖expected‖: for kernels that round, whose single values may be off by more. */
-function normError(actual: Float32Array, { data }: Matrix): number {
+function normError(actual: Float32Array, linear: LinearRows): number {
+  const { data } = linear.rows;
   if (actual.length !== data.length) return Infinity;
   let [error, norm] = [0, 2 ** -126];
   data.forEach((value, i) => {
     error += (actual[i] - value) ** 2;
-    norm += value ** 2;
+    norm += sizeOf(linear, i) ** 2;
   });
   const relative = Math.sqrt(error / norm);
   return Number.isNaN(relative) ? Infinity : relative;
 }
 
 /** Largest difference relative to the largest magnitude of its row; infinite for missing values and NaN. */
-function rowError(actual: Float32Array, { rows, cols, data }: Matrix): number {
+function rowError(actual: Float32Array, linear: LinearRows): number {
+  const { rows, cols, data } = linear.rows;
   if (actual.length !== data.length) return Infinity;
   let worst = 0;
   for (let r = 0; r < rows; r++) {
@@ -213,9 +216,17 @@ function rowError(actual: Float32Array, { rows, cols, data }: Matrix): number {
     for (let i = r * cols; i < (r + 1) * cols; i++) {
       const difference = Math.abs(actual[i] - data[i]);
       gap = Number.isNaN(difference) ? Infinity : Math.max(gap, difference);
-      largest = Math.max(largest, Math.abs(data[i]));
+      largest = Math.max(largest, sizeOf(linear, i));
     }
     worst = Math.max(worst, gap / largest);
   }
   return worst;
+}
+
+/**
+ * Magnitude of an expected value or of the product in it: a bias that gives back what a shift took from the tokens may
+ * leave next to nothing of it.
+ */
+function sizeOf({ rows: { cols, data }, bias }: LinearRows, i: number): number {
+  return Math.max(Math.abs(data[i]), bias ? Math.abs(data[i] - bias[i % cols]) : 0);
 }

@@ -1,7 +1,6 @@
-import type { LayerProbes, LinearProbe } from '../emit/parity-probes.ts';
+import type { LayerProbes, LinearProbe, LinearRows } from '../emit/parity-probes.ts';
 import type { Target } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
-import type { Matrix } from '../tensor/matrix.ts';
 
 /**
  * One run of a written model's linears, all experts of a layer at a time: plain data, so that any thread can do it. It
@@ -15,8 +14,8 @@ export interface ParityCheck {
   exactKernels: boolean;
   /** Largest accepted error, see `parityTolerance`. */
   tolerance: number;
-  /** [probes, out] of each expert in the order they are written in; of a linear alone one entry. */
-  expected: readonly { id: string; rows: Matrix }[];
+  /** Of each expert in the order they are written in; of a linear alone one entry. */
+  expected: readonly ({ id: string } & LinearRows)[];
 }
 
 /** What there is to check of some layers, and of linears beside them. */
@@ -37,7 +36,7 @@ function expertChecks(probes: LayerProbes): ParityCheck[] {
   const { target, scheme } = probes.resolved;
   const parts = target === 'qmoe' ? (['whole'] as const) : (['gate', 'up', 'down'] as const);
   return parts.flatMap((part) => {
-    const expected = probes.experts.flatMap(({ id, [part]: rows }) => (rows ? [{ id, rows }] : []));
+    const expected = probes.experts.flatMap(({ id, [part]: linear }) => (linear ? [{ id, ...linear }] : []));
     if (expected.length === 0) return [];
     return kernelsOf(target).map((exactKernels) => {
       const exact = parityTolerance(target, scheme.weight.bits, exactKernels);
@@ -47,13 +46,13 @@ function expertChecks(probes: LayerProbes): ParityCheck[] {
   });
 }
 
-function linearChecks({ id, resolved: { target, scheme }, width, rows }: LinearProbe): ParityCheck[] {
+function linearChecks({ id, resolved: { target, scheme }, width, rows, bias }: LinearProbe): ParityCheck[] {
   return kernelsOf(target).map((exactKernels) => ({
     layer: { id, hidden: width, intermediate: 0 },
     part: 'alone',
     exactKernels,
     tolerance: parityTolerance(target, scheme.weight.bits, exactKernels),
-    expected: [{ id, rows }],
+    expected: [{ id, rows, bias }],
   }));
 }
 
@@ -68,7 +67,8 @@ function placeOf({ layer: { id, hidden, intermediate } }: LayerProbes): ParityCh
 
 /**
  * Largest accepted error of a written linear against the reference dequantization: of any value relative to the largest
- * of its row where the kernel is exact, of the whole relative to its norm where it rounds. MatMulNBits is checked in
+ * of its row where the kernel is exact, of the whole relative to its norm where it rounds; with or without the bias, what
+ * is larger. MatMulNBits is checked in
  * float32 (accuracy level 0) and as it is written (level 4, which rounds activations to 8 bits per block); QMoE computes
  * 2-bit blocks from tables of 8-bit activations.
  */

@@ -6,6 +6,7 @@ import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
 import type { LayerProbes, LinearProbe } from '../../src/emit/parity-probes.ts';
 import { collectProbes, probeExpert, probeInput } from '../../src/emit/parity-probes.ts';
+import type { QuantizedExpert, QuantizedLinear } from '../../src/emit/quantized-expert.ts';
 import type { DenseScheme } from '../../src/emit/quantize-dense.ts';
 import { quantizeDense } from '../../src/emit/quantize-dense.ts';
 import type { RotationBlocks } from '../../src/emit/rotated-form.ts';
@@ -18,6 +19,9 @@ import { raiseOpset } from '../../src/onnx/raise-opset.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
 import { makeTensor } from '../../src/onnx/tensor.ts';
 import { quantizeActivations } from '../../src/quantize/activation.ts';
+import { dequantize } from '../../src/quantize/dequantize.ts';
+import { quantizeRtn } from '../../src/quantize/rtn.ts';
+import { timesCodes } from '../../src/quantize/times-codes.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { silu, syntheticLayer } from '../helpers/synthetic-layer.ts';
@@ -33,12 +37,13 @@ function written(
   spec: Partial<LayerSpec> = {},
   rotation = noRotation,
   clips = { probed: noClips, emitted: noClips },
+  change: (weights: QuantizedExpert) => QuantizedExpert = (weights) => weights,
 ): [Model, LayerProbes] {
   const { model, layer } = syntheticLayer({ hidden: 64, intermediate: 32, ...spec });
   const resolved = resolveTarget(target, scheme, 'auto');
   const form = { layer, resolved, rotation, clips: clips.probed };
   const { weightsOf, probes } = collectProbes(form, (expert) =>
-    probeExpert(expert.id, form, quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf)),
+    probeExpert(expert.id, form, change(quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf))),
   );
   raiseOpset(model, resolved.opset);
   const options = { layer, weightsOf, rotation, clips: clips.emitted, fewRowsFrom: 0 };
@@ -75,6 +80,29 @@ describe('a written layer has parity', () => {
     ['routing weights on the input', { appliesTo: 'input' }],
   ] satisfies [string, Partial<LayerSpec>][])('with %s', async (_name, spec) => {
     const [model, probes] = written('int', 'w4a4', spec);
+    await expect(checkParity(model, parityChecks([probes]))).resolves.toBeUndefined();
+  });
+});
+
+describe('a layer whose tokens are shifted far has parity', () => {
+  const shift = quantizeRtn(gaussian(1, 64, 7), { bits: 8, groupSize: 64 });
+  shift.scales[0] *= 100;
+
+  /** Takes the shift from what an expert reads, and gives it back behind its first linears. */
+  function shifted({ gate, up, down }: QuantizedExpert): QuantizedExpert {
+    const giveBack = ({ weight }: QuantizedLinear): QuantizedLinear => ({
+      weight,
+      bias: timesCodes(dequantize(shift), weight).data,
+    });
+    return { shift, gate: gate && giveBack(gate), up: giveBack(up), down };
+  }
+
+  test.each([
+    ['int', 'w4a4'],
+    ['nbits', 'w4a4'],
+    ['nbits', 'w2a4'],
+  ] as const)('as %s %s', async (target, scheme) => {
+    const [model, probes] = written(target, scheme, {}, noRotation, undefined, shifted);
     await expect(checkParity(model, parityChecks([probes]))).resolves.toBeUndefined();
   });
 });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { ExpertProbe, LayerProbes } from '../../src/emit/parity-probes.ts';
+import type { ExpertProbe, LayerProbes, LinearRows } from '../../src/emit/parity-probes.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import { noRotation } from '../../src/emit/rotated-form.ts';
@@ -8,7 +8,10 @@ import { matrix } from '../../src/tensor/matrix.ts';
 import { parityChecks, parityTolerance } from '../../src/verify/parity-checks.ts';
 import { syntheticLayer } from '../helpers/synthetic-layer.ts';
 
-const rows = (value: number) => matrix(4, 1, new Float32Array(4).fill(value));
+const rows = (value: number): LinearRows => ({
+  rows: matrix(4, 1, new Float32Array(4).fill(value)),
+  bias: null,
+});
 
 /** Probes of two experts, whose rows tell where they are from. */
 function probesOf(target: Target, scheme: SchemeName, gated = true): LayerProbes {
@@ -69,13 +72,13 @@ test('a router in 8 bits and linears beside the experts are run alone', () => {
     id: 'L0/router',
     resolved: resolveTarget('int', 'w8a8', 'auto'),
     width: 48,
-    rows: rows(5),
+    ...rows(5),
   };
   const head = {
     id: 'dense/head',
     resolved: resolveTarget('nbits', 'w8a8', 'auto'),
     width: 48,
-    rows: rows(6),
+    ...rows(6),
   };
   const checks = parityChecks([{ ...probesOf('int', 'w4a4'), router }], [head]);
   expect(checks.slice(3)).toEqual([
@@ -84,14 +87,14 @@ test('a router in 8 bits and linears beside the experts are run alone', () => {
       part: 'alone',
       exactKernels: false,
       tolerance: 1e-5,
-      expected: [{ id: 'L0/router', rows: rows(5) }],
+      expected: [{ id: 'L0/router', ...rows(5) }],
     },
     ...[true, false].map((exactKernels) => ({
       layer: { id: 'dense/head', hidden: 48, intermediate: 0 },
       part: 'alone',
       exactKernels,
       tolerance: parityTolerance('nbits', 8, exactKernels),
-      expected: [{ id: 'dense/head', rows: rows(6) }],
+      expected: [{ id: 'dense/head', ...rows(6) }],
     })),
   ]);
 });
