@@ -52,7 +52,7 @@ async function timeGptq(size: number): Promise<void> {
     ours: async () => quantize(ortGemm),
     products: async () => quantize(gemm),
     twin: async () =>
-      gptqReference(weight, hessian, { maxCode: 7, groupSize: size, damping: 0.01, activationOrder: true }),
+      gptqReference(weight, hessian, { bits: 4, groupSize: size, damping: 0.01, activationOrder: true }),
   });
   console.log(`GPTQ of ${size} x ${size}: ${ours.toFixed(2)} s of processor time`);
   console.log(`  plain twin ${twin.toFixed(1)} s: ${(twin / ours).toFixed(1)} times`);

@@ -12,7 +12,7 @@ import { smoothQuantScales } from '../quantize/smooth.ts';
 import { zigzagPermutation } from '../quantize/zigzag.ts';
 import { ortGemm as gemm } from '../runtime/ort-gemm.ts';
 import { columnAbsMax } from '../tensor/matrix.ts';
-import { needsHessian } from './rounding.ts';
+import { compensates, needsHessian } from './rounding.ts';
 import type { SettledConfig } from './variants.ts';
 
 /** What is done to the input of an expert's `down` before it is quantized. */
@@ -98,19 +98,17 @@ async function scalesOf(
     );
   const hessian: Hessian = { rows: absMax.length, cols: absMax.length, data: gram! };
   const energy = diagonalOf(hessian).map((sum) => sum / mass);
-  const exposure = await exposureOf(hessian, config.rounding);
+  const exposure = await exposureOf(hessian, config);
   return leastErrorScales(
     { energy, exposure: exposure.map((sum) => sum / mass), weight },
     schemeOf(config.scheme),
   );
 }
 
-/** What rounding weights costs in each channel: all of its energy, or what GPTQ leaves of it. */
-async function exposureOf(
-  hessian: Hessian,
-  { method, damping }: QuantizeConfig['rounding'],
-): Promise<Float64Array> {
-  return method === 'gptq' ? conditionalSquares(hessian, { damping, gemm }) : diagonalOf(hessian);
+/** What rounding weights costs in each channel: all of its energy, or what compensation leaves of it. */
+async function exposureOf(hessian: Hessian, config: QuantizeConfig): Promise<Float64Array> {
+  const { damping } = config.rounding;
+  return compensates(config) ? conditionalSquares(hessian, { damping, gemm }) : diagonalOf(hessian);
 }
 
 /** Whether scaling the rows of `up` scales the input of `down` alike: true for a plain product, and for ReLU. */

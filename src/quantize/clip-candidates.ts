@@ -12,7 +12,7 @@ export function clipCandidates(weight: Matrix): QuantizedTensor[] {
     quantizeRtn(weight, {
       bits: 8,
       groupSize: weight.cols,
-      fit: (row, importance, maxCode) => safeScale(ratio * absMaxScale(row, importance, maxCode)),
+      fit: (row, importance, grid) => safeScale(ratio * absMaxScale(row, importance, grid)),
       method: 'clip',
     }),
   );

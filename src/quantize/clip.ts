@@ -1,4 +1,4 @@
-import { minCodeOf } from './grid.ts';
+import type { Grid } from './grid.ts';
 import { absMaxScale, safeScale, type ScaleFit } from './scale-fit.ts';
 
 /** Clip ratios tried, from 1 down. */
@@ -9,11 +9,11 @@ const ratios = Array.from({ length: 15 }, (_, i) => 1 - i / 20);
  * shares 1 … 0.3 of the absmax step, then closed-form refits scale = Σ i·w·code / Σ i·code² while they help; with
  * either sign where the grid is not symmetric. Never worse than {@link absMaxScale}.
  */
-export const clipScale: ScaleFit = (weights, importance, maxCode) => {
-  const absMax = absMaxScale(weights, importance, maxCode);
-  const positive = bestFit(absMax, weights, importance, maxCode);
-  if (minCodeOf(maxCode) === -maxCode) return positive.scale;
-  const negative = bestFit(-absMax, weights, importance, maxCode);
+export const clipScale: ScaleFit = (weights, importance, grid) => {
+  const absMax = absMaxScale(weights, importance, grid);
+  const positive = bestFit(absMax, weights, importance, grid);
+  if (grid.least === -grid.most) return positive.scale;
+  const negative = bestFit(-absMax, weights, importance, grid);
   return negative.error < positive.error ? negative.scale : positive.scale;
 };
 
@@ -21,15 +21,15 @@ function bestFit(
   widest: number,
   weights: Float32Array,
   importance: ArrayLike<number> | null,
-  maxCode: number,
+  grid: Grid,
 ): Fit {
-  let best = fitAt(widest, weights, importance, maxCode);
+  let best = fitAt(widest, weights, importance, grid);
   for (const ratio of ratios) {
-    const trial = fitAt(safeScale(ratio * widest), weights, importance, maxCode);
+    const trial = fitAt(safeScale(ratio * widest), weights, importance, grid);
     if (trial.error < best.error) best = trial;
   }
   for (let next = best; ;) {
-    next = fitAt(safeScale(next.refit), weights, importance, maxCode);
+    next = fitAt(safeScale(next.refit), weights, importance, grid);
     if (!(next.error < best.error)) return best;
     best = next;
   }
@@ -42,19 +42,14 @@ interface Fit {
   refit: number;
 }
 
-function fitAt(
-  scale: number,
-  weights: Float32Array,
-  importance: ArrayLike<number> | null,
-  maxCode: number,
-): Fit {
+function fitAt(scale: number, weights: Float32Array, importance: ArrayLike<number> | null, grid: Grid): Fit {
   const inverse = 1 / scale;
-  const minCode = minCodeOf(maxCode);
+  const { least, most } = grid;
   let [error, projection, norm] = [0, 0, 0];
   for (let i = 0; i < weights.length; i++) {
     const share = importance ? importance[i] : 1;
     const weight = weights[i];
-    const code = Math.max(minCode, Math.min(Math.round(weight * inverse), maxCode));
+    const code = Math.max(least, Math.min(Math.round(weight * inverse), most));
     const rest = weight - code * scale;
     error += share * rest * rest;
     projection += share * weight * code;

@@ -1,7 +1,7 @@
 import { addCombination, gemm as plainGemm, type Gemm } from '../tensor/gemm.ts';
 import { matrix, transpose, type Matrix } from '../tensor/matrix.ts';
 import { rowsOf, submatrix } from '../tensor/submatrix.ts';
-import { type Bits, groupCountOf, maxCodeOf, requireFinite, roundToGrid } from './grid.ts';
+import { type Bits, type Grid, gridOf, groupCountOf, requireFinite, roundToGrid } from './grid.ts';
 import { diagonalOf, factorHessian, type Hessian } from './hessian.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { absMaxScale, fitScales, type ScaleFit } from './scale-fit.ts';
@@ -9,6 +9,8 @@ import { runBounds, settlingOrder } from './settling-order.ts';
 
 export interface GptqOptions {
   bits: Bits;
+  /** The codes there are; all of those bits unless told otherwise. */
+  grid?: Grid;
   /** Weights per scale along a row. */
   groupSize: number;
   /** Chooses each group's scale, on the weights as compensated so far; {@link absMaxScale} unless told otherwise. */
@@ -45,7 +47,7 @@ export async function quantizeGptq(
   const { bits, groupSize, fit = absMaxScale, damping = 0.01, activationOrder = true } = options;
   const { rows, cols } = weight;
   const gemm = options.gemm ?? plainGemm;
-  const maxCode = maxCodeOf(bits);
+  const { grid = gridOf(bits) } = options;
   const groups = groupCountOf(cols, groupSize);
   const order = settlingOrder(activationOrder ? diagonalOf(hessian) : null, cols, groupSize);
   const { factor } = await factorHessian(hessian, { order, damping, gemm });
@@ -58,11 +60,11 @@ export async function quantizeGptq(
     const current = await compensatedWeights(state, from, to);
     // R_pp² is what the loss charges for rounding position p: a far better weight for the fit than H_pp.
     const importance = Float64Array.from({ length: to - from }, (_, i) => pivotOf(factor, from + i) ** 2);
-    const runScales = fitScales(current, { groupSize: to - from, maxCode, fit, importance });
+    const runScales = fitScales(current, { groupSize: to - from, grid, fit, importance });
     const group = Math.floor(order[from] / groupSize);
     runScales.forEach((scale, r) => (scales[r * groups + group] = scale));
     await eachBackwards(state, from, to, (p) => {
-      roundPosition(state, p, runScales, maxCode, rowOf(byColumn, order[p]));
+      roundPosition(state, p, runScales, grid, rowOf(byColumn, order[p]));
     });
   });
   return {
@@ -155,7 +157,7 @@ function roundPosition(
   { factor, target, debt, error }: State,
   p: number,
   scales: Float32Array,
-  maxCode: number,
+  grid: Grid,
   codes: Float32Array,
 ): void {
   const pivot = pivotOf(factor, p);
@@ -163,7 +165,7 @@ function roundPosition(
   const debts = rowOf(debt, p);
   const errors = rowOf(error, p);
   for (let r = 0; r < codes.length; r++) {
-    codes[r] = roundToGrid(weights[r] + debts[r] / pivot, scales[r], maxCode);
+    codes[r] = roundToGrid(weights[r] + debts[r] / pivot, scales[r], grid);
     errors[r] = weights[r] - codes[r] * scales[r];
   }
 }

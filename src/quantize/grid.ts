@@ -5,25 +5,29 @@ import type { QuantizedTensor } from './quantized-tensor.ts';
 /** Width of a weight code in bits. */
 export type Bits = QuantizedTensor['bits'];
 
-/** Largest code of a grid: 1 for 2 bits (the ternary grid), 7 for 4 bits. */
-export function maxCodeOf(bits: number): number {
-  return 2 ** (bits - 1) - 1;
+/** The codes of a weight: all integers from `least` to `most`. */
+export interface Grid {
+  least: number;
+  most: number;
 }
 
+export const ternaryGrid: Grid = { least: -1, most: 1 };
+
 /**
- * Its smallest code. 3 and 4 bits have one more below zero than above: a scale of either sign puts it where a group has
- * its largest weight. 8 bits stay symmetric, as one of 256 codes is worth little; so does the ternary grid.
+ * Up to 4 bits have one code more below zero than above: a scale of either sign puts it where a group has its largest
+ * weight. 8 bits stay symmetric, as one of 256 codes is worth little.
  */
-export function minCodeOf(maxCode: number): number {
-  return maxCode === 3 || maxCode === 7 ? -maxCode - 1 : -maxCode;
+export function gridOf(bits: Bits): Grid {
+  const most = 2 ** (bits - 1) - 1;
+  return { least: bits === 8 ? -most : -most - 1, most };
 }
 
 /** Beyond this float64 holds integers only, so that a small number added to it is rounded, ties to even. */
 const integersOnly = 1.5 * 2 ** 52;
 
 /** The code nearest to `value` on the grid with step `scale`, which may be negative; ties to even. */
-export function roundToGrid(value: number, scale: number, maxCode: number): number {
-  const steps = Math.max(minCodeOf(maxCode), Math.min(maxCode, value / scale));
+export function roundToGrid(value: number, scale: number, { least, most }: Grid): number {
+  const steps = Math.max(least, Math.min(most, value / scale));
   return steps + integersOnly - integersOnly;
 }
 

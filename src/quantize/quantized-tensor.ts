@@ -7,7 +7,7 @@ export interface QuantizedTensor {
   cols: number;
   /** Storage width of a code. Ternary weights use 2 bits with codes -1, 0, 1. */
   bits: 2 | 3 | 4 | 8;
-  /** Row-major signed codes, [rows, cols]; see `minCodeOf` and `maxCodeOf` for their range. */
+  /** Row-major signed codes, [rows, cols]; see `Grid` for their range. */
   codes: Int8Array;
   /** Weights per scale along a row; equals `cols` for one scale per output channel. */
   groupSize: number;

@@ -2,7 +2,7 @@ import { Fault } from '../fault.ts';
 import { addCombination, gemm as plainGemm, type Gemm } from '../tensor/gemm.ts';
 import { matrix, transpose, type Matrix } from '../tensor/matrix.ts';
 import { rowsOf, submatrix } from '../tensor/submatrix.ts';
-import { groupCountOf, maxCodeOf, roundToGrid } from './grid.ts';
+import { type Grid, gridOf, groupCountOf, roundToGrid } from './grid.ts';
 import { factorHessian, type Hessian } from './hessian.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { safeScale } from './scale-fit.ts';
@@ -14,6 +14,8 @@ export interface RefineOptions {
   damping?: number;
   /** Also move scales to fit the codes; true by default. Without it scales depend smoothly on the statistics. */
   refitScales?: boolean;
+  /** The codes there are; all of the tensor's bits unless told otherwise. */
+  grid?: Grid;
   gemm?: Gemm;
 }
 
@@ -32,9 +34,10 @@ export async function refine(
   weight: Matrix,
   hessian: Hessian,
   tensor: QuantizedTensor,
-  { sweeps = 4, damping = 0.01, refitScales = true, gemm = plainGemm }: RefineOptions = {},
+  options: RefineOptions = {},
 ): Promise<QuantizedTensor> {
   requireSymmetric(tensor);
+  const { sweeps = 4, damping = 0.01, refitScales = true, gemm = plainGemm } = options;
   const { rows, cols, groupSize } = tensor;
   // Damped as far as GPTQ would: without it an indefinite Hessian rewards errors.
   const { damped } = await factorHessian(hessian, { damping, gemm });
@@ -45,7 +48,7 @@ export async function refine(
     codes: transpose(matrix(rows, cols, new Float32Array(tensor.codes))),
     scales: transpose(matrix(rows, groups, tensor.scales.slice())),
     error: matrix(cols, rows),
-    maxCode: maxCodeOf(tensor.bits),
+    grid: options.grid ?? gridOf(tensor.bits),
     gemm,
   };
   for (let j = 0; j < cols; j++) updateError(state, j, Math.floor(j / groupSize));
@@ -86,7 +89,7 @@ interface State {
   scales: Matrix;
   /** Δ transposed, [in, out]. */
   error: Matrix;
-  maxCode: number;
+  grid: Grid;
   gemm: Gemm;
 }
 
@@ -97,7 +100,7 @@ async function gradientOf({ hessian, error, gemm }: State, from: number, to: num
 
 /** Gives columns from … to their best codes, one after the other; returns how many codes changed. */
 async function improveCodes(state: State, from: number, to: number, group: number): Promise<number> {
-  const { hessian, target, codes, error, maxCode } = state;
+  const { hessian, target, codes, error, grid } = state;
   const gradient = await gradientOf(state, from, to);
   const change = matrix(to - from, target.cols);
   const scales = rowsOf(state.scales, group, group + 1).data;
@@ -109,7 +112,7 @@ async function improveCodes(state: State, from: number, to: number, group: numbe
     const pivot = hessian.data[j * hessian.cols + j];
     for (let r = 0, at = j * target.cols; r < row.length; r++, at++) {
       const best = target.data[at] - error.data[at] + row[r] / pivot;
-      const code = roundToGrid(best, scales[r], maxCode);
+      const code = roundToGrid(best, scales[r], grid);
       if (code === codes.data[at]) continue;
       change.data[(j - from) * row.length + r] = (codes.data[at] - code) * scales[r];
       codes.data[at] = code;

@@ -1,5 +1,5 @@
 import type { Matrix } from '../tensor/matrix.ts';
-import { type Bits, maxCodeOf, minCodeOf, requireFinite } from './grid.ts';
+import { type Bits, type Grid, gridOf, requireFinite } from './grid.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { fitsVectors, roundByVectors } from './vector-passes.ts';
 import { absMaxScales, fitScales, type ScaleFit } from './scale-fit.ts';
@@ -8,6 +8,8 @@ export interface RtnOptions {
   bits: Bits;
   /** Weights per scale along a row. */
   groupSize: number;
+  /** The codes there are; all of those bits unless told otherwise. */
+  grid?: Grid;
   /** Chooses each group's scale; the smallest that clips nothing unless told otherwise. */
   fit?: ScaleFit;
   /** Weight of each column's squared error, [cols], handed to `fit`. */
@@ -17,50 +19,48 @@ export interface RtnOptions {
 }
 
 /**
- * Round-to-nearest, ties to even: within ± (2^(bits-1)-1), or the whole range of codes where a `fit` chooses scales.
+ * Round-to-nearest, ties to even: within ± `most`, or on the whole grid where a `fit` chooses scales.
  * Throws `WEIGHT_NOT_FINITE`.
  */
 export function quantizeRtn(weight: Matrix, options: RtnOptions): QuantizedTensor {
   const { bits, groupSize, fit, importance = null, method = 'rtn' } = options;
-  const maxCode = maxCodeOf(bits);
+  const { grid = gridOf(bits) } = options;
   if (fit) requireFinite(weight);
   const scales = fit
-    ? fitScales(weight, { groupSize, maxCode, fit, importance })
-    : absMaxScales(weight, groupSize, maxCode);
+    ? fitScales(weight, { groupSize, grid, fit, importance })
+    : absMaxScales(weight, groupSize, grid);
   const { rows, cols } = weight;
   // Scales of the largest weight clip nothing.
   const codes =
     !fit && fitsVectors(cols, groupSize)
       ? roundByVectors(weight.data, scales, groupSize)
-      : roundGroups(weight, scales, groupSize, fit ? maxCode : Infinity);
+      : roundGroups(weight, scales, groupSize, fit ? grid : null);
   return { rows, cols, bits, codes, groupSize, scales, zeroPoints: null, method };
 }
 
 /** Adding it to a double of magnitude below 2^51 and taking it away leaves the nearest integer, ties to even. */
 const integerShift = 1.5 * 2 ** 52;
 
-/** `roundToGrid` of every weight: the same codes, without a call for each. A `limit` of Infinity is not looked at. */
+/** `roundToGrid` of every weight: the same codes, without a call for each. Without a grid nothing is clipped. */
 function roundGroups(
   { rows, cols, data }: Matrix,
   scales: Float32Array,
   groupSize: number,
-  limit: number,
+  grid: Grid | null,
 ): Int8Array {
   const codes = new Int8Array(rows * cols);
-  const clips = limit < Infinity;
-  const least = minCodeOf(limit);
   let group = 0;
   for (let r = 0; r < rows; r++) {
     const end = (r + 1) * cols;
     for (let from = r * cols; from < end; from += groupSize) {
       const to = Math.min(from + groupSize, end);
       const scale = scales[group++];
-      if (!clips) {
+      if (!grid) {
         for (let i = from; i < to; i++) codes[i] = data[i] / scale + integerShift - integerShift;
         continue;
       }
       for (let i = from; i < to; i++) {
-        const steps = Math.max(least, Math.min(limit, data[i] / scale));
+        const steps = Math.max(grid.least, Math.min(grid.most, data[i] / scale));
         codes[i] = steps + integerShift - integerShift;
       }
     }

@@ -1,38 +1,33 @@
-import { groupCountOf, requireFinite } from './grid.ts';
+import { type Grid, groupCountOf, requireFinite } from './grid.ts';
 import { roundToHalf } from '../tensor/half.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { fitsVectors, largestByVectors } from './vector-passes.ts';
 
 /**
- * Chooses the step of one quantization group: the scale whose grid of codes `minCodeOf(maxCode)` … `maxCode` holds the
- * `weights` best. `importance` weighs their squared errors (the Hessian diagonal), null weighs all alike.
+ * Chooses the step of one quantization group: the scale whose codes on `grid` hold the `weights` best. `importance` weighs their squared errors (the Hessian diagonal), null weighs all alike.
  * Always finite; negative where the one code more below zero serves large positive weights; 1 for a group of zeros.
  */
-export type ScaleFit = (
-  weights: Float32Array,
-  importance: ArrayLike<number> | null,
-  maxCode: number,
-) => number;
+export type ScaleFit = (weights: Float32Array, importance: ArrayLike<number> | null, grid: Grid) => number;
 
-/** The smallest step that clips nothing: max|w| / maxCode. */
-export const absMaxScale: ScaleFit = (weights, _importance, maxCode) => {
+/** The smallest step that clips nothing on either side of zero: max|w| / most. */
+export const absMaxScale: ScaleFit = (weights, _importance, { most }) => {
   let largest = 0;
   for (const weight of weights) largest = Math.max(largest, Math.abs(weight));
-  return safeScale(largest / maxCode);
+  return safeScale(largest / most);
 };
 
 /**
  * {@link absMaxScale} of every group, [rows, ceil(cols / groupSize)].
  * Throws `WEIGHT_NOT_FINITE`.
  */
-export function absMaxScales(weight: Matrix, groupSize: number, maxCode: number): Float32Array {
+export function absMaxScales(weight: Matrix, groupSize: number, { most }: Grid): Float32Array {
   const largest = fitsVectors(weight.cols, groupSize)
     ? largestByVectors(weight.data, groupSize)
     : largestBits(weight, groupSize);
   const scales = new Float32Array(largest.buffer);
   for (let i = 0; i < scales.length; i++) {
     if (!(scales[i] < Infinity)) requireFinite(weight);
-    scales[i] = safeScale(scales[i] / maxCode);
+    scales[i] = safeScale(scales[i] / most);
   }
   return scales;
 }
@@ -79,12 +74,12 @@ export function fitScales(
   { rows, cols, data }: Matrix,
   {
     groupSize,
-    maxCode,
+    grid,
     fit,
     importance,
   }: {
     groupSize: number;
-    maxCode: number;
+    grid: Grid;
     fit: ScaleFit;
     importance: Float32Array | Float64Array | null;
   },
@@ -95,7 +90,7 @@ export function fitScales(
     for (let g = 0; g < groups; g++) {
       const [from, to] = [g * groupSize, Math.min((g + 1) * groupSize, cols)];
       const group = data.subarray(r * cols + from, r * cols + to);
-      scales[r * groups + g] = fit(group, importance?.subarray(from, to) ?? null, maxCode);
+      scales[r * groups + g] = fit(group, importance?.subarray(from, to) ?? null, grid);
     }
   }
   return scales;

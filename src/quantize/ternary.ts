@@ -1,4 +1,5 @@
 import type { Matrix } from '../tensor/matrix.ts';
+import { ternaryGrid } from './grid.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { quantizeRtn } from './rtn.ts';
 import { safeScale, type ScaleFit } from './scale-fit.ts';
@@ -20,6 +21,7 @@ export function quantizeTernary(
 ): QuantizedTensor {
   return quantizeRtn(weight, {
     bits: 2,
+    grid: ternaryGrid,
     groupSize,
     fit: ternaryScale,
     importance: hessianDiagonal,
@@ -43,7 +45,7 @@ export const ternaryScale: ScaleFit = (weights, importance) => {
     const gain = projection ** 2 / norm;
     if (gain > best.gain) best = { gain, scale: projection / norm };
   }
-  if (best.gain === 0 && importance) return ternaryScale(weights, null, 1);
+  if (best.gain === 0 && importance) return ternaryScale(weights, null, ternaryGrid);
   return safeScale(best.scale);
 };
 

@@ -3,7 +3,7 @@ import type { Matrix } from '../../src/tensor/matrix.ts';
 import { floatToHalf, halfToFloat } from '../../src/tensor/half.ts';
 
 export interface ReferenceOptions {
-  maxCode: number;
+  bits: number;
   groupSize: number;
   damping: number;
   activationOrder: boolean;
@@ -19,8 +19,9 @@ type Rows = Float64Array[];
  */
 export function gptqReference(weight: Matrix, hessian: Hessian, options: ReferenceOptions) {
   const { rows, cols } = weight;
-  const { maxCode, groupSize } = options;
-  const minCode = maxCode === 3 || maxCode === 7 ? -maxCode - 1 : -maxCode;
+  const { bits, groupSize } = options;
+  const maxCode = 2 ** (bits - 1) - 1;
+  const minCode = bits === 8 ? -maxCode : -maxCode - 1;
   const order = orderOf(hessian, options);
   const factor = transposed(lowerFactor(inverse(damped(hessian, order, options.damping))));
   const codes = new Int8Array(rows * cols);

@@ -23,8 +23,7 @@ describe('quantizeGptq', () => {
     const weight = gaussian(8, cols, 5);
     const hessian = correlatedHessian(cols, 2 * cols, 3);
     const tensor = await quantizeGptq(weight, hessian, options);
-    const maxCode = 2 ** (bits - 1) - 1;
-    const expected = gptqReference(weight, hessian, { maxCode, groupSize, damping: 0.01, activationOrder });
+    const expected = gptqReference(weight, hessian, { bits, groupSize, damping: 0.01, activationOrder });
     expect(tensor.codes).toEqual(expected.codes);
     tensor.scales.forEach((scale, i) => expect(scale / expected.scales[i]).toBeCloseTo(1, 5));
   });

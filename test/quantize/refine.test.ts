@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { clipScale } from '../../src/quantize/clip.ts';
+import { ternaryGrid } from '../../src/quantize/grid.ts';
 import { quantizeGptq } from '../../src/quantize/gptq.ts';
 import { outputError } from './output-error.ts';
 import { refine } from '../../src/quantize/refine.ts';
@@ -73,7 +74,7 @@ describe('refine', () => {
     const weight = gaussian(4, 40, 6);
     const start = quantizeTernary(weight, { groupSize: 16 });
     const copy = structuredClone(start);
-    const refined = await refine(weight, correlatedHessian(40, 90, 6), start);
+    const refined = await refine(weight, correlatedHessian(40, 90, 6), start, { grid: ternaryGrid });
     expect(start).toEqual(copy);
     expect(refined).toMatchObject({ rows: 4, cols: 40, bits: 2, groupSize: 16, method: 'ternary' });
     expect(refined.codes.every((code) => Math.abs(code) <= 1)).toBe(true);

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { gridOf } from '../../src/quantize/grid.ts';
 import { absMaxScale, fitScales, safeScale } from '../../src/quantize/scale-fit.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 
@@ -8,9 +9,9 @@ test('fitScales hands each group its weights and its share of the importance', (
   const seen: number[][] = [];
   const scales = fitScales(weight, {
     groupSize: 2,
-    maxCode: 7,
+    grid: gridOf(4),
     importance,
-    fit: (weights, shares, maxCode) => seen.push([...weights, ...Array.from(shares!), maxCode]),
+    fit: (weights, shares, { most }) => seen.push([...weights, ...Array.from(shares!), most]),
   });
   expect(seen).toEqual([
     [1, 2, 10, 20, 7],
@@ -22,7 +23,7 @@ test('fitScales hands each group its weights and its share of the importance', (
 });
 
 test('absMaxScale reaches the largest magnitude', () => {
-  expect(absMaxScale(Float32Array.of(-14, 3), null, 7)).toBe(2);
+  expect(absMaxScale(Float32Array.of(-14, 3), null, gridOf(4))).toBe(2);
 });
 
 test.each([

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { absMeanScale } from './absmean.ts';
 import { dequantize } from '../../src/quantize/dequantize.ts';
 import { relativeError } from './relative-error.ts';
+import { ternaryGrid } from '../../src/quantize/grid.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { quantizeTernary } from '../../src/quantize/ternary.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
@@ -50,7 +51,12 @@ describe('quantizeTernary', () => {
   test('loses 43.2 % on Gaussian groups of 128, absmean 51 % (known figures)', () => {
     const weight = gaussian(400, 128, 2);
     expect(relativeError(weight, quantizeTernary(weight, { groupSize: 128 }))).toBeCloseTo(0.432, 2);
-    const absmean = quantizeRtn(weight, { bits: 2, groupSize: 128, fit: absMeanScale });
+    const absmean = quantizeRtn(weight, {
+      bits: 2,
+      grid: ternaryGrid,
+      groupSize: 128,
+      fit: absMeanScale,
+    });
     expect(relativeError(weight, absmean)).toBeCloseTo(0.51, 2);
   });
 

@@ -9,6 +9,8 @@ import {
 import { roundToHalf } from '../../src/tensor/half.ts';
 import { gaussian, uniform } from './random.ts';
 
+const everything = { least: -Infinity, most: Infinity };
+
 /** Small, and of several chunks with a short last one. */
 const sizes = [
   [1, 16, 16],
@@ -36,7 +38,7 @@ describe.each(sizes)('of %d rows of %d weights in groups of %d', (rows, cols, gr
 
   test('codes are rounded as single weights are', () => {
     const wrong = data.findIndex(
-      (weight, i) => codes[i] !== roundToGrid(weight, scales[Math.floor(i / groupSize)], Infinity),
+      (weight, i) => codes[i] !== roundToGrid(weight, scales[Math.floor(i / groupSize)], everything),
     );
     expect([codes.length, wrong]).toEqual([data.length, -1]);
   });
@@ -79,7 +81,7 @@ test('ties, and the weights next to them, are rounded as single weights are', ()
     ]),
   );
   const codes = roundByVectors(data, scales, 16);
-  const wrong = data.findIndex((weight, i) => codes[i] !== roundToGrid(weight, scales[i >> 4], Infinity));
+  const wrong = data.findIndex((weight, i) => codes[i] !== roundToGrid(weight, scales[i >> 4], everything));
   expect([codes.length, wrong]).toEqual([64000, -1]);
 });
 
