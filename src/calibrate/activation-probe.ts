@@ -5,14 +5,17 @@ import { builder } from '../onnx/build.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Value } from '../onnx/value.ts';
 import type { Probe } from '../run/probe.ts';
+import { keptFlags } from './kept-rows.ts';
 import { toFloats } from '../runtime/session.ts';
 
 /** What a written layer quantizes in front of its linears. */
 export interface QuantizedRows {
   /** [n, channels] in float32. */
   rows: Value;
-  /** Row number of each row's token, [n]; null where the rows are the tokens themselves. */
-  tokens: Value | null;
+  /** The layer's tokens, [T, …]. */
+  tokens: Value;
+  /** Which of them each row is of, [n]; null where the rows are the tokens themselves. */
+  places: Value | null;
 }
 
 /** Per part, the squared error of its rounding with each candidate, summed over rows. */
@@ -30,7 +33,7 @@ export interface ActivationProbe extends Probe {
   errors(): ActivationErrors;
 }
 
-/** Adds to a graph what other grids would lose beside those of a written layer. `valid` [positions] leaves out padding. */
+/** Adds to a graph what other grids would lose beside those of a written layer. For `valid` see `keptFlags`. */
 export function activationProbe(
   graph: Graph,
   layer: Record<Part, QuantizedRows>,
@@ -40,7 +43,7 @@ export function activationProbe(
   const b = builder(graph, 'moeq/activations');
   const taps = (['input', 'hidden'] as const).map((part) => ({
     part,
-    output: errorsOf(b, keptRows(b, layer[part], valid), tried),
+    output: errorsOf(b, realRows(b, layer[part], valid), tried),
     sums: new Float64Array(tried.ratios.length),
   }));
   return {
@@ -54,9 +57,10 @@ export function activationProbe(
 }
 
 /** The rows that are no padding. */
-function keptRows(b: Builder, { rows, tokens }: QuantizedRows, valid: Value | null): Value {
+function realRows(b: Builder, { rows, tokens, places }: QuantizedRows, valid: Value | null): Value {
   if (!valid) return rows;
-  const keep = tokens ? b.op('Gather', [valid, tokens]) : valid;
+  const flags = keptFlags(b, tokens, valid);
+  const keep = places ? b.op('Gather', [flags, places]) : flags;
   return b.op('Compress', [rows, keep], { axis: 0 }, { name: 'kept' });
 }
 

@@ -2,7 +2,7 @@ import { fakeQuantize } from '../emit/fake-quantize.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import type { Matrix } from '../tensor/matrix.ts';
-import { tokenRows } from './token-rows.ts';
+import { keptRows } from './kept-rows.ts';
 
 /** A router and the quantized forms of it that are compared. */
 export interface ClipTrial {
@@ -37,12 +37,12 @@ const tiny = 2 ** -24;
 
 /**
  * Adds the logits of all candidates beside those of the float router, on the same tokens; the candidates read them in 8
- * bits, as they will when they are written. `valid` [T] bool leaves out padding.
+ * bits, as they will when they are written. For `valid` see `keptFlags`.
  */
 export function tapClips(b: Builder, trial: ClipTrial, valid: Value | null): ClipTaps {
   const { input, weight, bias, candidates, top } = trial;
   const { rows: experts, cols: hidden } = weight;
-  const x = tokenRows(b, input, hidden, valid);
+  const x = keptRows(b, input, hidden, valid);
   const matrixOf = (name: string, { rows, data }: Matrix): Value =>
     b.constant(name, 'float32', [rows, hidden], data);
   const float = b.op('Gemm', [x, matrixOf('float', weight)], { transB: 1 });

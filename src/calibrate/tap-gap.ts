@@ -3,7 +3,7 @@ import type { Value } from '../onnx/value.ts';
 import type { Results } from '../run/probe.ts';
 import { toFloats } from '../runtime/session.ts';
 import type { MatrixView } from '../tensor/view.ts';
-import { tokenRows } from './token-rows.ts';
+import { keptRows } from './kept-rows.ts';
 
 /** What a router computes of the same tokens in two models. */
 export interface RouterValuePair {
@@ -31,13 +31,13 @@ export interface GapSums {
   cross: Float64Array;
 }
 
-/** Adds these sums to a graph in which both are, or what the original made is fed. `valid` [positions] leaves out padding. */
+/** Adds these sums to a graph in which both are, or what the original made is fed. For `valid` see `keptFlags`. */
 export function tapGap(
   b: Builder,
   { view: { rows: experts, cols: hidden }, topK, original, changed }: RouterValuePair,
   valid: Value | null,
 ): GapTaps {
-  const rowsOf = (value: Value, width: number): Value => tokenRows(b, value, width, valid);
+  const rowsOf = (value: Value, width: number): Value => keptRows(b, value, width, valid);
   const x = rowsOf(changed.input, hidden);
   const lacking = b.op('Sub', [rowsOf(original.product, experts), rowsOf(changed.product, experts)]);
   const isChosen = topK !== null && topK < experts;

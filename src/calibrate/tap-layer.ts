@@ -1,10 +1,12 @@
 import { emitLayer } from '../emit/emit-layer.ts';
 import { floatExperts } from '../emit/float-experts.ts';
+import { tokenRows } from '../emit/token-rows.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
+import { keptFlags } from './kept-rows.ts';
 
 /** Graph outputs that carry the statistics of one layer for one batch; E is the number of experts that are looked at. */
 export interface LayerTaps {
@@ -32,6 +34,7 @@ export interface TapOptions {
   /** Compute XᵀX as well. */
   gram: boolean;
   affinity: boolean;
+  /** See `keptFlags`. */
   valid: Value | null;
   /** Ids of the experts that are looked at. */
   experts: ReadonlySet<string>;
@@ -39,7 +42,7 @@ export interface TapOptions {
 
 /**
  * Rewrites a layer in canonical float form with statistics computed beside it, per expert over its own tokens.
- * `valid` [T] bool leaves padding out of every statistic. With `affinity` each token enters XᵀX, and the mean, with its
+ * Padding is left out of every statistic. With `affinity` each token enters XᵀX, and the mean, with its
  * routing weight (MoEQuant, arXiv 2505.03804: H = Σ c·x·xᵀ); maxima and counts stay. Where the weight multiplies the input
  * of the experts it is in X already.
  */
@@ -54,19 +57,22 @@ export function tapLayer(model: Model, layer: MoeLayer, options: TapOptions): La
     hiddenGram: [] as Value[],
   };
   const { input, routing } = layer.boundary!;
+  const b = builder(model.graph, `moeq/${layer.id}/stats`);
+  const all = tokenRows(b, input, layer.hidden);
+  const kept = options.valid && keptFlags(b, all, options.valid);
   const isWeighed = options.affinity && routing.appliesTo === 'output';
   emitLayer(
     model,
     layer,
     floatExperts(layer, (b, { id }, linearInputs, routed) => {
       if (!options.experts.has(id)) return;
-      const keep = options.valid && b.op('Gather', [options.valid, routed.rows], {}, { name: 'keep' });
-      const x = keptRows(b, linearInputs.input, keep, layer.hidden);
-      const h = keptRows(b, linearInputs.hidden, keep, layer.intermediate);
+      const keep = kept && b.op('Gather', [kept, routed.rows], {}, { name: 'keep' });
+      const x = withZeroRow(b, linearInputs.input, keep, layer.hidden);
+      const h = withZeroRow(b, linearInputs.hidden, keep, layer.intermediate);
       parts.tokens.push(rowCount(b, x));
       parts.input.push(absMax(b, x));
       parts.hidden.push(absMax(b, h));
-      const weights = isWeighed ? keptRows(b, routed.weights, keep, 1) : null;
+      const weights = isWeighed ? withZeroRow(b, routed.weights, keep, 1) : null;
       const weighed = (rows: Value): Value => (weights ? b.op('Mul', [rows, weights]) : rows);
       parts.mass.push(weights ? columnSums(b, weights) : asMass(b, parts.tokens.at(-1)!));
       parts.inputSum.push(columnSums(b, weighed(x)));
@@ -75,14 +81,12 @@ export function tapLayer(model: Model, layer: MoeLayer, options: TapOptions): La
       parts.hiddenGram.push(gram(b, weighed(h), h));
     }),
   );
-  const b = builder(model.graph, `moeq/${layer.id}/stats`);
-  const all = b.op('Reshape', [input, b.ints([-1, layer.hidden])]);
-  const rows = keptRows(b, b.op('Cast', [all], { to: 1 }), options.valid, layer.hidden);
+  const rows = withZeroRow(b, all, kept, layer.hidden);
   const stack = (name: string, values: Value[]): Value => b.op('Concat', values, { axis: 0 }, { name });
   return {
     tokens: rowCount(b, rows),
     inputAbsMax: absMax(b, rows),
-    probability: probability(b, layer, options.valid),
+    probability: probability(b, layer, kept),
     expertTokens: stack('tokens', parts.tokens),
     expertMass: stack('mass', parts.mass),
     expertInputSum: stack('input_sum', parts.inputSum),
@@ -97,15 +101,15 @@ export function tapLayer(model: Model, layer: MoeLayer, options: TapOptions): La
  * The rows of real tokens, below one row of zeros: ONNX leaves reductions over no rows open, and a zero row changes
  * no maximum of magnitudes and no product sum.
  */
-function keptRows(b: Builder, x: Value, keep: Value | null, width: number): Value {
+function withZeroRow(b: Builder, x: Value, keep: Value | null, width: number): Value {
   const kept = keep ? b.op('Compress', [x, keep], { axis: 0 }) : x;
   const zeros = b.constant('zeros', 'float32', [1, width], new Float32Array(width));
   return b.op('Concat', [zeros, kept], { axis: 0 }, { name: 'rows' });
 }
 
 function rowCount(b: Builder, rows: Value): Value {
-  const withZeroRow = b.op('Shape', [rows], { start: 0, end: 1 });
-  return b.op('Sub', [withZeroRow, b.ints([1])], {}, { name: 'count' });
+  const all = b.op('Shape', [rows], { start: 0, end: 1 });
+  return b.op('Sub', [all, b.ints([1])], {}, { name: 'count' });
 }
 
 function absMax(b: Builder, rows: Value): Value {
@@ -126,9 +130,8 @@ function gram(b: Builder, weighed: Value, rows: Value): Value {
   return b.op('Unsqueeze', [product, b.ints([0])], {}, { name: 'gram' });
 }
 
-function probability(b: Builder, { router }: MoeLayer, valid: Value | null): Value {
-  const logits = b.op('Reshape', [router.logits, b.ints([-1, router.experts])]);
-  const all = b.op('Softmax', [b.op('Cast', [logits], { to: 1 })], { axis: -1 });
-  const kept = keptRows(b, all, valid, router.experts);
-  return b.op('ReduceSum', [kept, b.ints([0])], { keepdims: 0 }, { name: 'probability' });
+function probability(b: Builder, { router }: MoeLayer, keep: Value | null): Value {
+  const all = b.op('Softmax', [tokenRows(b, router.logits, router.experts)], { axis: -1 });
+  const rows = withZeroRow(b, all, keep, router.experts);
+  return b.op('ReduceSum', [rows, b.ints([0])], { keepdims: 0 }, { name: 'probability' });
 }

@@ -112,11 +112,17 @@ function validity(
   return valid.every(Boolean) ? null : valid;
 }
 
-/** The validity of a batch as a model input: one flag per row of [batch * sequence], all true without padding. */
-export function validRows({ valid, batch, sequence }: Batch): {
+/** The validity of a batch as a model input: [batch, sequence + 1], of every position, then of the record as such. */
+export function validFlags({ valid, records, batch, sequence }: Batch): {
   dtype: 'bool';
   dims: number[];
   data: Uint8Array;
 } {
-  return { dtype: 'bool', dims: [batch * sequence], data: valid ?? new Uint8Array(batch * sequence).fill(1) };
+  const width = sequence + 1;
+  const data = new Uint8Array(batch * width);
+  for (const row of records.keys()) {
+    data.fill(1, row * width, (row + 1) * width);
+    if (valid) data.set(valid.subarray(row * sequence, (row + 1) * sequence), row * width);
+  }
+  return { dtype: 'bool', dims: [batch, width], data };
 }

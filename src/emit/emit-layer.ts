@@ -14,9 +14,12 @@ import { addPairs } from './add-pairs.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import { dispatchTokens } from './dispatch-tokens.ts';
 import type { ExpertEmitter, PairEmitter } from './expert-emitter.ts';
+import { tokenRows } from './token-rows.ts';
 
 /** The pairs of a written layer, and what their experts make of them. */
 export interface EmittedPairs {
+  /** All of the layer's, [T, hidden] in float32. */
+  tokens: Value;
   dispatch: Dispatch;
   /** [S, hidden], before a routing weight on the output. */
   results: Value;
@@ -34,7 +37,7 @@ export function emitLayer(model: Model, layer: MoeLayer, emitter: ExpertEmitter)
   const boundary = boundaryOf(layer);
   const routing = explicitRouting(layer);
   const b = builder(model.graph, `moeq/${layer.id}`);
-  const tokens = tokenRows(b, boundary.input, layer.hidden);
+  const tokens = tokenRows(b, boundary.input, layer.hidden, 'tokens');
   if (emitter.kind === 'fused') {
     connect(b, model, boundary, emitter.emit(b, tokens, routing));
     return null;
@@ -54,13 +57,7 @@ function emitPairs(
   const experts = ffnExperts(layer);
   const dispatch = dispatchTokens(b, routing, experts, layer.router.experts);
   const results = emitter.emit(b, tokens, dispatch);
-  return { dispatch, results, sum: addPairs(b, tokens, results, dispatch) };
-}
-
-/** Any leading dimensions flattened, in float32: [T, hidden]. */
-function tokenRows(b: Builder, input: Value, hidden: number): Value {
-  const rows = b.op('Reshape', [input, b.ints([-1, hidden])]);
-  return b.op('Cast', [rows], { to: 1 }, { name: 'tokens' });
+  return { tokens, dispatch, results, sum: addPairs(b, tokens, results, dispatch) };
 }
 
 /** Makes the old output of the new sum, in its element type and shape: the next layer may read it as it stands. */

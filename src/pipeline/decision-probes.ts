@@ -1,5 +1,5 @@
 import type { OriginalLogits } from '../calibrate/gap-probe.ts';
-import { tokenRows } from '../calibrate/token-rows.ts';
+import { tokenRows } from '../emit/token-rows.ts';
 import type { Batch } from '../data/batches.ts';
 import { positionsOf } from '../data/positions.ts';
 import { routerLinear } from '../emit/router-linear.ts';
@@ -26,7 +26,7 @@ export type Originals = Map<Batch, OriginalLogits & { routing: TokenRouting }>;
 /** A probe that notes what a layer's router makes of each batch. */
 export function originalProbe(graph: Graph, layer: MoeLayer): Probe & { seen: Originals } {
   const { experts } = layer.router;
-  const product = tokenRows(builder(graph, 'moeq/original'), routerLinear(layer).product, experts, null);
+  const product = tokenRows(builder(graph, 'moeq/original'), routerLinear(layer).product, experts);
   const values = decisionsOf(graph, layer);
   const seen: Originals = new Map();
   return {

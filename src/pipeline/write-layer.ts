@@ -74,15 +74,15 @@ export function writeLayer(
   const watch = (part: Part, x: Value): void => void (seen[part] = x);
   const pairs = emitLayer(model, layer, emitterFor(resolved, { ...form, weightsOf, watch, ...few }));
   if (!pairs) return { folding, probes, rows: null };
-  const { tokens } = pairs.dispatch;
+  const { tokens, dispatch } = pairs;
   // Experts that are shifted apart read rows of their own.
   const isShared = smoothing.shifts.size === 0;
   return {
     folding,
     probes,
     rows: {
-      input: { rows: seen.input!, tokens: isShared ? null : tokens },
-      hidden: { rows: seen.hidden!, tokens },
+      input: { rows: seen.input!, tokens, places: isShared ? null : dispatch.tokens },
+      hidden: { rows: seen.hidden!, tokens, places: dispatch.tokens },
     },
   };
 }

@@ -14,7 +14,7 @@ export interface Probe {
   take(results: Results, batch: Batch): void;
 }
 
-/** Adds to a model what is to be seen of one layer. `valid` [positions] tells tokens from padding; null: all are tokens. */
+/** Adds to a model what is to be seen of one layer. For `valid` see `addValidInput`; null: all are tokens. */
 export type AttachProbe = (model: Model, layer: MoeLayer, index: number, valid: Value | null) => Probe;
 
 /** What the inputs that probes added are fed beside a batch. */

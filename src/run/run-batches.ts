@@ -1,5 +1,5 @@
 import type { Batch } from '../data/batches.ts';
-import { validRows } from '../data/batches.ts';
+import { validFlags } from '../data/batches.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import type { Feeds, RunTensor, SessionOptions } from '../runtime/session.ts';
@@ -26,7 +26,7 @@ export async function runBatches(
     let index = 0;
     for (const batch of batches) {
       const feeds: Feeds = { ...batch.feeds, ...more(batch, index) };
-      if (valid) feeds[valid.name] = validRows(batch);
+      if (valid) feeds[valid.name] = validFlags(batch);
       // A part of a model has no need of all of them.
       const read = session.inputs.map((name): [string, RunTensor] => [name, feeds[name]]);
       use(await session.run(Object.fromEntries(read)), batch, index++);

@@ -35,7 +35,10 @@ test.each([
   });
   const [rows, order, gathered] = model.graph.outputs;
   const layer = {
-    rows: { input: { rows, tokens: null }, hidden: { rows: gathered, tokens: order } },
+    rows: {
+      input: { rows, tokens: rows, places: null },
+      hidden: { rows: gathered, tokens: rows, places: order },
+    },
     output: gathered,
   };
   const nodes = model.graph.nodes.length;
