@@ -60,8 +60,31 @@ export function quantizeDense(
       result.quantized.push({ tensor, role });
     }
   }
+  result.refused.push(...overlooked(model, roles, layers, result));
   if (!portable && resolved.target === 'nbits') model.opsets.set('com.microsoft', 1);
   return result;
+}
+
+/** Weights of these roles are to be quantized. */
+const denseRoles: ReadonlySet<Role | undefined> = new Set<Role>(['attention', 'shared', 'head']);
+
+/** Weights that no product of the main graph reads as they are stored, which nothing was said of so far. */
+function overlooked(
+  { graph }: Model,
+  roles: ReadonlyMap<string, Role>,
+  layers: readonly MoeLayer[],
+  { quantized: done, refused }: DenseResult,
+): RefusedLinear[] {
+  const told = new Set([...done, ...refused].map(({ tensor }) => tensor));
+  for (const { shared } of layers) if (shared?.sigmoidGate) told.add(shared.sigmoidGate.name);
+  const reason = 'no MatMul or Gemm of the main graph reads it as it is stored, on its right';
+  return [...graph.constants].flatMap(({ name, tensor }) => {
+    const source = sourceName(name);
+    const role = roles.get(source);
+    const isMatrix = tensor!.source.shape.filter((size) => size >= smallest).length >= 2;
+    const isMeant = isMatrix && denseRoles.has(role) && !told.has(source) && !name.startsWith('moeq/');
+    return isMeant ? [{ tensor: source, role: role!, reason }] : [];
+  });
 }
 
 function nodesOf(linears: readonly (Linear | null | undefined)[]): Node[] {

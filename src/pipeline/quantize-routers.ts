@@ -1,3 +1,4 @@
+import { activationsNotFinite } from '../calibrate/activations-not-finite.ts';
 import type { ClipSums } from '../calibrate/clip-probe.ts';
 import { clipProbe } from '../calibrate/clip-probe.ts';
 import type { ClipTrial } from '../calibrate/tap-clips.ts';
@@ -32,7 +33,7 @@ export interface RouterClip {
  * clipping ratio of a layer minimises squared logit error plus divergence on the top experts, both per token, measured
  * with the activations in 8 bits on the states that the quantized model really makes, one layer at a time. The model is
  * left as it is.
- * @throws Fault ROUTER_UNSUPPORTED, and those of `StageWalk`
+ * @throws Fault ROUTER_UNSUPPORTED, ACTIVATIONS_NOT_FINITE, and those of `StageWalk`
  */
 export async function chooseClips(
   model: Model,
@@ -71,6 +72,7 @@ function clipTrial(layer: MoeLayer): ClipTrial {
 
 function bestClip(layer: string, { tokens, squares, divergence }: ClipSums): RouterClip {
   const costs = clipRatios.map((_, c) => squares[c] + divergence[c]);
+  if (!costs.every(Number.isFinite)) throw activationsNotFinite(`router of layer ${layer}`);
   const best = costs.indexOf(Math.min(...costs));
   return {
     layer,

@@ -59,11 +59,11 @@ export function walkStages(
   batches: readonly Batch[],
   session: SessionOptions,
 ): StageWalk {
-  const store = openActivationStore();
   const plan = stagesOf(graph, ends).map(({ inputs, outputs }) => ({
     inputs: inputs.map(({ name }) => name),
     outputs: outputs.map(({ name }) => name),
   }));
+  const store = openActivationStore();
   return {
     async run(walked, index, { probes, valid, passOn, only: [from, to] = [0, batches.length] }) {
       const { inputs, outputs } = plan[index];

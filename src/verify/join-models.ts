@@ -170,7 +170,8 @@ function valueFinder({ graph, path }: Model): Finder {
   };
 }
 
-function recordOf(layer: MoeLayer, { model, record }: Quantized): LayerRecord {
+/** What a quantized model says of a layer. @throws Fault VERIFY_MISMATCH */
+export function recordOf(layer: MoeLayer, { model, record }: Quantized): LayerRecord {
   const found = record.layers.find(({ id }) => id === layer.id);
   if (found && found.experts.length === ffnExperts(layer).length) return found;
   throw mismatch(

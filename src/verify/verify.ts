@@ -9,7 +9,7 @@ import type { Report } from '../report/report.ts';
 import { attributionOf, emptyCauses } from './attribution.ts';
 import { batchesFor } from './batches-for.ts';
 import { takeCensus } from './census.ts';
-import { joinModels, mainOutput } from './join-models.ts';
+import { joinModels, mainOutput, recordOf } from './join-models.ts';
 import { emptyTotals, layerReport } from './layer-totals.ts';
 import { modelFacts } from './model-facts.ts';
 import { hashRecords } from './hash-records.ts';
@@ -54,7 +54,7 @@ export async function verify(
     ...facts,
     ...summary,
     data: { ...summary.data, sha256: hashRecords(records) },
-    layers: layers.map((layer, i) => layerReport(layer, record.layers[i])),
+    layers: layers.map((totals) => layerReport(totals, recordOf(totals.layer, { model: quantized, record }))),
     census: census.rows,
     size: {
       referenceBytes: facts.reference.bytes,

@@ -107,3 +107,27 @@ test('what cannot be quantized is left and reported', () => {
     stacked: 'its weight has 3 dimensions',
   });
 });
+
+test('weights that are not read as they are stored are refused by name', () => {
+  const model = makeModel({ x: ['float32', [3, 64]], flag: ['bool', []] }, (b, input, flag) => {
+    const halves = b.constant('halves', 'float16', [64, 24], new Uint16Array(64 * 24));
+    const left = b.constant('left', 'float32', [24, 64], weight.data);
+    const inside = b.constant('inside', 'float32', [64, 24], transpose(weight).data);
+    const branch = (name: string, w: Value) => b.subgraph(name, (inner) => [inner.op('MatMul', [input, w])]);
+    const either = b.op('If', [flag], {
+      then_branch: branch('then', inside),
+      else_branch: branch('else', inside),
+    });
+    const wide = b.op('MatMul', [input, b.op('Cast', [halves], { to: 1 })]);
+    const turned = b.op('MatMul', [left, b.op('Transpose', [input], { perm: [1, 0] })]);
+    return { either: b.op('Relu', [either]), wide: b.op('Relu', [wide]), turned: b.op('Relu', [turned]) };
+  });
+  const { quantized, refused } = quantizeDense(model, [], 'w8a8', false);
+  expect(quantized).toEqual([]);
+  const reason = expect.stringContaining('as it is stored') as string;
+  expect(refused.toSorted((a, b) => a.tensor.localeCompare(b.tensor))).toEqual([
+    { tensor: 'halves', role: 'attention', reason },
+    { tensor: 'inside', role: 'attention', reason },
+    { tensor: 'left', role: 'attention', reason },
+  ]);
+});
