@@ -1,4 +1,5 @@
 import type { Node } from '../onnx/node.ts';
+import { expertsInBody } from './bodies.ts';
 import type { Branch, Leaf } from './branch.ts';
 import { readBranch } from './branch.ts';
 import { branchKeys, joinedIndex } from './expert-order.ts';
@@ -55,7 +56,10 @@ export function expertBank(
   columns: number,
 ): BankResult {
   const routed = linears.filter((linear) => linear.isRouted && !linear.isBeyond);
-  if (routed.length === 0) return failure('no linear behind it is chosen by its output', linears[0]);
+  if (routed.length === 0) {
+    const reason = expertsInBody(region, facts) ?? 'no linear behind it is chosen by its output';
+    return failure(reason, linears[0]);
+  }
   const inner = new Set(routed.flatMap(({ origins }) => origins));
   const downs = routed.filter((linear) => linear.origins.length > 0 && !inner.has(linear));
   const beyond = linears.filter((linear) => linear.isBeyond && linear.isRouted);

@@ -2,6 +2,7 @@ import type { Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
 import type { RouterCandidate } from './anchor.ts';
 import { routerCandidates } from './anchor.ts';
+import { refuseInBody } from './bodies.ts';
 import { expertBank } from './expert-bank.ts';
 import { fusedLayers } from './fused.ts';
 import type { GraphFacts } from './graph-facts.ts';
@@ -47,6 +48,7 @@ function locateIn(graph: Graph, rejected: Rejection[], outer?: GraphFacts): MoeL
   const inner = facts.nodes.flatMap((node) =>
     [...node.subgraphs.values()].flat().flatMap((each) => locateIn(each, rejected, facts)),
   );
+  if (outer) for (const layer of own) refuseInBody(layer, graph);
   return [...own, ...inner];
 }
 
