@@ -8,10 +8,11 @@ import { isQuantized } from './expert-bank.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
 import type { Boundary, Expert, MoeLayer, Rejection, Router } from './moe-layer.ts';
+import { maskedColumns } from './masked-columns.ts';
 import { normOf } from './norm.ts';
 import type { Region } from './region.ts';
 import { readRouter } from './scoring.ts';
-import { simpleExperts } from './simple-experts.ts';
+import { simpleExperts, withoutMatrices } from './simple-experts.ts';
 import type { FoundShared } from './shared-expert.ts';
 import { sharedExperts } from './shared-expert.ts';
 
@@ -39,9 +40,10 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const objection = objectionTo(evidence, router);
   if (objection) return { node: candidate.linear.node.name, reason: objection };
   const shared = sharedExperts(linears, region, facts);
-  const simple = bank.experts.length < router.experts ? simpleExperts(evidence) : [];
+  const found = boundaryOf(evidence, router);
+  const { simple, boundary } =
+    bank.experts.length < router.experts ? beyondExperts(evidence, found) : { simple: [], boundary: found };
   const experts = numberExperts(bank, simple);
-  const boundary = boundaryOf(evidence, router);
   const reasons = reasonsAgainst(evidence, experts.length, router, boundary);
   const layer: MoeLayer = {
     id: '',
@@ -63,6 +65,17 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   };
   const weights = bank.branches.map(({ down }) => `${down.view.name} ${down.view.offset}`).join();
   return { position: facts.position.get(candidate.linear.node)!, weights, layer };
+}
+
+/** What columns beyond the experts with matrices stand for, and the boundary in which they are told apart. */
+function beyondExperts(
+  evidence: Evidence,
+  boundary: Boundary | string,
+): { simple: Expert[]; boundary: Boundary | string } {
+  const masked = typeof boundary === 'string' ? null : maskedColumns(evidence, boundary);
+  if (!masked) return { simple: simpleExperts(evidence), boundary };
+  const simple = masked.columns.map((index) => withoutMatrices(index, 'zero'));
+  return { simple, boundary: { ...(boundary as Boundary), routing: masked.routing } };
 }
 
 /** What shows that the branches are no experts; null if nothing does. */

@@ -26,16 +26,13 @@ export function simpleExperts(evidence: Evidence): Expert[] {
     );
     const index = pair?.keys[1];
     if (index === undefined || known.has(index) || index < 0 || index >= candidate.experts) continue;
-    found.set(index, {
-      id: '',
-      index,
-      kind: kindOf(node.inputs[2]!, evidence),
-      gate: null,
-      up: null,
-      down: null,
-    });
+    found.set(index, withoutMatrices(index, kindOf(node.inputs[2]!, evidence)));
   }
   return [...found.values()];
+}
+
+export function withoutMatrices(index: number, kind: Expert['kind']): Expert {
+  return { id: '', index, kind, gate: null, up: null, down: null };
 }
 
 function isScatter({ opType }: Node): boolean {
