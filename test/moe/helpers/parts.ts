@@ -7,7 +7,7 @@ export const [hidden, width, experts, k] = [8, 12, 4, 2];
 /** Normal numbers, of the same seed for the same name. */
 export function weight(b: Builder, name: string, shape: readonly number[]): Value {
   const count = shape.reduce((product, dim) => product * dim, 1);
-  const seed = [...name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 65_521, 7);
+  const seed = Buffer.from(name).reduce((total, byte) => (total * 31 + byte) % 65_521, 7);
   return b.constant(name, 'float32', shape, gaussian(1, count, seed).data);
 }
 
