@@ -4,7 +4,7 @@ import type { RouterCandidate } from './anchor.ts';
 import { boundaryOf } from './boundary.ts';
 import { dispatchForm } from './dispatch-form.ts';
 import type { ExpertBank } from './expert-bank.ts';
-import { isQuantized } from './expert-bank.ts';
+import { isPlain, linearsOf } from './expert-bank.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
 import type { Boundary, Expert, MoeLayer, Rejection, Router } from './moe-layer.ts';
@@ -84,7 +84,7 @@ function objectionTo({ candidate, bank }: Evidence, { experts, topK }: Router): 
   if (count > experts) return `it has ${experts} columns for ${count} experts`;
   if (topK === null && count < experts)
     return `nothing is selected, yet ${experts} columns weigh ${count} branches`;
-  const own = new Set(linearsOf(bank).map(({ node }) => node));
+  const own = new Set(linearsOf(bank.branches).map(({ node }) => node));
   if (descendsFrom(candidate.linear.input, own))
     return 'it reads what the branches compute: a fusion of features, not a choice among experts';
   const isSingle = bank.experts[0].down === null;
@@ -134,14 +134,14 @@ function lossWarning({ isStacked }: ExpertBank, held: number, columns: number): 
     : `the file holds ${held} of the ${columns} experts its router chooses from: it computes wrong results for inputs that need the others`;
 }
 
-/** Linears of the record that may read the layer's input: router, first linears of the experts, the shared expert. */
-function inputReaders({ candidate, bank }: Evidence, shared: readonly FoundShared[]): Set<Node> {
-  const firsts = linearsOf(bank).filter(({ origins }) => origins.length === 0);
-  return new Set([candidate.linear.node, ...firsts.map(({ node }) => node), ...(shared[0]?.readers ?? [])]);
-}
-
-function linearsOf({ branches }: ExpertBank): RegionLinear[] {
-  return branches.flatMap(({ down, up, gate }) => [down, ...up.linears, ...(gate?.linears ?? [])]);
+/**
+ * Linears of the record that may read the layer's input: router, first linears of the experts, the shared expert. Only
+ * those whose weights are plain numbers can make up for what is folded into the norm.
+ */
+function inputReaders({ candidate, bank, facts }: Evidence, shared: readonly FoundShared[]): Set<Node> {
+  const firsts = linearsOf(bank.branches).filter(({ origins }) => origins.length === 0);
+  const nodes = [candidate.linear.node, ...firsts.map(({ node }) => node), ...(shared[0]?.readers ?? [])];
+  return new Set(nodes.filter((node) => facts.linearOf(node)?.view.numbers === 'plain'));
 }
 
 /** Whether a value is made, within a few steps, from the output of one of `sources`. */
@@ -158,7 +158,7 @@ function descendsFrom(value: Value, sources: ReadonlySet<Node>): boolean {
 
 /** Experts in the order of the router's columns; in the order of the file where their columns are not known. */
 function numberExperts({ experts, branches }: ExpertBank, simple: readonly Expert[]): Expert[] {
-  const hidden = isQuantized(branches) ? { gate: null, up: null, down: null } : {};
+  const hidden = isPlain(branches) ? {} : { gate: null, up: null, down: null };
   return experts
     .map(({ key, gate, up, down }, position): Expert => ({
       id: '',

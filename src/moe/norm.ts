@@ -20,7 +20,7 @@ const fusedNorms = new Map(
 
 /**
  * The normalization that makes a layer's input, whether one operator or written out. `known` are the nodes that read
- * the input as linears of this layer; any other reader forbids folding.
+ * the input as linears of this layer with plain weights; any other reader forbids folding.
  */
 export function normOf(x: Value, known: ReadonlySet<Node>, facts: GraphFacts): Norm | null {
   const found = fusedNorm(x, facts) ?? writtenNorm(x, facts);
@@ -142,7 +142,7 @@ function foldProblem(
       const [alias] = node.outputs;
       const moves = layoutOps.has(node.opType) || selectingOps.has(node.opType);
       if (moves && index === 0 && alias && !facts.graph.outputs.includes(alias)) pending.push(alias);
-      else return `${node.name || node.opType} reads the norm's output and is no linear of this layer`;
+      else return `${node.name || node.opType} reads the norm's output and is no plain linear of this layer`;
     }
   }
   const isShared = [scale, bias].some((parameter) => parameter && isRead(parameter, facts));

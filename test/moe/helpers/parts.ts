@@ -49,12 +49,16 @@ export function sum(b: Builder, values: readonly Value[]): Value {
   return values.reduce((total, each) => b.op('Add', [total, each]));
 }
 
-/** A layer of masked experts on a normalized stream, with the residual added. */
-export function maskedLayer(b: Builder, stream: Value, write = expert): Value {
-  const x = norm(b, stream);
-  const chosen = choose(b, logits(b, x));
+/** The sum of all experts on all tokens, each times its share. */
+export function maskedExperts(b: Builder, x: Value, chosen: [Value, Value], write = expert): Value {
   const outputs = Array.from({ length: experts }, (_, e) =>
     b.op('Mul', [write(b, x, e), shareOf(b, chosen, e)]),
   );
-  return b.op('Add', [stream, sum(b, outputs)]);
+  return sum(b, outputs);
+}
+
+/** A layer of masked experts on a normalized stream, with the residual added. */
+export function maskedLayer(b: Builder, stream: Value, write = expert): Value {
+  const x = norm(b, stream);
+  return b.op('Add', [stream, maskedExperts(b, x, choose(b, logits(b, x)), write)]);
 }
