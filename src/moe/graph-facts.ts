@@ -9,6 +9,7 @@ import { linearNode } from './linear-node.ts';
 import { isShapeInput, shapeOps } from './operators.ts';
 import type { Shapes } from './shapes.ts';
 import { inferShapes } from './shapes.ts';
+import { splitEinsums } from './split-einsums.ts';
 
 /** What is worked out once for a graph and asked for by every rule. */
 export interface GraphFacts {
@@ -22,9 +23,13 @@ export interface GraphFacts {
   linearOf(node: Node): LinearNode | null;
 }
 
-/** Works a graph through. What decides nothing is taken out first: see {@link dropFactors} and {@link foldIfs}. */
+/**
+ * Works a graph through. What decides nothing is taken out first, and what does two things at once is written as two: see
+ * {@link dropFactors}, {@link splitEinsums} and {@link foldIfs}.
+ */
 export function graphFacts(graph: Graph, outer?: GraphFacts): GraphFacts {
   dropFactors(graph);
+  splitEinsums(graph);
   let nodes = graph.sortedNodes();
   let shapes = inferShapes(graph, nodes, outer?.shapes);
   while (foldIfs(graph, shapes) > 0) {
