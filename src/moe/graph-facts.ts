@@ -2,6 +2,7 @@ import type { Graph } from '../onnx/graph.ts';
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import { isConstant } from './constant.ts';
+import { cutSorts } from './cut-sorts.ts';
 import { dropFactors } from './drop-factors.ts';
 import { foldIfs } from './fold-ifs.ts';
 import type { LinearNode } from './linear-node.ts';
@@ -25,7 +26,7 @@ export interface GraphFacts {
 
 /**
  * Works a graph through. What decides nothing is taken out first, and what does two things at once is written as two: see
- * {@link dropFactors}, {@link splitEinsums} and {@link foldIfs}.
+ * {@link dropFactors}, {@link splitEinsums}, {@link foldIfs} and {@link cutSorts}.
  */
 export function graphFacts(graph: Graph, outer?: GraphFacts): GraphFacts {
   dropFactors(graph);
@@ -33,6 +34,10 @@ export function graphFacts(graph: Graph, outer?: GraphFacts): GraphFacts {
   let nodes = graph.sortedNodes();
   let shapes = inferShapes(graph, nodes, outer?.shapes);
   while (foldIfs(graph, shapes) > 0) {
+    nodes = graph.sortedNodes();
+    shapes = inferShapes(graph, nodes, outer?.shapes);
+  }
+  if (cutSorts(graph, shapes) > 0) {
     nodes = graph.sortedNodes();
     shapes = inferShapes(graph, nodes, outer?.shapes);
   }
