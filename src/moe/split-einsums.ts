@@ -52,20 +52,18 @@ function splitInTwo(
 ): void {
   const needed = new Set([...output, ...operands[other]]);
   const product = [...new Set([...operands[data], ...operands[weight]])].filter((label) => needed.has(label));
-  const einsum = (left: string[], right: string[], result: string[]): AttributeProto[] => [
-    equation(`${left.join('')},${right.join('')}->${result.join('')}`),
-  ];
   const [first] = graph.addNode('Einsum', [inputs[data], inputs[weight]], {
     name: `${name}/product`,
-    attributes: einsum(operands[data], operands[weight], product),
+    attributes: [equation(operands[data], operands[weight], product)],
   }).outputs;
   const [second] = graph.addNode('Einsum', [first, inputs[other]], {
     name,
-    attributes: einsum(product, operands[other], output),
+    attributes: [equation(product, operands[other], output)],
   }).outputs;
   graph.replaceAllUses(outputs[0]!, second!);
 }
 
-function equation(text: string): AttributeProto {
+function equation(left: string[], right: string[], result: string[]): AttributeProto {
+  const text = `${left.join('')},${right.join('')}->${result.join('')}`;
   return { name: 'equation', type: attributeType.string, s: new TextEncoder().encode(text) };
 }
