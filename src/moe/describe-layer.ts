@@ -7,7 +7,7 @@ import type { ExpertBank } from './expert-bank.ts';
 import { isPlain, linearsOf } from './expert-bank.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
-import type { Boundary, Expert, MoeLayer, Rejection, Router } from './moe-layer.ts';
+import type { Boundary, Expert, MoeLayer, Norm, Rejection, Router } from './moe-layer.ts';
 import { maskedColumns } from './masked-columns.ts';
 import { normOf } from './norm.ts';
 import type { Region } from './region.ts';
@@ -56,7 +56,7 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     gated: bank.branches[0].gate !== null,
     activation: bank.activation,
     shared: shared[0]?.shared ?? null,
-    norm: normOf(region.input, inputReaders(evidence, shared), facts),
+    norm: normOfLayer(evidence, inputReaders(evidence, shared), boundary),
     boundary: typeof boundary === 'string' ? null : boundary,
     complete: experts.length === router.experts,
     quantizable: reasons.length === 0,
@@ -132,6 +132,21 @@ function lossWarning({ isStacked }: ExpertBank, held: number, columns: number): 
   return isStacked
     ? `its router has ${columns} columns for ${held} experts: what the others do was not understood`
     : `the file holds ${held} of the ${columns} experts its router chooses from: it computes wrong results for inputs that need the others`;
+}
+
+/**
+ * The norm before the layer; where router and experts have one each on the same stream, as in Gemma 4, that of the
+ * experts.
+ */
+function normOfLayer(
+  { region: { input }, facts }: Evidence,
+  readers: ReadonlySet<Node>,
+  boundary: Boundary | string,
+): Norm | null {
+  const common = normOf(input, readers, facts);
+  if (typeof boundary === 'string' || boundary.input === input) return common;
+  const own = normOf(boundary.input, readers, facts);
+  return own && (own.input === input || own.input === common?.input) ? own : common;
 }
 
 /**

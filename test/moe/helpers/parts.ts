@@ -1,5 +1,7 @@
 import type { Builder } from '../../../src/onnx/build.ts';
+import type { Model } from '../../../src/onnx/model.ts';
 import type { Value } from '../../../src/onnx/value.ts';
+import { makeModel } from '../../helpers/make-model.ts';
 import { gaussian } from '../../quantize/random.ts';
 
 export const [hidden, width, experts, k] = [8, 12, 4, 2];
@@ -61,4 +63,12 @@ export function maskedExperts(b: Builder, x: Value, chosen: [Value, Value], writ
 export function maskedLayer(b: Builder, stream: Value, write = expert): Value {
   const x = norm(b, stream);
   return b.op('Add', [stream, maskedExperts(b, x, choose(b, logits(b, x)), write)]);
+}
+
+/** Router and experts normalize the stream each for themselves, as in Gemma 4. */
+export function normsApart(): Model {
+  return makeModel({ x: ['float32', ['batch', 'sequence', hidden]] }, (b, stream) => {
+    const chosen = choose(b, logits(b, norm(b, stream, 'router_norm')));
+    return { y: b.op('Add', [stream, maskedExperts(b, norm(b, stream, 'experts_norm'), chosen)]) };
+  });
 }
