@@ -71,7 +71,8 @@ function locateIn(graph: Graph, search: Search, outer?: GraphFacts): MoeLayer[] 
 
 /** The layer behind a router candidate, if its experts are found; otherwise the reason goes to `rejected`. */
 function tryCandidate(candidate: RouterCandidate, facts: GraphFacts, rejected: Rejection[]): FoundLayer[] {
-  const reasons: Rejection[] = [];
+  // What stands against experts that were found tells more than where none were.
+  const [objections, failures]: Rejection[][] = [[], []];
   for (const input of layerInputs(candidate, facts)) {
     const region = growRegion(input, new Set([candidate.linear.node]), facts);
     const linears = regionLinears(region, facts);
@@ -79,10 +80,10 @@ function tryCandidate(candidate: RouterCandidate, facts: GraphFacts, rejected: R
     if ('bank' in result) {
       const layer = describeLayer({ candidate, region, linears, bank: result.bank, facts });
       if ('position' in layer) return [layer];
-      reasons.push(layer);
-    } else reasons.push(result);
+      objections.push(layer);
+    } else failures.push(result);
   }
-  const [{ node, reason }] = reasons;
+  const [{ node, reason }] = [...objections, ...failures];
   rejected.push({ node: candidate.linear.node.name || node, reason });
   return [];
 }
