@@ -51,14 +51,14 @@ function fusedNorm(x: Value, facts: GraphFacts): Found | null {
   };
 }
 
-/** x = [bias +] scale · (normalized), where the normalized part ends in a root of a mean of squares. */
+/** x = [bias +] [scale ·] (normalized), where the normalized part ends in a root of a mean of squares. */
 function writtenNorm(x: Value, facts: GraphFacts): Found | null {
   const outer = x.producer;
   const biasInput = outer?.opType === 'Add' ? parameterInput(outer, facts) : null;
   const product = biasInput === null ? x : aliasRoot(outer!.inputs[1 - biasInput]!);
   const node = product.producer;
-  if (node?.opType !== 'Mul') return null;
-  const scaleInput = parameterInput(node, facts);
+  if (node?.opType !== 'Mul' && node?.opType !== 'Div') return null;
+  const scaleInput = node.opType === 'Mul' ? parameterInput(node, facts) : null;
   const normalized = scaleInput === null ? product : aliasRoot(node.inputs[1 - scaleInput]!);
   const core = normalizedInput(normalized);
   if (!core) return null;

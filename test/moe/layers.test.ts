@@ -4,7 +4,6 @@ import type { MoeLayer } from '../../src/moe/moe-layer.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import type { Builder } from './helpers/build.ts';
 import { builder } from './helpers/build.ts';
-import { normsApart } from './helpers/parts.ts';
 import { replayError, replayValues } from './helpers/replay.ts';
 import { randomFeeds, valuesOf } from './helpers/run-model.ts';
 
@@ -116,17 +115,6 @@ describe('the norm before a layer', () => {
       foldable: false,
       reason: 'its parameters are read elsewhere too',
     });
-  });
-});
-
-describe('a norm of the experts alone', () => {
-  it('takes the scale, and the router has no part in it', () => {
-    const model = normsApart();
-    const [{ norm, router, experts: all }] = locate(model).layers;
-    expect(norm).toMatchObject({ op: 'RMSNorm', foldable: true, scale: { name: 'experts_norm' } });
-    expect(norm!.input).toBe(model.graph.inputs[0]);
-    expect(norm!.readers.has(router.linear!.node)).toBe(false);
-    expect(all.every(({ up }) => norm!.readers.has(up!.node))).toBe(true);
   });
 });
 
