@@ -5,7 +5,7 @@ import type { Model } from '../../src/onnx/model.ts';
 import type { Builder } from '../../src/onnx/build.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import { faultOf } from '../helpers/fault-of.ts';
-import { makeModel } from '../helpers/make-model.ts';
+import { declared, makeModel } from '../helpers/make-model.ts';
 import { choose, expert, experts, hidden, logits, maskedLayer, norm, shareOf, sum } from './helpers/parts.ts';
 
 const tokens = ['float32', ['batch', 'sequence', hidden]] as const;
@@ -15,6 +15,20 @@ function mergedDecoder(): Model {
   return makeModel({ x: tokens, use_cache: ['bool', []] }, (b, x, useCache) => {
     const branch = (name: string) => b.subgraph(name, (inner) => [maskedLayer(inner, x)]);
     return { y: b.op('If', [useCache], { then_branch: branch('past'), else_branch: branch('no_past') }) };
+  });
+}
+
+/** The layer is run over and over, as in a Universal Transformer. */
+function loopedLayer(): Model {
+  return makeModel({ x: tokens, trips: ['int64', []] }, (b, x, trips) => {
+    const body = b.subgraph('body', (inner) => {
+      inner.graph.addInput('step', 'int64', 0);
+      const going = inner.graph.addInput('going', 'bool', 0);
+      const state = declared('state', 'float32', ['batch', 'sequence', hidden]);
+      inner.graph.inputs.push(state);
+      return [inner.op('Identity', [going]), maskedLayer(inner, state)];
+    });
+    return { y: b.op('Loop', [trips, null, x], { body }, { name: 'again' }) };
   });
 }
 
@@ -53,6 +67,13 @@ describe('a layer in the body of a node', () => {
         /^it stands in the body of the If .*quantize the models it was merged from/,
       );
     }
+  });
+
+  it('is refused in a loop too', () => {
+    const { layers } = locate(loopedLayer());
+    expect(layers.map(({ quantizable, reason }) => [quantizable, reason])).toEqual([
+      [false, expect.stringMatching(/in the body of the Loop again.*export the model with it unrolled/)],
+    ]);
   });
 
   it('keeps the model from being quantized', () => {

@@ -240,6 +240,26 @@ const refusals: Record<string, [Part, string]> = {
     },
     'the routing weighs both input and output of the experts',
   ],
+  'tokens that are picked twice': [
+    (b, x) => {
+      const flat = b.op('Reshape', [x, b.ints([-1, hidden])]);
+      const [weights, indices] = choose(b, logits(b, flat));
+      const outputs = Array.from({ length: experts }, (_, e) => {
+        const rows = b.op('Gather', [b.op('NonZero', [b.op('Equal', [indices, b.ints(e)])]), b.ints(0)]);
+        const twice = b.op('Gather', [b.op('Gather', [flat, rows]), rows]);
+        return b.op('Mul', [
+          expert(b, twice, e),
+          b.op('Gather', [b.op('ReduceMax', [weights, b.ints([-1])]), rows]),
+        ]);
+      });
+      return b.op('Concat', outputs, { axis: 0 });
+    },
+    'picks tokens a second time',
+  ],
+  'a sum over tokens': [
+    (b, x) => b.op('ReduceSum', [masked(expert)(b, x), b.ints([1])]),
+    'sums over an axis that is neither choices nor experts',
+  ],
   'weights that lie in the stack in another order': [
     (b, x) => {
       const downs = weight(b, 'downs', [experts, width, hidden]);
@@ -252,6 +272,17 @@ const refusals: Record<string, [Part, string]> = {
     'the graph numbers its experts in two ways that disagree',
   ],
 };
+
+it('of two shared experts one is described, and it is said so', () => {
+  const shared = (b: Builder, x: Value, name: string): Value => {
+    const up = b.op('MatMul', [x, weight(b, `${name}.up`, [hidden, width])]);
+    return b.op('MatMul', [relu(b, up), weight(b, `${name}.down`, [width, hidden])]);
+  };
+  const part: Part = (b, x) => sum(b, [masked(expert)(b, x), shared(b, x, 'first'), shared(b, x, 'second')]);
+  const [layer] = locate(block(part)).layers;
+  expect(layer.shared).toMatchObject({ intermediate: width });
+  expect(layer.warnings).toEqual(['it has 2 shared experts, of which one is described']);
+});
 
 describe('a layer is found and refused, and it is said why', () => {
   it.each(Object.entries(refusals))('%s', (_name, [part, reason]) => {
