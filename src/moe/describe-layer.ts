@@ -7,13 +7,11 @@ import type { ExpertBank } from './expert-bank.ts';
 import { isPlain, linearsOf } from './expert-bank.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
-import type { Boundary, Expert, MoeLayer, Norm, Rejection, Router } from './moe-layer.ts';
-import { maskedColumns } from './masked-columns.ts';
-import { normOf } from './norm.ts';
+import type { Boundary, Expert, MoeLayer, Rejection, Router } from './moe-layer.ts';
+import { normOfLayer } from './norm-of-layer.ts';
 import type { Region } from './region.ts';
 import { readRouter } from './scoring.ts';
-import { simpleExperts, withoutMatrices } from './simple-experts.ts';
-import type { FoundShared } from './shared-expert.ts';
+import { beyondExperts } from './simple-experts.ts';
 import { sharedExperts } from './shared-expert.ts';
 
 /** A layer and where its router stands in the graph. */
@@ -41,8 +39,7 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   if (objection) return { node: candidate.linear.node.name, reason: objection };
   const shared = sharedExperts(linears, region, facts);
   const found = boundaryOf(evidence, router);
-  const { simple, boundary } =
-    bank.experts.length < router.experts ? beyondExperts(evidence, found) : { simple: [], boundary: found };
+  const { simple, boundary } = beyondExperts(evidence, found);
   const experts = numberExperts(bank, simple);
   const reasons = reasonsAgainst(evidence, experts.length, router, boundary);
   const layer: MoeLayer = {
@@ -56,7 +53,7 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     gated: bank.branches[0].gate !== null,
     activation: bank.activation,
     shared: shared[0]?.shared ?? null,
-    norm: normOfLayer(evidence, inputReaders(evidence, shared), boundary),
+    norm: normOfLayer(evidence, shared, boundary),
     boundary: typeof boundary === 'string' ? null : boundary,
     complete: experts.length === router.experts,
     quantizable: reasons.length === 0,
@@ -65,17 +62,6 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   };
   const weights = bank.branches.map(({ down }) => `${down.view.name} ${down.view.offset}`).join();
   return { position: facts.position.get(candidate.linear.node)!, weights, layer };
-}
-
-/** What columns beyond the experts with matrices stand for, and the boundary in which they are told apart. */
-function beyondExperts(
-  evidence: Evidence,
-  boundary: Boundary | string,
-): { simple: Expert[]; boundary: Boundary | string } {
-  const masked = typeof boundary === 'string' ? null : maskedColumns(evidence, boundary);
-  if (!masked) return { simple: simpleExperts(evidence), boundary };
-  const simple = masked.columns.map((index) => withoutMatrices(index, 'zero'));
-  return { simple, boundary: { ...(boundary as Boundary), routing: masked.routing } };
 }
 
 /** What shows that the branches are no experts; null if nothing does. */
@@ -132,31 +118,6 @@ function lossWarning({ isStacked }: ExpertBank, held: number, columns: number): 
   return isStacked
     ? `its router has ${columns} columns for ${held} experts: what the others do was not understood`
     : `the file holds ${held} of the ${columns} experts its router chooses from: it computes wrong results for inputs that need the others`;
-}
-
-/**
- * The norm before the layer; where router and experts have one each on the same stream, as in Gemma 4, that of the
- * experts.
- */
-function normOfLayer(
-  { region: { input }, facts }: Evidence,
-  readers: ReadonlySet<Node>,
-  boundary: Boundary | string,
-): Norm | null {
-  const common = normOf(input, readers, facts);
-  if (typeof boundary === 'string' || boundary.input === input) return common;
-  const own = normOf(boundary.input, readers, facts);
-  return own && (own.input === input || own.input === common?.input) ? own : common;
-}
-
-/**
- * Linears of the record that may read the layer's input: router, first linears of the experts, the shared expert. Only
- * those whose weights are plain numbers can make up for what is folded into the norm.
- */
-function inputReaders({ candidate, bank, facts }: Evidence, shared: readonly FoundShared[]): Set<Node> {
-  const firsts = linearsOf(bank.branches).filter(({ origins }) => origins.length === 0);
-  const nodes = [candidate.linear.node, ...firsts.map(({ node }) => node), ...(shared[0]?.readers ?? [])];
-  return new Set(nodes.filter((node) => facts.linearOf(node)?.view.numbers === 'plain'));
 }
 
 /** Whether a value is made, within a few steps, from the output of one of `sources`. */

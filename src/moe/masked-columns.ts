@@ -1,14 +1,14 @@
 import type { Value } from '../onnx/value.ts';
 import { isZero } from './constant.ts';
 import type { Evidence } from './describe-layer.ts';
-import type { Boundary, Routing } from './moe-layer.ts';
+import type { Boundary } from './moe-layer.ts';
 import { layoutOps } from './operators.ts';
 import { evaluate } from './scalar-function.ts';
 
-/** Columns of a router that choose no expert, and the routing told by columns instead of by places in the stack. */
+/** Columns of a router that choose no expert, and a boundary whose routing tells columns instead of places in the stack. */
 export interface MaskedColumns {
   columns: number[];
-  routing: Routing;
+  boundary: Boundary;
 }
 
 /**
@@ -16,7 +16,8 @@ export interface MaskedColumns {
  * of the stack and weighs it with zero. Null unless index and weight show that of every such column, and that every other
  * column chooses the expert of its own number.
  */
-export function maskedColumns({ bank, candidate }: Evidence, { routing }: Boundary): MaskedColumns | null {
+export function maskedColumns({ bank, candidate }: Evidence, boundary: Boundary): MaskedColumns | null {
+  const { routing } = boundary;
   if (routing.kind !== 'topk') return null;
   const held = new Set(bank.experts.map(({ key }) => key));
   const columns = Array.from({ length: candidate.experts }, (_, column) => column);
@@ -27,7 +28,9 @@ export function maskedColumns({ bank, candidate }: Evidence, { routing }: Bounda
   const isMasked =
     columns.every((column) => !held.has(column) || evaluate(index, new Map([[table, column]])) === column) &&
     others.every((column) => weighsNothing(routing.weights, new Map([[table, column]])));
-  return isMasked ? { columns: others, routing: { ...routing, indices: table } } : null;
+  return isMasked
+    ? { columns: others, boundary: { ...boundary, routing: { ...routing, indices: table } } }
+    : null;
 }
 
 /** The output of the one TopK or ArgMax that an index is worked out from, element by element. */

@@ -273,13 +273,16 @@ const refusals: Record<string, [Part, string]> = {
   ],
 };
 
+const shared = (b: Builder, x: Value, name: string): Value => {
+  const up = b.op('MatMul', [x, weight(b, `${name}.up`, [hidden, width])]);
+  return b.op('MatMul', [relu(b, up), weight(b, `${name}.down`, [width, hidden])]);
+};
+
 it('of two shared experts one is described, and it is said so', () => {
-  const shared = (b: Builder, x: Value, name: string): Value => {
-    const up = b.op('MatMul', [x, weight(b, `${name}.up`, [hidden, width])]);
-    return b.op('MatMul', [relu(b, up), weight(b, `${name}.down`, [width, hidden])]);
-  };
-  const part: Part = (b, x) => sum(b, [masked(expert)(b, x), shared(b, x, 'first'), shared(b, x, 'second')]);
-  const [layer] = locate(block(part)).layers;
+  const model = block((b, x) =>
+    sum(b, [masked(expert)(b, x), shared(b, x, 'first'), shared(b, x, 'second')]),
+  );
+  const [layer] = locate(model).layers;
   expect(layer.shared).toMatchObject({ intermediate: width });
   expect(layer.warnings).toEqual(['it has 2 shared experts, of which one is described']);
 });
