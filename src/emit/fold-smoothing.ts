@@ -35,10 +35,10 @@ export function foldSmoothing(model: Model, layer: MoeLayer, scales: Float32Arra
   return 'folded';
 }
 
-/** Every linear but the routed experts' that reads the norm's output. */
-function readersBesideExperts({ router, shared }: MoeLayer): Linear[] {
+/** Every linear but the routed experts' that reads the norm's output; a router may have a norm of its own. */
+function readersBesideExperts({ router, shared, norm }: MoeLayer): Linear[] {
   const linears = [router.linear, shared?.gate, shared?.up, shared?.sigmoidGate];
-  return linears.filter((linear): linear is Linear => Boolean(linear));
+  return linears.filter((linear): linear is Linear => Boolean(linear && norm?.readers.has(linear.node)));
 }
 
 /** The gain and bias of the norm, where they can take the scales; null where there is no such norm. */

@@ -22,11 +22,18 @@ export interface RouterCandidate {
 /** More columns than this and the "router" is a vocabulary or a list of classes. */
 const maxExperts = 2048;
 
+/** What shows that there is a router before it. */
+export type IsAnchor = (node: Node, facts: GraphFacts) => boolean;
+
 /**
- * Candidates for routers: walks back from every TopK, ArgMax and Softmax through elementwise and layout operators,
- * never through a reduction, to the linear that makes the logits.
+ * Candidates for routers: walks back from every anchor through elementwise and layout operators, never through a
+ * reduction, to the linear that makes the logits.
  */
-export function routerCandidates(facts: GraphFacts, rejected: Rejection[]): RouterCandidate[] {
+export function routerCandidates(
+  facts: GraphFacts,
+  rejected: Rejection[],
+  isAnchor: IsAnchor,
+): RouterCandidate[] {
   const found = new Map<Node, RouterCandidate>();
   for (const node of facts.nodes) {
     if (!isAnchor(node, facts)) continue;
@@ -54,7 +61,8 @@ function candidate(linear: LinearNode, anchor: Node): RouterCandidate {
   };
 }
 
-function isAnchor(node: Node, facts: GraphFacts): boolean {
+/** Operators that choose among all logits or weigh them against each other. */
+export function isChoice(node: Node, facts: GraphFacts): boolean {
   if (node.opType === 'TopK')
     return node.int('k') !== undefined || facts.shapes.integersOf(node.inputs[1])?.[0] != null;
   return node.opType === 'ArgMax' || node.opType === 'Softmax';

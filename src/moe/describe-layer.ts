@@ -4,15 +4,14 @@ import type { RouterCandidate } from './anchor.ts';
 import { boundaryOf } from './boundary.ts';
 import { dispatchForm } from './dispatch-form.ts';
 import type { ExpertBank } from './expert-bank.ts';
-import { isQuantized } from './expert-bank.ts';
+import { isPlain, linearsOf } from './expert-bank.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
 import type { Boundary, Expert, MoeLayer, Rejection, Router } from './moe-layer.ts';
-import { normOf } from './norm.ts';
+import { normOfLayer } from './norm-of-layer.ts';
 import type { Region } from './region.ts';
 import { readRouter } from './scoring.ts';
-import { simpleExperts } from './simple-experts.ts';
-import type { FoundShared } from './shared-expert.ts';
+import { beyondExperts } from './simple-experts.ts';
 import { sharedExperts } from './shared-expert.ts';
 
 /** A layer and where its router stands in the graph. */
@@ -39,9 +38,9 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const objection = objectionTo(evidence, router);
   if (objection) return { node: candidate.linear.node.name, reason: objection };
   const shared = sharedExperts(linears, region, facts);
-  const simple = bank.experts.length < router.experts ? simpleExperts(evidence) : [];
+  const found = boundaryOf(evidence, router);
+  const { simple, boundary } = beyondExperts(evidence, found);
   const experts = numberExperts(bank, simple);
-  const boundary = boundaryOf(evidence, router);
   const reasons = reasonsAgainst(evidence, experts.length, router, boundary);
   const layer: MoeLayer = {
     id: '',
@@ -54,7 +53,7 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     gated: bank.branches[0].gate !== null,
     activation: bank.activation,
     shared: shared[0]?.shared ?? null,
-    norm: normOf(region.input, inputReaders(evidence, shared), facts),
+    norm: normOfLayer(evidence, shared, boundary),
     boundary: typeof boundary === 'string' ? null : boundary,
     complete: experts.length === router.experts,
     quantizable: reasons.length === 0,
@@ -71,7 +70,7 @@ function objectionTo({ candidate, bank }: Evidence, { experts, topK }: Router): 
   if (count > experts) return `it has ${experts} columns for ${count} experts`;
   if (topK === null && count < experts)
     return `nothing is selected, yet ${experts} columns weigh ${count} branches`;
-  const own = new Set(linearsOf(bank).map(({ node }) => node));
+  const own = new Set(linearsOf(bank.branches).map(({ node }) => node));
   if (descendsFrom(candidate.linear.input, own))
     return 'it reads what the branches compute: a fusion of features, not a choice among experts';
   const isSingle = bank.experts[0].down === null;
@@ -121,16 +120,6 @@ function lossWarning({ isStacked }: ExpertBank, held: number, columns: number): 
     : `the file holds ${held} of the ${columns} experts its router chooses from: it computes wrong results for inputs that need the others`;
 }
 
-/** Linears of the record that may read the layer's input: router, first linears of the experts, the shared expert. */
-function inputReaders({ candidate, bank }: Evidence, shared: readonly FoundShared[]): Set<Node> {
-  const firsts = linearsOf(bank).filter(({ origins }) => origins.length === 0);
-  return new Set([candidate.linear.node, ...firsts.map(({ node }) => node), ...(shared[0]?.readers ?? [])]);
-}
-
-function linearsOf({ branches }: ExpertBank): RegionLinear[] {
-  return branches.flatMap(({ down, up, gate }) => [down, ...up.linears, ...(gate?.linears ?? [])]);
-}
-
 /** Whether a value is made, within a few steps, from the output of one of `sources`. */
 function descendsFrom(value: Value, sources: ReadonlySet<Node>): boolean {
   const pending: { value: Value; depth: number }[] = [{ value, depth: 0 }];
@@ -145,7 +134,7 @@ function descendsFrom(value: Value, sources: ReadonlySet<Node>): boolean {
 
 /** Experts in the order of the router's columns; in the order of the file where their columns are not known. */
 function numberExperts({ experts, branches }: ExpertBank, simple: readonly Expert[]): Expert[] {
-  const hidden = isQuantized(branches) ? { gate: null, up: null, down: null } : {};
+  const hidden = isPlain(branches) ? {} : { gate: null, up: null, down: null };
   return experts
     .map(({ key, gate, up, down }, position): Expert => ({
       id: '',

@@ -1,4 +1,5 @@
 import type { Node } from '../onnx/node.ts';
+import { expertsInBody } from './bodies.ts';
 import type { Branch, Leaf } from './branch.ts';
 import { readBranch } from './branch.ts';
 import { branchKeys, joinedIndex } from './expert-order.ts';
@@ -55,7 +56,10 @@ export function expertBank(
   columns: number,
 ): BankResult {
   const routed = linears.filter((linear) => linear.isRouted && !linear.isBeyond);
-  if (routed.length === 0) return failure('no linear behind it is chosen by its output', linears[0]);
+  if (routed.length === 0) {
+    const reason = expertsInBody(region, facts) ?? 'no linear behind it is chosen by its output';
+    return failure(reason, linears[0]);
+  }
   const inner = new Set(routed.flatMap(({ origins }) => origins));
   const downs = routed.filter((linear) => linear.origins.length > 0 && !inner.has(linear));
   const beyond = linears.filter((linear) => linear.isBeyond && linear.isRouted);
@@ -152,18 +156,24 @@ function innermost(branches: readonly Branch[]): { inner: RegionLinear; isDeep: 
 
 function bankProblem(branches: readonly Branch[], isDeep: boolean): string {
   const [{ down, up }] = branches;
-  if (isQuantized(branches)) return 'its experts are quantized already';
+  const numbers = linearsOf(branches).map(({ view }) => view.numbers);
+  if (numbers.includes('quantized')) return 'its experts are quantized already';
+  if (numbers.includes('computed'))
+    return 'the graph computes the weights of its experts: fold the constants first';
   if (isDeep) return 'its experts have more than two linears in a row';
   if (down.node.opType.endsWith('Conv')) return 'its experts are convolutions';
   if (down !== up.linears[0] && down.fused) return `the outputs of its experts pass a fused ${down.fused}`;
   return '';
 }
 
-/** Whether weights come through DequantizeLinear or in a packed operator. */
-export function isQuantized(branches: readonly Branch[]): boolean {
-  return branches.some(({ down, up, gate }) =>
-    [down, ...up.linears, ...(gate?.linears ?? [])].some(({ view }) => view.quantized),
-  );
+/** Whether the numbers of all weights stand in the file as they are. */
+export function isPlain(branches: readonly Branch[]): boolean {
+  return linearsOf(branches).every(({ view }) => view.numbers === 'plain');
+}
+
+/** The linears that the experts are made of. */
+export function linearsOf(branches: readonly Branch[]): RegionLinear[] {
+  return branches.flatMap(({ down, up, gate }) => [down, ...up.linears, ...(gate?.linears ?? [])]);
 }
 
 function shapeKey({ down, gate, up, activation }: Branch): string {

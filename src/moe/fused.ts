@@ -185,7 +185,7 @@ function fusedRouter(node: Node, probabilities: Value, experts: number, facts: G
   const linear = sources.find(({ out }) => out === experts) ?? null;
   const logits = linear?.output ?? aliasRoot(probabilities);
   return {
-    linear: linear && !linear.view.quantized ? linearRecord(linear, null) : null,
+    linear: linear && linear.view.numbers === 'plain' ? linearRecord(linear, null) : null,
     experts,
     topK: node.int('k') ?? 1,
     scoring: fusedScoring(node),

@@ -2,6 +2,7 @@ import type { Graph } from '../onnx/graph.ts';
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import { isConstant } from './constant.ts';
+import { cutSorts } from './cut-sorts.ts';
 import { dropFactors } from './drop-factors.ts';
 import { foldIfs } from './fold-ifs.ts';
 import type { LinearNode } from './linear-node.ts';
@@ -9,6 +10,7 @@ import { linearNode } from './linear-node.ts';
 import { isShapeInput, shapeOps } from './operators.ts';
 import type { Shapes } from './shapes.ts';
 import { inferShapes } from './shapes.ts';
+import { splitEinsums } from './split-einsums.ts';
 
 /** What is worked out once for a graph and asked for by every rule. */
 export interface GraphFacts {
@@ -22,12 +24,20 @@ export interface GraphFacts {
   linearOf(node: Node): LinearNode | null;
 }
 
-/** Works a graph through. What decides nothing is taken out first: see {@link dropFactors} and {@link foldIfs}. */
+/**
+ * Works a graph through. What decides nothing is taken out first, and what does two things at once is written as two: see
+ * {@link dropFactors}, {@link splitEinsums}, {@link foldIfs} and {@link cutSorts}.
+ */
 export function graphFacts(graph: Graph, outer?: GraphFacts): GraphFacts {
   dropFactors(graph);
+  splitEinsums(graph);
   let nodes = graph.sortedNodes();
   let shapes = inferShapes(graph, nodes, outer?.shapes);
   while (foldIfs(graph, shapes) > 0) {
+    nodes = graph.sortedNodes();
+    shapes = inferShapes(graph, nodes, outer?.shapes);
+  }
+  if (cutSorts(graph, shapes) > 0) {
     nodes = graph.sortedNodes();
     shapes = inferShapes(graph, nodes, outer?.shapes);
   }

@@ -26,7 +26,8 @@ export const innerNorms = [
   'BatchNormalization',
 ];
 const passing = new Set([...elementwiseOps, ...layoutOps, ...selecting, ...innerNorms]);
-const linearOps = ['MatMul', 'Gemm', 'FusedMatMul', 'FusedGemm', 'Einsum', 'Conv', 'FusedConv'];
+/** Operators that may multiply by a stored weight. */
+export const linearOps = ['MatMul', 'Gemm', 'FusedMatMul', 'FusedGemm', 'Einsum', 'Conv', 'FusedConv'];
 const transparent = new Set([...passing, ...linearOps]);
 const meetingOps = new Set([
   ...selecting,

@@ -4,7 +4,7 @@ import { tensorOf } from './constant.ts';
 import type { Equation } from './einsum.ts';
 import { equationOf } from './einsum.ts';
 import type { Shapes } from './shapes.ts';
-import { storedView } from './stored-view.ts';
+import { weightView } from './stored-view.ts';
 import type { StoredView } from './stored-view.ts';
 
 /** The weight of a multiplication, which input it is, and what its axes mean. */
@@ -53,7 +53,7 @@ function packedOperands(node: Node): Operands | null {
     axes,
     offset: 0,
     selector: null,
-    quantized: true,
+    numbers: 'quantized' as const,
   };
   return { view, weightInput: 1, input, rowAxis: 0, colAxis: 1, stackAxis: null };
 }
@@ -62,8 +62,8 @@ function matMulOperands(node: Node, shapes: Shapes): Operands | null {
   if ((node.float('alpha') ?? 1) !== 1 || node.int('transBatchA') || node.int('transBatchB')) return null;
   for (const weightInput of [1, 0]) {
     const input = node.inputs[1 - weightInput];
-    const view = storedView(node.inputs[weightInput], shapes);
-    if (!view || !input || storedView(input, shapes)) continue;
+    const view = weightView(node.inputs[weightInput], shapes);
+    if (!view || !input || weightView(input, shapes)) continue;
     const rank = view.axes.length;
     const isTransposed = Boolean(node.int(weightInput === 1 ? 'transB' : 'transA'));
     const rowIsLast = (weightInput === 1) !== isTransposed;
@@ -89,7 +89,7 @@ function stackAxisOf({ axes }: StoredView, count: number): number | null | undef
 
 function gemmOperands(node: Node, shapes: Shapes): Operands | null {
   const [input] = node.inputs;
-  const view = storedView(node.inputs[1], shapes);
+  const view = weightView(node.inputs[1], shapes);
   const plain = (node.float('alpha') ?? 1) === 1 && (node.float('beta') ?? 1) === 1 && !node.int('transA');
   if (!view || !input || !plain || view.axes.length !== 2) return null;
   const [rowAxis, colAxis] = node.int('transB') ? [0, 1] : [1, 0];
@@ -98,7 +98,7 @@ function gemmOperands(node: Node, shapes: Shapes): Operands | null {
 
 function convOperands(node: Node, shapes: Shapes): Operands | null {
   const [input] = node.inputs;
-  const view = storedView(node.inputs[1], shapes);
+  const view = weightView(node.inputs[1], shapes);
   if (!view || !input || view.axes.length < 3) return null;
   return { view, weightInput: 1, input, rowAxis: 0, colAxis: 1, stackAxis: null };
 }
@@ -108,8 +108,8 @@ function einsumOperands(node: Node, shapes: Shapes): Operands | null {
   if (equation?.operands.length !== 2) return null;
   for (const weightInput of [1, 0]) {
     const input = node.inputs[1 - weightInput];
-    const view = storedView(node.inputs[weightInput], shapes);
-    if (!view || !input || storedView(input, shapes)) continue;
+    const view = weightView(node.inputs[weightInput], shapes);
+    if (!view || !input || weightView(input, shapes)) continue;
     const axes = einsumAxes(view, equation, weightInput);
     return axes && { view, weightInput, input, ...axes };
   }

@@ -1,9 +1,11 @@
 import type { Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
-import type { RouterCandidate } from './anchor.ts';
-import { routerCandidates } from './anchor.ts';
+import type { IsAnchor, RouterCandidate } from './anchor.ts';
+import { isChoice, routerCandidates } from './anchor.ts';
+import { refuseInBody } from './bodies.ts';
 import { expertBank } from './expert-bank.ts';
 import { fusedLayers } from './fused.ts';
+import { isGate } from './gates.ts';
 import type { GraphFacts } from './graph-facts.ts';
 import { graphFacts } from './graph-facts.ts';
 import { layerInputs } from './layer-inputs.ts';
@@ -12,6 +14,7 @@ import type { FoundLayer } from './describe-layer.ts';
 import { regionLinears } from './levels.ts';
 import type { MoeLayer, Rejection } from './moe-layer.ts';
 import { growRegion } from './region.ts';
+import { twins } from './twins.ts';
 
 /** The Mixture-of-Experts layers of a model, and places that looked like one. */
 export interface Location {
@@ -24,35 +27,52 @@ export interface Location {
  * Finds every Mixture-of-Experts layer of a model, whatever graph form it is written in. Weights are not read.
  *
  * Fused operators are taken as they are. Every other layer is found from its router: a linear whose output reaches a
- * top-k, an arg-max or a softmax. From the router's input the region of the layer is grown up to the residual addition;
+ * top-k, an arg-max or a softmax, or, where no layer has one, gates of single experts. From the router's input the region of the layer is grown up to the residual addition;
  * linears whose work the routing selects or weighs are its experts.
  */
 export function locate(model: Model): Location {
   const rejected: Rejection[] = [];
-  const layers = locateIn(model.graph, rejected);
+  const chosen = locateIn(model.graph, { rejected, isAnchor: isChoice });
+  // Gates are everywhere: they are looked at only where nothing else was found.
+  const layers = chosen.length > 0 ? chosen : locateIn(model.graph, { rejected, isAnchor: isGate });
   layers.forEach((layer, index) => {
     layer.id = `L${index}`;
     for (const expert of layer.experts) expert.id = `${layer.id}.E${expert.index}`;
   });
-  return { layers, rejected };
+  if (layers.length === 0) rejected.push(...twins(graphFacts(model.graph)));
+  return { layers, rejected: distinct(rejected) };
 }
 
-function locateIn(graph: Graph, rejected: Rejection[], outer?: GraphFacts): MoeLayer[] {
+function distinct(rejected: readonly Rejection[]): Rejection[] {
+  return [...new Map(rejected.map((each) => [`${each.node} ${each.reason}`, each])).values()];
+}
+
+interface Search {
+  rejected: Rejection[];
+  isAnchor: IsAnchor;
+}
+
+function locateIn(graph: Graph, search: Search, outer?: GraphFacts): MoeLayer[] {
+  const { rejected, isAnchor } = search;
   const facts = graphFacts(graph, outer);
   const fused = fusedLayers(facts).map(({ node, layer }) => ({ position: facts.position.get(node)!, layer }));
   const written = mergeGates(
-    routerCandidates(facts, rejected).flatMap((candidate) => tryCandidate(candidate, facts, rejected)),
+    routerCandidates(facts, rejected, isAnchor).flatMap((candidate) =>
+      tryCandidate(candidate, facts, rejected),
+    ),
   );
   const own = [...fused, ...written].toSorted((a, b) => a.position - b.position).map(({ layer }) => layer);
   const inner = facts.nodes.flatMap((node) =>
-    [...node.subgraphs.values()].flat().flatMap((each) => locateIn(each, rejected, facts)),
+    [...node.subgraphs.values()].flat().flatMap((each) => locateIn(each, search, facts)),
   );
+  if (outer) for (const layer of own) refuseInBody(layer, graph);
   return [...own, ...inner];
 }
 
 /** The layer behind a router candidate, if its experts are found; otherwise the reason goes to `rejected`. */
 function tryCandidate(candidate: RouterCandidate, facts: GraphFacts, rejected: Rejection[]): FoundLayer[] {
-  const reasons: Rejection[] = [];
+  // What stands against experts that were found tells more than where none were.
+  const [objections, failures]: Rejection[][] = [[], []];
   for (const input of layerInputs(candidate, facts)) {
     const region = growRegion(input, new Set([candidate.linear.node]), facts);
     const linears = regionLinears(region, facts);
@@ -60,10 +80,10 @@ function tryCandidate(candidate: RouterCandidate, facts: GraphFacts, rejected: R
     if ('bank' in result) {
       const layer = describeLayer({ candidate, region, linears, bank: result.bank, facts });
       if ('position' in layer) return [layer];
-      reasons.push(layer);
-    } else reasons.push(result);
+      objections.push(layer);
+    } else failures.push(result);
   }
-  const [{ node, reason }] = reasons;
+  const [{ node, reason }] = [...objections, ...failures];
   rejected.push({ node: candidate.linear.node.name || node, reason });
   return [];
 }

@@ -134,7 +134,7 @@ export interface SharedExpert {
   sigmoidGate: Linear | null;
 }
 
-/** The normalization whose output feeds router and experts. */
+/** The normalization whose output feeds the experts, and the router unless that has one of its own. */
 export interface Norm {
   op: string;
   /** The residual stream it normalizes. */
@@ -143,7 +143,9 @@ export interface Norm {
   /** Its per-channel scale [hidden], and bias [hidden] if it has one. */
   scale: { name: string; view: MatrixView; node: Node; input: number } | null;
   bias: { name: string; view: MatrixView; node: Node; input: number } | null;
-  /** Whether a per-channel factor may be folded into it: every reader of its output is a linear of this layer. */
+  /** Linears of this layer that read its output. */
+  readers: ReadonlySet<Node>;
+  /** Whether a per-channel factor may be folded into it: nothing else reads its output. */
   foldable: boolean;
   reason: string;
 }

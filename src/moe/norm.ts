@@ -20,16 +20,17 @@ const fusedNorms = new Map(
 
 /**
  * The normalization that makes a layer's input, whether one operator or written out. `known` are the nodes that read
- * the input as linears of this layer; any other reader forbids folding.
+ * the input as linears of this layer with plain weights; any other reader forbids folding.
  */
 export function normOf(x: Value, known: ReadonlySet<Node>, facts: GraphFacts): Norm | null {
   const found = fusedNorm(x, facts) ?? writtenNorm(x, facts);
   if (!found) return null;
-  const reason = foldProblem(found, x, known, facts);
-  return { ...found, foldable: reason === '', reason };
+  const { readers, others } = readersOf(x, known, facts);
+  const reason = foldProblem(found, others, facts);
+  return { ...found, readers, foldable: reason === '', reason };
 }
 
-type Found = Omit<Norm, 'foldable' | 'reason'>;
+type Found = Omit<Norm, 'readers' | 'foldable' | 'reason'>;
 type Parameter = Norm['scale'];
 
 function fusedNorm(x: Value, facts: GraphFacts): Found | null {
@@ -50,14 +51,14 @@ function fusedNorm(x: Value, facts: GraphFacts): Found | null {
   };
 }
 
-/** x = [bias +] scale · (normalized), where the normalized part ends in a root of a mean of squares. */
+/** x = [bias +] [scale ·] (normalized), where the normalized part ends in a root of a mean of squares. */
 function writtenNorm(x: Value, facts: GraphFacts): Found | null {
   const outer = x.producer;
   const biasInput = outer?.opType === 'Add' ? parameterInput(outer, facts) : null;
   const product = biasInput === null ? x : aliasRoot(outer!.inputs[1 - biasInput]!);
   const node = product.producer;
-  if (node?.opType !== 'Mul') return null;
-  const scaleInput = parameterInput(node, facts);
+  if (node?.opType !== 'Mul' && node?.opType !== 'Div') return null;
+  const scaleInput = node.opType === 'Mul' ? parameterInput(node, facts) : null;
   const normalized = scaleInput === null ? product : aliasRoot(node.inputs[1 - scaleInput]!);
   const core = normalizedInput(normalized);
   if (!core) return null;
@@ -127,24 +128,33 @@ function endsInRoot(factor: Value): boolean {
   return false;
 }
 
-function foldProblem(
-  { scale, bias, output }: Found,
+/** What reads a norm's output, behind anything that only moves it: linears that are known, and everything else. */
+function readersOf(
   x: Value,
   known: ReadonlySet<Node>,
-  facts: GraphFacts,
-): string {
-  if (!scale) return 'the norm has no stored scale of its own';
-  if (facts.graph.outputs.includes(output)) return 'its output is an output of the model';
+  { graph }: GraphFacts,
+): { readers: Set<Node>; others: Node[] } {
+  const readers = new Set<Node>();
+  const others: Node[] = [];
   const pending: Value[] = [x];
   for (const value of pending) {
     for (const { node, index } of value.uses) {
-      if (known.has(node) || shapeOps.has(node.opType)) continue;
+      if (shapeOps.has(node.opType)) continue;
       const [alias] = node.outputs;
       const moves = layoutOps.has(node.opType) || selectingOps.has(node.opType);
-      if (moves && index === 0 && alias && !facts.graph.outputs.includes(alias)) pending.push(alias);
-      else return `${node.name || node.opType} reads the norm's output and is no linear of this layer`;
+      if (known.has(node)) readers.add(node);
+      else if (moves && index === 0 && alias && !graph.outputs.includes(alias)) pending.push(alias);
+      else others.push(node);
     }
   }
+  return { readers, others };
+}
+
+function foldProblem({ scale, bias, output }: Found, [other]: readonly Node[], facts: GraphFacts): string {
+  if (!scale) return 'the norm has no stored scale of its own';
+  if (facts.graph.outputs.includes(output)) return 'its output is an output of the model';
+  if (other)
+    return `${other.name || other.opType} reads the norm's output and is no plain linear of this layer`;
   const isShared = [scale, bias].some((parameter) => parameter && isRead(parameter, facts));
   return isShared ? 'its parameters are read elsewhere too' : '';
 }

@@ -2,6 +2,7 @@ import { Fault } from '../fault.ts';
 import type { Model } from '../onnx/model.ts';
 import { raiseOpset } from '../onnx/raise-opset.ts';
 import { locateInFile } from './locate-in-file.ts';
+import { readModelRecord } from './model-record.ts';
 import type { MoeLayer } from './moe-layer.ts';
 import { inferShapes } from './shapes.ts';
 import { spellOutRouting } from './spell-out-routing.ts';
@@ -29,7 +30,7 @@ export function prepareModel(source: string | Model, opset = canonicalOpset): Pr
       code: 'MOE_NONE',
       what: 'there is no Mixture-of-Experts layer in this model',
       where: path,
-      remedy: 'run "moeq inspect --explain" to see what came closest',
+      ...noLayers(model),
     });
   }
   const refused = layers.find((layer) => !layer.quantizable || !layer.boundary);
@@ -46,6 +47,13 @@ export function prepareModel(source: string | Model, opset = canonicalOpset): Pr
   raiseOpset(model, opset);
   for (const layer of layers) spellOutRouting(model, layer);
   return { model, layers };
+}
+
+/** A file of our own holds no layers that could be located: it says so itself. */
+function noLayers(model: Model): { why?: string; remedy: string } {
+  return readModelRecord(model)
+    ? { why: 'moeq quantized it already', remedy: 'give the model that it was made from' }
+    : { remedy: 'run "moeq inspect --explain" to see what came closest' };
 }
 
 /** Exporters often flatten the tokens inside a layer and declare no shapes: the readers of the output expect its rank. */

@@ -43,7 +43,7 @@ const all =
   (operation: (x: number, y: number) => number): Operation =>
   (x, node, input) => {
     const rest = node.inputs.slice(1).map((_, index) => input(index + 1));
-    return rest.includes(null) ? null : (rest as number[]).reduce(operation, x);
+    return rest.includes(null) ? null : (rest as number[]).reduce((total, each) => operation(total, each), x);
   };
 
 /** The activation a fused operator applies; NaN everywhere for one that is not known here. */
@@ -68,6 +68,15 @@ const operations: Record<string, Operation> = {
   Max: all(Math.max),
   Min: all(Math.min),
   Sum: all((x, y) => x + y),
+  Equal: both((x, y) => Number(x === y)),
+  Greater: both((x, y) => Number(x > y)),
+  GreaterOrEqual: both((x, y) => Number(x >= y)),
+  Less: both((x, y) => Number(x < y)),
+  LessOrEqual: both((x, y) => Number(x <= y)),
+  And: both((x, y) => x && y),
+  Or: both((x, y) => x || y),
+  Not: (x) => Number(!x),
+  Where: (x, _node, input) => input(x ? 1 : 2),
   Neg: (x) => -x,
   Abs: (x) => Math.abs(x),
   Sqrt: (x) => Math.sqrt(x),

@@ -20,7 +20,7 @@ export function readRouter(
   if (isSoft(candidate, used, region, experts)) return softRouter(candidate, experts);
   const selections = [...used].filter((node) => selects(node, candidate.experts, facts));
   return {
-    linear: candidate.linear.view.quantized ? null : linearRecord(candidate.linear, null),
+    linear: candidate.linear.view.numbers === 'plain' ? linearRecord(candidate.linear, null) : null,
     experts: candidate.experts,
     topK: topKOf(selections, candidate.experts, facts),
     scoring: candidate.linear.fused === 'Sigmoid' ? 'sigmoid' : scoringOf(used, selections, region),
@@ -53,7 +53,8 @@ function isSoft(
 }
 
 function softRouter({ linear, logits }: RouterCandidate, experts: number): Router {
-  const record = linear.stackAxis === null && !linear.view.quantized ? linearRecord(linear, null) : null;
+  const record =
+    linear.stackAxis === null && linear.view.numbers === 'plain' ? linearRecord(linear, null) : null;
   return {
     linear: record,
     experts,

@@ -2,16 +2,31 @@ import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import type { Evidence } from './describe-layer.ts';
 import { differences } from './expert-keys.ts';
-import type { Expert } from './moe-layer.ts';
+import { maskedColumns } from './masked-columns.ts';
+import type { Boundary, Expert } from './moe-layer.ts';
 import { aliasRoot, layoutOps, shapeOps } from './operators.ts';
 import { fromInput, fromRouter } from './region.ts';
+
+/**
+ * What the columns of a router beyond the experts with matrices stand for, and the boundary in which they are told apart;
+ * nothing where there are none or where they were not understood.
+ */
+export function beyondExperts(
+  evidence: Evidence,
+  boundary: Boundary | string,
+): { simple: Expert[]; boundary: Boundary | string } {
+  if (evidence.bank.experts.length >= evidence.candidate.experts) return { simple: [], boundary };
+  const masked = typeof boundary === 'string' ? null : maskedColumns(evidence, boundary);
+  if (!masked) return { simple: simpleExperts(evidence), boundary };
+  return { simple: masked.columns.map((index) => withoutMatrices(index, 'zero')), boundary: masked.boundary };
+}
 
 /**
  * Experts without matrices, as in MoE++ (Jin et al. 2024) and LongCat: columns of the router whose tokens are scattered
  * back untouched (copy), as zeros, or after something else (constant). They are numbered by comparing where their rows
  * go with where those of a known expert go.
  */
-export function simpleExperts(evidence: Evidence): Expert[] {
+function simpleExperts(evidence: Evidence): Expert[] {
   const { bank, region, candidate } = evidence;
   const known = new Set(bank.experts.map(({ key }) => key));
   const [first] = bank.branches;
@@ -26,16 +41,13 @@ export function simpleExperts(evidence: Evidence): Expert[] {
     );
     const index = pair?.keys[1];
     if (index === undefined || known.has(index) || index < 0 || index >= candidate.experts) continue;
-    found.set(index, {
-      id: '',
-      index,
-      kind: kindOf(node.inputs[2]!, evidence),
-      gate: null,
-      up: null,
-      down: null,
-    });
+    found.set(index, withoutMatrices(index, kindOf(node.inputs[2]!, evidence)));
   }
   return [...found.values()];
+}
+
+function withoutMatrices(index: number, kind: Expert['kind']): Expert {
+  return { id: '', index, kind, gate: null, up: null, down: null };
 }
 
 function isScatter({ opType }: Node): boolean {

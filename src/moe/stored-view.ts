@@ -4,6 +4,7 @@ import { codeOf } from '../tensor/dtype.ts';
 import type { TensorSource } from '../tensor/source.ts';
 import type { MatrixView } from '../tensor/view.ts';
 import { axesOf, positiveAxis } from './axes.ts';
+import { computedRoot } from './computed-root.ts';
 import { numbersOf, tensorOf } from './constant.ts';
 import type { Shapes } from './shapes.ts';
 
@@ -23,8 +24,8 @@ export interface StoredView {
   offset: number;
   /** The axis of the tensor that `index` picks from at run time, e.g. the experts of a gathered stack. */
   selector: { index: Value; size: number; stride: number } | null;
-  /** True when it passes through DequantizeLinear. */
-  quantized: boolean;
+  /** What stands in the file: the numbers themselves, codes of them, or others that the graph computes them from. */
+  numbers: 'plain' | 'quantized' | 'computed';
 }
 
 /**
@@ -32,24 +33,49 @@ export interface StoredView {
  * gathers. Null when something else lies between.
  */
 export function storedView(value: Value | null | undefined, shapes: Shapes): StoredView | null {
+  return viewOf(value, shapes, plainRoot);
+}
+
+/** The same for the weight of a linear, which the graph may also compute, e.g. columns divided by their lengths. */
+export function weightView(value: Value | null | undefined, shapes: Shapes): StoredView | null {
+  return viewOf(value, shapes, (root) => plainRoot(root) ?? computed(root, shapes));
+}
+
+type Root = Pick<StoredView, 'source' | 'numbers'> & { shape: readonly number[] };
+
+function plainRoot(value: Value): Root | null {
+  const source = tensorOf(value)?.source;
+  return source ? { source, shape: source.shape, numbers: 'plain' } : null;
+}
+
+function computed(value: Value, shapes: Shapes): Root | null {
+  const found = computedRoot(value, shapes);
+  return found && { source: found.tensor.source, shape: found.shape, numbers: 'computed' };
+}
+
+function viewOf(
+  value: Value | null | undefined,
+  shapes: Shapes,
+  rootOf: (value: Value) => Root | null,
+): StoredView | null {
   const chain: { node: Node; value: Value }[] = [];
   let root = value ?? null;
   while (root && !tensorOf(root)) {
     const node: Node | null = root.producer;
-    if (!node || !Object.hasOwn(steps, node.opType) || chain.length > 16) return null;
+    if (!node || !Object.hasOwn(steps, node.opType) || chain.length > 16) break;
     chain.push({ node, value: root });
     root = node.inputs[0] ?? null;
   }
-  const tensor = tensorOf(root);
-  if (!root || !tensor) return null;
+  const stored = root && rootOf(root);
+  if (!root || !stored) return null;
+  const { shape, ...rest } = stored;
   let view: StoredView | null = {
     root,
     name: root.name,
-    source: tensor.source,
-    axes: contiguous(tensor.source.shape),
+    axes: contiguous(shape),
     offset: 0,
     selector: null,
-    quantized: false,
+    ...rest,
   };
   for (const step of chain.toReversed())
     view = view && steps[step.node.opType](view, step.node, shapes, step.value);
@@ -93,7 +119,7 @@ const steps: Record<string, Step> = {
       ? view
       : null,
   CastLike: keep,
-  DequantizeLinear: (view) => ({ ...view, quantized: true }),
+  DequantizeLinear: (view) => ({ ...view, numbers: 'quantized' }),
   Transpose: (view, node) => {
     const order = node.ints('perm') ?? view.axes.map((_, index) => view.axes.length - 1 - index);
     const axes = order.map((axis) => view.axes[axis]);

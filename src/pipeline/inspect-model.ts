@@ -1,5 +1,6 @@
 import { ffnExperts } from '../moe/ffn-experts.ts';
 import { locateInFile } from '../moe/locate-in-file.ts';
+import { readModelRecord } from '../moe/model-record.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Role } from '../moe/role.ts';
 import { rolesOf } from '../moe/roles.ts';
@@ -7,10 +8,13 @@ import type { Model } from '../onnx/model.ts';
 import { opsetOf } from '../onnx/model.ts';
 import type { Inspection, LayerInspection } from '../report/inspection.ts';
 import { countOf } from '../tensor/dtype.ts';
+import { writtenRole } from '../verify/census.ts';
+import { inspectionNotes } from './inspection-notes.ts';
 
 /** Says what a model holds; reads its graph and no weights. */
 export function inspectModel(path: string, { explain }: { explain: boolean }): Inspection {
   const { model, layers, rejected } = locateInFile(path);
+  const record = readModelRecord(model);
   const tensors = [...model.graph.constants].map((value) => value.tensor!);
   const external = tensors.filter(({ proto }) => proto.dataLocation === 1);
   return {
@@ -25,6 +29,7 @@ export function inspectModel(path: string, { explain }: { explain: boolean }): I
     layers: layers.map(inspectLayer),
     rejected: explain ? rejected : [],
     sizes: sizesOf(model, layers),
+    notes: inspectionNotes(record, { layers, rejected }),
   };
 }
 
@@ -73,7 +78,7 @@ function sizesOf(model: Model, layers: readonly MoeLayer[]): Inspection['sizes']
   const bytes = new Map<Role, number>();
   const roles = rolesOf(model, layers);
   for (const { name, tensor } of model.graph.constants) {
-    const role = roles.get(name)!;
+    const role = writtenRole(name) ?? roles.get(name)!;
     bytes.set(role, (bytes.get(role) ?? 0) + tensor!.source.byteLength);
   }
   return [...bytes].map(([role, size]) => ({ role, bytes: size })).toSorted((a, b) => b.bytes - a.bytes);

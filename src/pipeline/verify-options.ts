@@ -1,4 +1,5 @@
 import type { QuantizeConfig } from '../config/schema.ts';
+import { liftConstants } from '../onnx/lift-constants.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { VerifyOptions } from '../verify/verify.ts';
 import { isApart } from './model-size.ts';
@@ -10,5 +11,6 @@ export function verifyOptions(
   { threads, verify: { attribution, byLayer } }: Pick<QuantizeConfig, 'threads' | 'verify'>,
 ): VerifyOptions {
   const model = openModel(reference);
+  liftConstants(model.graph);
   return { ...sessionOptions({ threads }), attribution, byLayer: isApart(model, byLayer) };
 }

@@ -18,10 +18,11 @@ const layerColumns: Column[] = [
 
 /** What a model holds, for the terminal, in at most 100 columns. */
 export function describeInspection(inspection: Inspection, paint: Paint = plainPaint): string {
-  const { layers, rejected } = inspection;
+  const { layers, rejected, notes } = inspection;
   const lines = [...headLines(inspection)];
-  if (layers.length === 0) lines.push('', 'No Mixture-of-Experts layer was found.');
-  else lines.push('', ...terminalTable(layerColumns, layers.map(layerRow), paint), ...remarks(layers));
+  if (notes.length > 0) lines.push('', ...notes);
+  if (layers.length > 0)
+    lines.push('', ...terminalTable(layerColumns, layers.map(layerRow), paint), ...remarks(layers));
   lines.push('', ...sizeLines(inspection, paint));
   if (layers.length > 0) lines.push('', ...schemeLines(layers, paint));
   if (rejected.length > 0)

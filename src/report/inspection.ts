@@ -15,6 +15,8 @@ export interface Inspection {
   rejected: { node: string; reason: string }[];
   /** Bytes of the constants by role. */
   sizes: { role: Role; bytes: number }[];
+  /** Of the file as a whole: that no layer was found, or that moeq wrote it. */
+  notes: string[];
 }
 
 export interface LayerInspection {

@@ -51,11 +51,17 @@ export function takeCensus(reference: PreparedModel, quantized: Model): Census {
 }
 
 function placeOf(name: string, known: ReadonlyMap<string, Role>): { role: Role; isQuantized: boolean } {
-  if (expertConstant.test(name)) return { role: 'expert', isQuantized: true };
-  if (routerConstant.test(name)) return { role: 'router', isQuantized: true };
+  const written = writtenRole(name);
+  if (written) return { role: written, isQuantized: true };
   const dense = denseConstant.exec(name);
   const source = dense ? dense[1] : sourceName(name);
   return { role: known.get(source) ?? 'other', isQuantized: dense !== null };
+}
+
+/** The role of a constant that this project wrote for experts or routers; null for any other. */
+export function writtenRole(name: string): 'expert' | 'router' | null {
+  if (expertConstant.test(name)) return 'expert';
+  return routerConstant.test(name) ? 'router' : null;
 }
 
 /** Number of routed expert weights, biases not counted. */

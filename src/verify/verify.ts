@@ -2,6 +2,7 @@ import type { DataRecord } from '../data/record.ts';
 import { tokenInput } from '../data/record.ts';
 import { vocabularySize } from '../data/vocabulary-size.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
+import { liftConstants } from '../onnx/lift-constants.ts';
 import type { Model } from '../onnx/model.ts';
 import { opsetOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
@@ -36,6 +37,7 @@ export async function verify(
 ): Promise<Report> {
   const { model: quantized, record } = openQuantized(quantizedPath);
   const opened = openModel(referencePath);
+  liftConstants(opened.graph);
   const facts = { reference: modelFacts(opened), quantized: modelFacts(quantized) };
   const reference = prepareModel(opened, opsetOf(quantized));
   const census = takeCensus(reference, quantized);

@@ -11,6 +11,7 @@ import type { PreparedModel } from '../../src/moe/prepare-model.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import type { LinearWeights } from '../../src/moe/read-expert.ts';
 import { readLinear } from '../../src/moe/read-expert.ts';
+import type { Model } from '../../src/onnx/model.ts';
 import { encodeNumbers } from '../../src/tensor/encode.ts';
 import { scaleColumns, scaleRows } from '../../src/tensor/matrix.ts';
 import type { TensorSource } from '../../src/tensor/source.ts';
@@ -18,6 +19,7 @@ import { tensorSource } from '../../src/tensor/source.ts';
 import { vectorView } from '../../src/tensor/view.ts';
 import { bundledModel, forms } from '../helpers/bundled.ts';
 import { runModel } from '../helpers/run-model.ts';
+import { normsApart } from '../moe/helpers/parts.ts';
 import { randomFeeds } from '../moe/helpers/run-model.ts';
 import { uniform } from '../quantize/random.ts';
 
@@ -77,11 +79,14 @@ function foldLayer({ model }: PreparedModel, layer: MoeLayer, seed: number): Fol
 }
 
 /** How far the outputs move, relative to their norm, when every layer is smoothed in float; null where nothing can be. */
-async function movement(path: string): Promise<{ gap: number; foldings: Folding[] } | null> {
-  const prepared = preparedOf(path);
+async function movement(
+  source: string | (() => Model),
+): Promise<{ gap: number; foldings: Folding[] } | null> {
+  const open = (): string | Model => (typeof source === 'string' ? source : source());
+  const prepared = preparedOf(open());
   if (!prepared) return null;
   const feeds = randomFeeds(prepared.model);
-  const expected = await runModel(path, feeds).catch(() => null);
+  const expected = await runModel(open(), feeds).catch(() => null);
   // Some published files do not run in ONNX Runtime on CPU.
   if (!expected) return null;
   const foldings = prepared.layers.map((layer, i) => foldLayer(prepared, layer, 10 * i + 1));
@@ -91,9 +96,9 @@ async function movement(path: string): Promise<{ gap: number; foldings: Folding[
   return { gap: distance(actual[name], expected[name]), foldings };
 }
 
-function preparedOf(path: string): PreparedModel | null {
+function preparedOf(source: string | Model): PreparedModel | null {
   try {
-    return prepareModel(path);
+    return prepareModel(source);
   } catch (error) {
     if (isFault(error) && ['MOE_NONE', 'MOE_NOT_QUANTIZABLE', 'OPSET_RAISE'].includes(error.code))
       return null;
@@ -123,6 +128,12 @@ describe('folding alone changes no output beyond float rounding', () => {
   test.each(globSync('*.onnx', { cwd: fixtures }))('%s', async (file) => {
     const result = await movement(join(fixtures, file));
     expect(result?.gap ?? 0).toBeLessThan(rounding);
+  });
+
+  test('experts with a norm of their own beside the router', async () => {
+    const result = await movement(normsApart);
+    expect(result!.gap).toBeLessThan(rounding);
+    expect(result!.foldings).toEqual(['folded']);
   });
 
   test('the fixtures hold layers that fold and layers that multiply', async () => {

@@ -28,6 +28,12 @@ const clamped: Spelling = ({ add, scalar }, gate, up) => {
   return add('Mul', [add('Add', [u, scalar(1)]), glu]);
 };
 
+const clampedByMinAndMax: Spelling = ({ add, scalar }, gate, up) => {
+  const g = add('Min', [gate, scalar(7)]);
+  const u = add('Min', [add('Max', [up, scalar(-7)]), scalar(7)]);
+  return add('Mul', [add('Mul', [g, add('Sigmoid', [g])]), u]);
+};
+
 const plain = { alpha: 1, limit: null, upOffset: 0 };
 
 function fit(spell: Spelling): ReturnType<typeof fitActivation> {
@@ -58,6 +64,17 @@ describe('fitActivation', () => {
       { name: 'silu', ...plain, alpha: 1.5 },
     ],
     ['gpt-oss', clamped, { name: 'silu', alpha: 1.703125, limit: 7, upOffset: 1 }],
+    ['a clamp by Min and Max', clampedByMinAndMax, { name: 'silu', ...plain, limit: 7 }],
+    [
+      'relu by Where',
+      ({ add, scalar }, x) => add('Where', [add('Greater', [x, scalar(0)]), x, scalar(0)]),
+      { name: 'relu', ...plain },
+    ],
+    [
+      'no relu in a bound below zero',
+      ({ add, scalar }, x) => add('Max', [x, scalar(-1)]),
+      { name: 'unknown', ...plain },
+    ],
     ['nothing', ({ add }, x) => add('Identity', [x]), { name: 'identity', ...plain }],
     ['an unknown function', ({ add }, x) => add('Elu', [x]), { name: 'unknown', ...plain }],
     [

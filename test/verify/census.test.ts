@@ -1,13 +1,20 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Role } from '../../src/moe/role.ts';
 import { readModelRecord, writeModelRecord } from '../../src/moe/model-record.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
-import { decodeModel } from '../../src/onnx/open-model.ts';
+import { decodeModel, openModel } from '../../src/onnx/open-model.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
+import { writeModel } from '../../src/onnx/write-model.ts';
+import { inspectModel } from '../../src/pipeline/inspect-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import type { CensusRow } from '../../src/report/report.ts';
 import { takeCensus } from '../../src/verify/census.ts';
-import { bundledModel, configFrom, dataFree } from '../helpers/bundled.ts';
+import { verify } from '../../src/verify/verify.ts';
+import { bundledModel, bundledRecords, configFrom, dataFree, evaluationData } from '../helpers/bundled.ts';
+import { moveIntoNodes } from '../helpers/in-constant-nodes.ts';
 
 const path = bundledModel('batched.dyn');
 /** Of the bundled model: 3 layers of 16 experts of 3 linears, 4 projections a layer, one head. */
@@ -73,4 +80,21 @@ test('what could not be quantized is listed under its role, also when the file i
   const { rows } = takeCensus(prepareModel(path), decodeModel(encodeModel(model), 'written.onnx'));
   expect(row(rows, 'shared').refused).toEqual([{ tensor: 'narrow', reason: 'it is only 128 by 1' }]);
   expect(row(rows, 'attention').refused).toEqual([]);
+});
+
+test('weights that stand in Constant nodes count as initializers do', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'moeq-census-'));
+  const other = join(folder, 'nodes.onnx');
+  const model = openModel(path);
+  moveIntoNodes(model);
+  writeModel(model, other);
+  const [first, second] = [path, other].map((each) => inspectModel(each, { explain: false }));
+  expect(second.sizes).toEqual(first.sizes);
+  expect(second.model.parameters).toBe(first.model.parameters);
+  const { model: quantized } = await quantizeModel(other, null, configFrom(...dataFree));
+  expect(takeCensus(prepareModel(other), quantized)).toEqual(takeCensus(prepareModel(path), await written()));
+  const [record] = bundledRecords(evaluationData, 1);
+  const { reference } = await verify(other, other, [record], { attribution: false });
+  expect(reference.parameters).toBe(first.model.parameters);
+  rmSync(folder, { recursive: true });
 });

@@ -1,0 +1,74 @@
+import type { Builder } from '../../../src/onnx/build.ts';
+import type { Model } from '../../../src/onnx/model.ts';
+import type { Value } from '../../../src/onnx/value.ts';
+import { makeModel } from '../../helpers/make-model.ts';
+import { gaussian } from '../../quantize/random.ts';
+
+export const [hidden, width, experts, k] = [8, 12, 4, 2];
+
+/** Normal numbers, of the same seed for the same name. */
+export function weight(b: Builder, name: string, shape: readonly number[]): Value {
+  const count = shape.reduce((product, dim) => product * dim, 1);
+  const seed = Buffer.from(name).reduce((total, byte) => (total * 31 + byte) % 65_521, 7);
+  return b.constant(name, 'float32', shape, gaussian(1, count, seed).data);
+}
+
+export function scalar(b: Builder, value: number): Value {
+  return b.constant('scalar', 'float32', [], [value]);
+}
+
+/** x / root(mean(x²)) · gain, written out as TorchScript does. */
+export function norm(b: Builder, x: Value, name = 'norm'): Value {
+  const squares = b.op('ReduceMean', [b.op('Mul', [x, x]), b.ints([-1])]);
+  const root = b.op('Sqrt', [b.op('Add', [squares, scalar(b, 1e-6)])]);
+  return b.op('Mul', [b.op('Div', [x, root]), weight(b, name, [hidden])]);
+}
+
+export function logits(b: Builder, x: Value, columns = experts): Value {
+  return b.op('MatMul', [x, weight(b, 'router', [hidden, columns])]);
+}
+
+/** Softmax, and the k largest: weights and indices [..., k]. */
+export function choose(b: Builder, scores: Value): [Value, Value] {
+  const shares = b.op('Softmax', [scores], { axis: -1 });
+  return b.ops(2, 'TopK', [shares, b.ints([k])]) as [Value, Value];
+}
+
+export function expert(b: Builder, x: Value, e: number): Value {
+  const gate = b.op('MatMul', [x, weight(b, `experts.${e}.gate`, [hidden, width])]);
+  const up = b.op('MatMul', [x, weight(b, `experts.${e}.up`, [hidden, width])]);
+  const inner = b.op('Mul', [b.op('Mul', [gate, b.op('Sigmoid', [gate])]), up]);
+  return b.op('MatMul', [inner, weight(b, `experts.${e}.down`, [width, hidden])]);
+}
+
+/** The share of expert `e` per token, [..., 1]: the sum over weights · (indices == e). */
+export function shareOf(b: Builder, [weights, indices]: [Value, Value], e: number): Value {
+  const mask = b.op('Cast', [b.op('Equal', [indices, b.ints(e)])], { to: 1 });
+  return b.op('ReduceSum', [b.op('Mul', [weights, mask]), b.ints([-1])], { keepdims: 1 });
+}
+
+export function sum(b: Builder, values: readonly Value[]): Value {
+  return values.reduce((total, each) => b.op('Add', [total, each]));
+}
+
+/** The sum of all experts on all tokens, each times its share. */
+export function maskedExperts(b: Builder, x: Value, chosen: [Value, Value], write = expert): Value {
+  const outputs = Array.from({ length: experts }, (_, e) =>
+    b.op('Mul', [write(b, x, e), shareOf(b, chosen, e)]),
+  );
+  return sum(b, outputs);
+}
+
+/** A layer of masked experts on a normalized stream, with the residual added. */
+export function maskedLayer(b: Builder, stream: Value, write = expert): Value {
+  const x = norm(b, stream);
+  return b.op('Add', [stream, maskedExperts(b, x, choose(b, logits(b, x)), write)]);
+}
+
+/** Router and experts normalize the stream each for themselves, as in Gemma 4. */
+export function normsApart(): Model {
+  return makeModel({ x: ['float32', ['batch', 'sequence', hidden]] }, (b, stream) => {
+    const chosen = choose(b, logits(b, norm(b, stream, 'router_norm')));
+    return { y: b.op('Add', [stream, maskedExperts(b, norm(b, stream, 'experts_norm'), chosen)]) };
+  });
+}

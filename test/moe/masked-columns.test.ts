@@ -1,0 +1,95 @@
+import { expect, it } from 'vitest';
+import { locate } from '../../src/moe/locate.ts';
+import type { MoeLayer } from '../../src/moe/moe-layer.ts';
+import type { Builder } from '../../src/onnx/build.ts';
+import type { Model } from '../../src/onnx/model.ts';
+import type { Value } from '../../src/onnx/value.ts';
+import { makeModel } from '../helpers/make-model.ts';
+import { choose, experts, hidden, k, logits, norm, weight, width } from './helpers/parts.ts';
+import { replayError, replayValues } from './helpers/replay.ts';
+import { randomFeeds, valuesOf } from './helpers/run-model.ts';
+
+/** What the graph makes of a choice and its weight. */
+type Mask = (b: Builder, indices: Value, weights: Value) => [Value, Value];
+
+const columns = experts + 2;
+
+/** Weights gathered from stacks of experts, behind a router with two columns more. */
+function gatheredStacks(mask: Mask): Model {
+  return makeModel({ x: ['float32', ['batch', 'sequence', hidden]] }, (b, stream) => {
+    const x = b.op('Reshape', [norm(b, stream), b.ints([-1, 1, hidden, 1])]);
+    const [weights, indices] = choose(
+      b,
+      b.op('Reshape', [logits(b, norm(b, stream), columns), b.ints([-1, columns])]),
+    );
+    const [index, share] = mask(b, indices, weights);
+    const up = b.op('MatMul', [b.op('Gather', [weight(b, 'up', [experts, width, hidden]), index]), x]);
+    const down = b.op('MatMul', [
+      b.op('Gather', [weight(b, 'down', [experts, hidden, width]), index]),
+      b.op('Relu', [up]),
+    ]);
+    const weighed = b.op('Mul', [
+      b.op('Squeeze', [down, b.ints([-1])]),
+      b.op('Unsqueeze', [share, b.ints([-1])]),
+    ]);
+    const sum = b.op('ReduceSum', [weighed, b.ints([1])], { keepdims: 0 });
+    return { y: b.op('Add', [stream, b.op('Reshape', [sum, b.op('Shape', [stream])])]) };
+  });
+}
+
+const zero = (b: Builder): Value => b.constant('zero', 'float32', [], [0]);
+
+/** As ZAYA does. */
+const where: Mask = (b, indices, weights) => {
+  const isSkip = b.op('GreaterOrEqual', [indices, b.ints(experts)]);
+  return [b.op('Where', [isSkip, b.ints(0), indices]), b.op('Where', [isSkip, zero(b), weights])];
+};
+const cutAndMultiply: Mask = (b, indices, weights) => {
+  const isExpert = b.op('Cast', [b.op('Less', [indices, b.ints(experts)])], { to: 1 });
+  return [b.op('Min', [indices, b.ints(experts - 1)]), b.op('Mul', [weights, isExpert])];
+};
+/** The columns without an expert come first. */
+const shifted: Mask = (b, indices, weights) => {
+  const [isSkip, moved] = [b.op('Less', [indices, b.ints(2)]), b.op('Sub', [indices, b.ints(2)])];
+  return [b.op('Where', [isSkip, b.ints(0), moved]), b.op('Where', [isSkip, zero(b), weights])];
+};
+/** The last expert works for the columns beyond it. */
+const cut: Mask = (b, indices, weights) => [b.op('Min', [indices, b.ints(experts - 1)]), weights];
+
+function onlyLayer(model: Model): MoeLayer {
+  const { layers } = locate(model);
+  expect(layers).toHaveLength(1);
+  return layers[0];
+}
+
+it.each([
+  ['a condition', where],
+  ['a bound and a product', cutAndMultiply],
+])('columns beyond the stack that %s weigh with zero are experts that do nothing', async (_way, mask) => {
+  const model = gatheredStacks(mask);
+  const layer = onlyLayer(model);
+  expect(layer).toMatchObject({ complete: true, quantizable: true, reason: '', warnings: [] });
+  expect(layer.router).toMatchObject({ experts: columns, topK: k });
+  expect(layer.experts.map(({ index, kind }) => [index, kind])).toEqual([
+    [0, 'ffn'],
+    [1, 'ffn'],
+    [2, 'ffn'],
+    [3, 'ffn'],
+    [4, 'zero'],
+    [5, 'zero'],
+  ]);
+  const values = await valuesOf(model, replayValues(layer.boundary!), randomFeeds(model));
+  expect(replayError(layer, values)).toBeLessThan(1e-5);
+});
+
+it.each([
+  ['are shifted against the stack', shifted],
+  ['share an expert', cut],
+])('columns that %s are not understood', (_what, mask) => {
+  expect(onlyLayer(gatheredStacks(mask))).toMatchObject({
+    complete: false,
+    quantizable: false,
+    reason: `the file holds ${experts} of ${columns} experts`,
+    warnings: [expect.stringContaining('what the others do was not understood')],
+  });
+});

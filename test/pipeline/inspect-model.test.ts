@@ -1,0 +1,54 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { prepareModel } from '../../src/moe/prepare-model.ts';
+import type { Model } from '../../src/onnx/model.ts';
+import { writeModel } from '../../src/onnx/write-model.ts';
+import { inspectModel } from '../../src/pipeline/inspect-model.ts';
+import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
+import { describeInspection } from '../../src/report/describe-inspection.ts';
+import type { Inspection } from '../../src/report/inspection.ts';
+import { bundledModel, configFrom, dataFree } from '../helpers/bundled.ts';
+import { faultOf } from '../helpers/fault-of.ts';
+import { makeModel } from '../helpers/make-model.ts';
+import { weight } from '../moe/helpers/parts.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'moeq-inspect-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function inspected(model: Model): Inspection {
+  const path = join(folder, 'model.onnx');
+  writeModel(model, path, { force: true });
+  return inspectModel(path, { explain: false });
+}
+
+test('a file that moeq quantized says so, counts its experts, and is not quantized again', async () => {
+  const { model } = await quantizeModel(bundledModel('loop.dyn'), null, configFrom(...dataFree));
+  const inspection = inspected(model);
+  expect(inspection.notes).toEqual([
+    expect.stringMatching(/^This file was quantized by moeq \S+ \(w4a4, int: 3 layers, 48 experts\)/),
+  ]);
+  expect(describeInspection(inspection)).toContain(inspection.notes[0]);
+  expect(inspection.sizes.find(({ role }) => role === 'expert')!.bytes).toBeGreaterThan(500_000);
+  expect(faultOf(() => prepareModel(inspection.model.path))).toMatchObject({
+    code: 'MOE_NONE',
+    why: 'moeq quantized it already',
+  });
+});
+
+test('a model without experts says so, and whether something came close', () => {
+  const tokens = ['float32', ['batch', 8]] as const;
+  const plain = makeModel({ x: tokens }, (b, x) => ({ y: b.op('Neg', [x]) }));
+  expect(inspected(plain).notes).toEqual(['No Mixture-of-Experts layer was found.']);
+  const classifier = makeModel({ x: tokens }, (b, x) => ({
+    y: b.op('Softmax', [b.op('MatMul', [x, weight(b, 'head', [8, 5])])]),
+  }));
+  expect(inspected(classifier).notes).toEqual([
+    'No Mixture-of-Experts layer was found; what came closest (1): see --explain.',
+  ]);
+});
+
+test('a model with layers needs no note', () => {
+  expect(inspectModel(bundledModel('fused.moe'), { explain: false }).notes).toEqual([]);
+});
