@@ -3,6 +3,7 @@ import type { Linear, MoeLayer, Norm } from '../moe/moe-layer.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Node } from '../onnx/node.ts';
+import type { Tensor } from '../onnx/tensor.ts';
 import { makeTensor } from '../onnx/tensor.ts';
 import { encodeNumbers } from '../tensor/encode.ts';
 import type { MatrixView } from '../tensor/view.ts';
@@ -20,19 +21,46 @@ export type Folding = 'folded' | 'multiplied';
  */
 export function foldSmoothing(model: Model, layer: MoeLayer, scales: Float32Array): Folding {
   const inverse = scales.map((scale) => 1 / scale);
-  const readers = readersBesideExperts(layer);
-  const parts = foldableParts(layer);
-  if (!parts || !readers.every(({ node, weightInput }) => isStored(node, weightInput))) {
+  const copies = scaledCopies(layer, scales, inverse);
+  if (!copies) {
     multiplyInput(model, layer, inverse);
     return 'multiplied';
   }
-  for (const part of parts) {
-    scaleConstant(part.node, part.input, part.view, (_row, column) => inverse[column]);
-  }
-  for (const { node, weightInput, weight } of readers) {
-    scaleConstant(node, weightInput, weight, (_row, column) => scales[column]);
-  }
+  for (const { node, input, tensor } of copies) node.setInput(input, node.graph.addConstant(tensor));
   return 'folded';
+}
+
+/** Columns of a constant that are to be multiplied by their factors, for one node that reads it. */
+interface Scaling {
+  node: Node;
+  input: number;
+  view: MatrixView;
+  factors: Float32Array;
+}
+
+/** What a node is to read instead. Other readers keep the constant: exporters let equal tensors share one. */
+interface ScaledCopy extends Pick<Scaling, 'node' | 'input'> {
+  tensor: Tensor;
+}
+
+/** The gain of the norm divided, and what reads it multiplied; null where something of it cannot take the scales. */
+function scaledCopies(layer: MoeLayer, scales: Float32Array, inverse: Float32Array): ScaledCopy[] | null {
+  const parts = foldableParts(layer);
+  if (!parts) return null;
+  const scalings: Scaling[] = [
+    ...parts.map(({ node, input, view }) => ({ node, input, view, factors: inverse })),
+    ...readersBesideExperts(layer).map(({ node, weightInput, weight }) => ({
+      node,
+      input: weightInput,
+      view: weight,
+      factors: scales,
+    })),
+  ];
+  // Gate and up of a shared expert may be two views of what one node reads.
+  const perNode = [...Map.groupBy(scalings, ({ node }) => node).values()];
+  const perInput = perNode.flatMap((own) => [...Map.groupBy(own, ({ input }) => input).values()]);
+  const copies = perInput.map(scaledCopy);
+  return copies.every((copy) => copy !== null) ? copies : null;
 }
 
 /** Every linear but the routed experts' that reads the norm's output; a router may have a norm of its own. */
@@ -44,13 +72,7 @@ function readersBesideExperts({ router, shared, norm }: MoeLayer): Linear[] {
 /** The gain and bias of the norm, where they can take the scales; null where there is no such norm. */
 function foldableParts({ norm }: MoeLayer): NonNullable<Norm['scale']>[] | null {
   if (!norm?.foldable || !norm.scale) return null;
-  const parts = norm.bias ? [norm.scale, norm.bias] : [norm.scale];
-  return parts.every(({ node, input }) => isStored(node, input)) ? parts : null;
-}
-
-/** False when something such as a Transpose or a Cast stands between the constant and its reader. */
-function isStored(node: Node, input: number): boolean {
-  return Boolean(node.inputs[input]?.tensor);
+  return norm.bias ? [norm.scale, norm.bias] : [norm.scale];
 }
 
 function multiplyInput(model: Model, layer: MoeLayer, factors: Float32Array): void {
@@ -63,18 +85,15 @@ function multiplyInput(model: Model, layer: MoeLayer, factors: Float32Array): vo
 }
 
 /**
- * Gives one reader of a constant a copy of it in which every element of the view is multiplied. Other readers
- * keep the original: exporters let equal tensors share one constant.
+ * A copy of the constant behind one input of a node, scaled. Null where a node such as a Transpose or a Cast stands
+ * between them, and where its type has no room: a value that becomes infinite, or a gain that becomes zero.
  */
-function scaleConstant(
-  node: Node,
-  input: number,
-  view: MatrixView,
-  factor: (row: number, column: number) => number,
-): void {
-  const { rows, cols, offset, rowStride, colStride } = view;
+function scaledCopy(scalings: readonly Scaling[]): ScaledCopy | null {
+  const [{ node, input, view }] = scalings;
   const constant = node.inputs[input]!;
-  const { dtype, shape } = constant.tensor!.source;
+  if (!constant.tensor) return null;
+  const { source } = constant.tensor;
+  const { dtype, shape } = source;
   if (!floatTypes.has(dtype)) {
     throw new Fault({
       code: 'FOLD_DTYPE',
@@ -82,12 +101,21 @@ function scaleConstant(
       where: constant.name,
     });
   }
-  const values = readFloats(constant.tensor!.source);
-  for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < cols; c++) values[offset + r * rowStride + c * colStride] *= factor(r, c);
-  }
+  const before = readFloats(source);
+  const values = before.slice();
+  for (const scaling of scalings) multiplyColumns(values, scaling);
   const tensor = makeTensor(`${constant.name}_smoothed`, dtype, shape, encodeNumbers(values, dtype));
-  node.setInput(input, node.graph.addConstant(tensor));
+  const after = readFloats(tensor.source);
+  const isLost = (value: number, i: number): boolean =>
+    !Number.isFinite(value) || (view.rows === 1 && value === 0 && before[i] !== 0);
+  return after.some(isLost) ? null : { node, input, tensor };
+}
+
+function multiplyColumns(values: Float32Array, { view, factors }: Scaling): void {
+  const { rows, cols, offset, rowStride, colStride } = view;
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < cols; c++) values[offset + r * rowStride + c * colStride] *= factors[c];
+  }
 }
 
 const floatTypes: ReadonlySet<string> = new Set(['float32', 'float16', 'bfloat16', 'float64']);

@@ -12,11 +12,13 @@ import { prepareModel } from '../../src/moe/prepare-model.ts';
 import type { LinearWeights } from '../../src/moe/read-expert.ts';
 import { readLinear } from '../../src/moe/read-expert.ts';
 import type { Model } from '../../src/onnx/model.ts';
+import { openModel } from '../../src/onnx/open-model.ts';
 import { encodeNumbers } from '../../src/tensor/encode.ts';
 import { scaleColumns, scaleRows } from '../../src/tensor/matrix.ts';
 import type { TensorSource } from '../../src/tensor/source.ts';
 import { tensorSource } from '../../src/tensor/source.ts';
 import { vectorView } from '../../src/tensor/view.ts';
+import { editConstant } from '../helpers/break-model.ts';
 import { bundledModel, forms } from '../helpers/bundled.ts';
 import { runModel } from '../helpers/run-model.ts';
 import { normsApart } from '../moe/helpers/parts.ts';
@@ -143,6 +145,17 @@ describe('folding alone changes no output beyond float rounding', () => {
     const foldings = new Set(results.flatMap((result) => result?.foldings ?? []));
     expect(foldings).toEqual(new Set(['folded', 'multiplied']));
   });
+});
+
+test('a gain that has no room for a scale is left alone', () => {
+  const model = openModel(bundledModel('loop.dyn'));
+  const [{ norm, hidden }] = prepareModel(bundledModel('loop.dyn')).layers;
+  editConstant(model, norm!.scale!.name, (values) => (values[0] = 4));
+  const prepared = prepareModel(model);
+  const scales = new Float32Array(hidden).fill(1);
+  scales[0] = 2 ** -127;
+  expect(foldSmoothing(prepared.model, prepared.layers[0], scales)).toBe('multiplied');
+  expect([...prepared.model.graph.constants].filter(({ name }) => name.endsWith('_smoothed'))).toEqual([]);
 });
 
 describe.skipIf(!existsSync(zoo))('in every graph of the zoo (set MOEQ_ZOO to its folder)', () => {
