@@ -7,6 +7,7 @@ import { planConversion } from '../pipeline/plan-conversion.ts';
 import { schemeNames } from '../quantize/scheme.ts';
 import { describeConversion } from '../report/describe-conversion.ts';
 import { summarize } from '../report/summarize.ts';
+import { cleanOnSignal } from './clean-on-signal.ts';
 import { paint } from './paint.ts';
 import { configOf, withShared } from './run-options.ts';
 import { progressDisplay } from './show-progress.ts';
@@ -50,6 +51,7 @@ export const quantizeCommand: CommandModule<object, Arguments> = {
       printJson(planConversion(conversion));
       return;
     }
+    cleanOnSignal();
     const workshop = threadedWorkshop(
       model,
       config.threads === 'auto' ? availableParallelism() : config.threads,

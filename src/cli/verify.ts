@@ -11,6 +11,7 @@ import { markdownReport } from '../report/markdown.ts';
 import { serializeReport } from '../report/serialize-report.ts';
 import { summarize } from '../report/summarize.ts';
 import { verify } from '../verify/verify.ts';
+import { cleanOnSignal } from './clean-on-signal.ts';
 import { paint } from './paint.ts';
 import { configOf, sharedOptions } from './run-options.ts';
 import { progressDisplay } from './show-progress.ts';
@@ -56,6 +57,7 @@ export const verifyCommand: CommandModule<object, Arguments> = {
     const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };
     const given = readRecords(data, openTokenizer(tokenizer, reference));
     const records = given.slice(0, config.verify.records ?? undefined);
+    cleanOnSignal();
     const measured = await verify(reference, quantized, records, {
       ...verifyOptions(reference, config),
       onBatch: recordProgress(progressDisplay(), 'verify', records.length),
