@@ -1,17 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import {
-  linkSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { linkSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Fault } from '../fault.ts';
+import { makeFolder } from '../tensor/output-files.ts';
 
 interface Holder {
   pid: number;
@@ -27,10 +19,10 @@ const silentMs = 60_000;
  * Keeps a work folder to one run. The lock names process and host and is touched every two seconds; one whose
  * process is dead on this host, or that has been silent for a minute, is stale and taken over.
  * @returns a function that gives the lock back
- * @throws Fault WORK_LOCKED while another run holds it
+ * @throws Fault WORK_LOCKED while another run holds it, OUTPUT_FAILED
  */
 export function lockFolder(folder: string): () => void {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const path = join(folder, 'lock');
   const token = randomUUID();
   const holder: Holder = { pid: process.pid, host: hostname(), since: new Date().toISOString() };

@@ -1,4 +1,4 @@
-import { existsSync, globSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, globSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Fault } from '../fault.ts';
 import type { Crew, CrewOptions, GatherCrew } from './crew.ts';
@@ -22,7 +22,7 @@ export interface RunOptions extends CrewOptions {
 /**
  * Does the jobs of a plan, several at a time. A job that fails does not stop the others unless the batch says so. The
  * outcomes are in the order of the plan.
- * @throws Fault WORK_LOCKED while another run works on the same output
+ * @throws Fault WORK_LOCKED while another run works on the same output, OUTPUT_FAILED where there can be none
  */
 export async function runBatch(
   plan: BatchPlan,
@@ -50,7 +50,6 @@ export async function runBatch(
 
 /** Removes what a killed run left half-done, and its results too unless they are to be kept. */
 function clean(work: string, resume: boolean): void {
-  mkdirSync(work, { recursive: true });
   rmSync(stagingIn(work), { recursive: true, force: true });
   if (!resume) rmSync(artefactsIn(work), { recursive: true, force: true });
   for (const path of globSync('**/*.tmp', { cwd: work })) rmSync(join(work, path), { force: true });

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Fault } from '../fault.ts';
-import { writeWhole } from '../tensor/write-whole.ts';
+import { writeText } from '../tensor/output-files.ts';
 import { batchHtml } from './batch-html.ts';
 import { batchJunit } from './batch-junit.ts';
 import { errorRecord } from './error-record.ts';
@@ -10,7 +10,7 @@ import type { BatchPlan } from './plan.ts';
 /**
  * Writes `summary.json`, `junit.xml` and `index.html` into the output folder. They hold no times, so that a run that
  * was killed and resumed leaves the same bytes as one that was not.
- * @throws Fault DISK_FULL
+ * @throws Fault DISK_FULL, OUTPUT_FAILED
  */
 export function writeSummary(
   { output, work }: Pick<BatchPlan, 'output' | 'work'>,
@@ -23,8 +23,7 @@ export function writeSummary(
     'index.html': batchHtml(outcomes),
   };
   try {
-    for (const [name, text] of Object.entries(files))
-      writeWhole(join(output, name), [new TextEncoder().encode(text)], work);
+    for (const [name, text] of Object.entries(files)) writeText(join(output, name), text, work);
   } catch (error) {
     throw Fault.fromRecord(errorRecord(error, output, output));
   }

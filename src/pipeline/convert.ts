@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
@@ -14,7 +13,7 @@ import { evaluateGates } from '../report/gates.ts';
 import { reportHtml } from '../report/html.ts';
 import type { CensusRow, Report } from '../report/report.ts';
 import { serializeReport } from '../report/serialize-report.ts';
-import { writeWhole } from '../tensor/write-whole.ts';
+import { makeFolder, writeText } from '../tensor/output-files.ts';
 import { takeCensus } from '../verify/census.ts';
 import { parityChecks } from '../verify/parity-checks.ts';
 import { verify } from '../verify/verify.ts';
@@ -58,7 +57,7 @@ export interface ConversionResult {
 /**
  * Converts a model file and, when a report or gates are asked for, verifies the result.
  * The output appears under its name only when it is complete and computes what it should.
- * @throws Fault OUTPUT_EXISTS, PARITY (and then an output that was there is as it was), and those of reading, quantizing, writing and verifying
+ * @throws Fault OUTPUT_EXISTS, OUTPUT_FAILED, PARITY (and then an output that was there is as it was), and those of reading, quantizing, writing and verifying
  */
 export async function convert(
   conversion: Conversion,
@@ -68,10 +67,11 @@ export async function convert(
   const { model: path, config, reportFolder } = conversion;
   const output = outputOf(conversion);
   refuseOutput(output, path, conversion.force);
-  mkdirSync(dirname(output), { recursive: true });
   const data = openCalibrationData(path, config);
-  // What could fail for want of records fails before the work.
+  // What could fail for want of records, or of a place for the results, fails before the work.
   const measuredOn = verificationRecords(conversion, data);
+  makeFolder(dirname(output));
+  if (reportFolder) makeFolder(reportFolder);
   const quantized = await quantizeModel(path, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
@@ -191,22 +191,8 @@ function externalDataOf({ output }: QuantizeConfig): { externalData?: boolean } 
  * @throws Fault OUTPUT_FAILED
  */
 export function writeReport(report: Report, folder: string): void {
-  const texts = { 'report.json': serializeReport(report), 'report.html': reportHtml(report) };
-  try {
-    for (const [name, text] of Object.entries(texts))
-      writeWhole(join(folder, name), [new TextEncoder().encode(text)]);
-  } catch (cause) {
-    throw new Fault(
-      {
-        code: 'OUTPUT_FAILED',
-        what: 'the report could not be written',
-        where: folder,
-        why: (cause as Error).message,
-        remedy: 'check the folder, its permissions and the free space',
-      },
-      { cause },
-    );
-  }
+  writeText(join(folder, 'report.json'), serializeReport(report));
+  writeText(join(folder, 'report.html'), reportHtml(report));
 }
 
 function verificationNeedsData(): Fault {

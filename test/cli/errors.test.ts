@@ -17,9 +17,11 @@ import { builder } from '../../src/onnx/build.ts';
 import { Graph } from '../../src/onnx/graph.ts';
 import { openModel } from '../../src/onnx/open-model.ts';
 import { saveModel } from '../../src/onnx/save-model.ts';
+import { serializeReport } from '../../src/report/serialize-report.ts';
 import { Value } from '../../src/onnx/value.ts';
 import { writeModel } from '../../src/onnx/write-model.ts';
 import { root, runCli } from '../helpers/run-cli.ts';
+import { buildReport } from '../report/helpers/build-report.ts';
 
 const model = join(root, 'test/fixtures/models/tasks-olmoe/batched.dyn.onnx');
 const data = join(root, 'calib-data/tasks-calib.jsonl');
@@ -143,6 +145,25 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     writeFileSync(path, 'mine');
     expectRefusal(['quantize', model, '-o', path, '--data', data], 'OUTPUT_EXISTS', path);
     expect(readFileSync(path, 'utf8')).toBe('mine');
+  });
+
+  test('results that have no place, told before the work', () => {
+    const file = join(folder, 'file');
+    writeFileSync(file, '');
+    const below = join(file, 'below');
+    const quantize = ['quantize', model, '-c', 'configs/rtn.yaml', '--data', data];
+    expectRefusal([...quantize, '-o', join(below, 'out.onnx')], 'OUTPUT_FAILED', below);
+    expectRefusal([...quantize, '-o', outputPath(), '--report', below], 'OUTPUT_FAILED', below);
+    const verify = ['verify', model, model, '--data', data];
+    expectRefusal([...verify, '--report', below], 'OUTPUT_FAILED', below);
+    expectRefusal([...verify, '--markdown', join(below, 'a.md')], 'OUTPUT_FAILED', below);
+    const report = join(folder, 'report.json');
+    writeFileSync(report, serializeReport(buildReport()));
+    for (const flag of ['--markdown', '--junit'])
+      expectRefusal(['diff', report, report, flag, join(below, 'a')], 'OUTPUT_FAILED', below);
+    const batch = join(folder, 'batch.yaml');
+    writeFileSync(batch, `output: file/below\nmodels: [${JSON.stringify(model)}]\nrecipes: { rtn: {} }\n`);
+    expectRefusal(['run', batch], 'OUTPUT_FAILED', below);
   });
 
   test('an output whose weights would lie where those of the model do', () => {
