@@ -5,6 +5,7 @@ import { openTokenizer } from '../data/tokenizer.ts';
 import { writeReport } from '../pipeline/convert.ts';
 import { recordProgress } from '../pipeline/progress.ts';
 import { verifyOptions } from '../pipeline/verify-options.ts';
+import { requireKnownGates } from '../report/gate-keys.ts';
 import { evaluateGates } from '../report/gates.ts';
 import { parseLimits } from '../report/limits.ts';
 import { markdownReport } from '../report/markdown.ts';
@@ -56,6 +57,7 @@ export const verifyCommand: CommandModule<object, Arguments> = {
     const config = configOf(undefined, {}, set);
     const { tokenizer, gates } = config;
     const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };
+    requireKnownGates(limits);
     const given = readRecords(data, openTokenizer(tokenizer, reference));
     const records = given.slice(0, config.verify.records ?? undefined);
     if (folder) makeFolder(folder);

@@ -10,6 +10,7 @@ import { needsRecords } from '../pipeline/needs-records.ts';
 import type { Variant } from '../pipeline/variants.ts';
 import { looksInTurn, measuresClips } from '../pipeline/clips.ts';
 import { variantsTried } from '../pipeline/variants.ts';
+import { requireKnownGates } from '../report/gate-keys.ts';
 import { estimateEmit, estimateQuantize, linearsOf } from './estimate.ts';
 import { bytesOf, expertBytes, resultBytes, storedBytes, sum } from './model-sizes.ts';
 import type { Ingredients } from './plan-item.ts';
@@ -29,10 +30,11 @@ import {
 
 /**
  * The work of one conversion, from the model's graph and headers; no weight is read, and nothing is written.
- * @throws Fault those of `prepareModel` and `resolveTarget`
+ * @throws Fault those of `requireKnownGates`, `resolveTarget` and `prepareModel`
  */
 export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const { name, config } = job;
+  requireKnownGates(config.gates);
   const target = resolveTarget(config.target, config.scheme, config.group);
   const prepared = prepareModel(job.model, target.opset);
   const before = bytesOf(prepared);

@@ -9,6 +9,7 @@ import { storedBytesOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { StagedModel } from '../onnx/write-model.ts';
 import { stageModel } from '../onnx/write-model.ts';
+import { requireKnownGates } from '../report/gate-keys.ts';
 import { evaluateGates } from '../report/gates.ts';
 import { reportHtml } from '../report/html.ts';
 import type { CensusRow, Report } from '../report/report.ts';
@@ -57,7 +58,7 @@ export interface ConversionResult {
 /**
  * Converts a model file and, when a report or gates are asked for, verifies the result.
  * The output appears under its name only when it is complete and computes what it should.
- * @throws Fault OUTPUT_EXISTS, OUTPUT_FAILED, PARITY (and then an output that was there is as it was), and those of reading, quantizing, writing and verifying
+ * @throws Fault GATE_UNKNOWN, OUTPUT_EXISTS, OUTPUT_FAILED, PARITY (and then an output that was there is as it was), and those of reading, quantizing, writing and verifying
  */
 export async function convert(
   conversion: Conversion,
@@ -66,6 +67,7 @@ export async function convert(
 ): Promise<ConversionResult> {
   const { model: path, config, reportFolder } = conversion;
   const output = outputOf(conversion);
+  requireKnownGates(config.gates);
   refuseOutput(output, path, conversion.force);
   const data = openCalibrationData(path, config);
   // What could fail for want of records, or of a place for the results, fails before the work.

@@ -1,5 +1,6 @@
 import { prepareModel } from '../moe/prepare-model.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
+import { requireKnownGates } from '../report/gate-keys.ts';
 import { needsRecords } from './needs-records.ts';
 import type { Conversion } from './convert.ts';
 import { outputOf } from './convert.ts';
@@ -17,12 +18,13 @@ export interface ConversionPlan {
 
 /**
  * Reads the model's graph and says what would be written; estimates count codes and one float16 scale per output channel.
- * @throws Fault SCHEME_TARGET, GROUP_TARGET for what cannot be written
+ * @throws Fault GATE_UNKNOWN, and SCHEME_TARGET, GROUP_TARGET for what cannot be written
  */
 export function planConversion(conversion: Conversion): ConversionPlan {
   const { model: path, config } = conversion;
   const { target, scheme } = resolveTarget(config.target, config.scheme, config.group);
   refuseShift(config);
+  requireKnownGates(config.gates);
   const { bits } = scheme.weight;
   const storedBits = bits === 3 ? 4 : bits;
   return {

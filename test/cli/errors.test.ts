@@ -134,6 +134,14 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     );
   });
 
+  test('a gate that no report can have, told before the data is read', () => {
+    const none = ['--data', join(folder, 'none.jsonl')];
+    const gate = ['--set', 'gates.min.topkAgreement=0.9'];
+    expectRefusal(['quantize', model, '-o', outputPath(), ...none, ...gate], 'GATE_UNKNOWN', 'topkAgreement');
+    const verify = ['verify', model, model, ...none, '--max', 'layers.L0.router.local.mze=1'];
+    expectRefusal(verify, 'GATE_UNKNOWN', 'mze');
+  });
+
   test('a token that the model does not know', () => {
     const path = join(folder, 'umlaut.jsonl');
     writeFileSync(path, '{"text": "abc"}\n{"text": "äbc"}\n');
