@@ -6,6 +6,7 @@ import { convert } from '../pipeline/convert.ts';
 import { planConversion } from '../pipeline/plan-conversion.ts';
 import { schemeNames } from '../quantize/scheme.ts';
 import { describeConversion } from '../report/describe-conversion.ts';
+import { describeConversionPlan } from '../report/describe-conversion-plan.ts';
 import { summarize } from '../report/summarize.ts';
 import { cleanOnSignal } from './clean-on-signal.ts';
 import { paint } from './paint.ts';
@@ -48,7 +49,9 @@ export const quantizeCommand: CommandModule<object, Arguments> = {
     const config = configOf(file, { scheme, target, data }, set);
     const conversion = { model, config, force, output: output ?? null, reportFolder: report ?? null };
     if (dryRun) {
-      printJson(planConversion(conversion));
+      const plan = planConversion(conversion);
+      if (json) printJson(plan);
+      else print(describeConversionPlan(plan, paint));
       return;
     }
     cleanOnSignal();

@@ -1,15 +1,11 @@
 import { dirname, join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
-import { readRecords } from '../data/records.ts';
-import { openTokenizer } from '../data/tokenizer.ts';
-import { Fault } from '../fault.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { storedBytesOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { StagedModel } from '../onnx/write-model.ts';
 import { stageModel } from '../onnx/write-model.ts';
-import { requireKnownGates } from '../report/gate-keys.ts';
 import { evaluateGates } from '../report/gates.ts';
 import { reportHtml } from '../report/html.ts';
 import type { CensusRow, Report } from '../report/report.ts';
@@ -18,27 +14,16 @@ import { makeFolder, writeText } from '../tensor/output-files.ts';
 import { takeCensus } from '../verify/census.ts';
 import { parityChecks } from '../verify/parity-checks.ts';
 import { verify } from '../verify/verify.ts';
-import type { CalibrationData } from './balance-data.ts';
+import type { Conversion } from './open-conversion.ts';
+import { openConversion } from './open-conversion.ts';
 import type { Progress } from './progress.ts';
 import { recordProgress } from './progress.ts';
 import type { QuantizedModel } from './quantize-model.ts';
 import { quantizeModel } from './quantize-model.ts';
-import { refuseOutput } from './refuse-output.ts';
 import { reportCalibration } from './report-calibration.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
 import { verifyOptions } from './verify-options.ts';
-
-/** One conversion, from file to file. */
-export interface Conversion {
-  model: string;
-  /** Null for `MODEL.SCHEME.onnx` beside the model. */
-  output: string | null;
-  config: QuantizeConfig;
-  /** Folder for report.json; null for none. */
-  reportFolder: string | null;
-  force: boolean;
-}
 
 export interface ConversionResult {
   model: string;
@@ -58,7 +43,7 @@ export interface ConversionResult {
 /**
  * Converts a model file and, when a report or gates are asked for, verifies the result.
  * The output appears under its name only when it is complete and computes what it should.
- * @throws Fault GATE_UNKNOWN, OUTPUT_EXISTS, OUTPUT_FAILED, PARITY (and then an output that was there is as it was), and those of reading, quantizing, writing and verifying
+ * @throws Fault OUTPUT_FAILED, PARITY (and then an output that was there is as it was), and those of `openConversion`, quantizing, writing and verifying
  */
 export async function convert(
   conversion: Conversion,
@@ -66,12 +51,7 @@ export async function convert(
   workshop: Workshop = plainWorkshop,
 ): Promise<ConversionResult> {
   const { model: path, config, reportFolder } = conversion;
-  const output = outputOf(conversion);
-  requireKnownGates(config.gates);
-  refuseOutput(output, path, conversion.force);
-  const data = openCalibrationData(path, config);
-  // What could fail for want of records, or of a place for the results, fails before the work.
-  const measuredOn = verificationRecords(conversion, data);
+  const { output, data, measuredOn } = openConversion(conversion);
   makeFolder(dirname(output));
   if (reportFolder) makeFolder(reportFolder);
   const quantized = await quantizeModel(path, data, config, progress, workshop);
@@ -134,24 +114,6 @@ async function publishWithParity(
   }
 }
 
-/** The file a conversion writes. */
-export function outputOf({ model, output, config }: Conversion): string {
-  return output ?? model.replace(/(\.onnx)?$/, `.${config.scheme}.onnx`);
-}
-
-/** The records to verify on; null where neither a report nor gates are asked for. @throws Fault DATA_REQUIRED */
-function verificationRecords(
-  { model, config, reportFolder }: Conversion,
-  calibration: CalibrationData | null,
-): readonly DataRecord[] | null {
-  const { gates, verify: settings } = config;
-  const hasGates = Object.keys(gates.min).length + Object.keys(gates.max).length > 0;
-  if (!hasGates && reportFolder === null) return null;
-  const records = settings.data === null ? calibration?.records : openRecords(settings.data, model, config);
-  if (!records) throw verificationNeedsData();
-  return limited(records, settings.records);
-}
-
 async function verifyWritten(
   { model, config }: Conversion,
   output: string,
@@ -165,25 +127,6 @@ async function verifyWritten(
   return { ...report, gates: evaluateGates(report, config.gates) };
 }
 
-/** The records a config names to calibrate on; null where it names none. */
-export function openCalibrationData(model: string, config: QuantizeConfig): CalibrationData | null {
-  const { data, calibration } = config;
-  const { pool } = calibration.balance;
-  if (data === null) return null;
-  return {
-    records: openRecords(data, model, config),
-    pool: pool === null ? [] : openRecords(pool, model, config),
-  };
-}
-
-function openRecords(data: string, model: string, { tokenizer }: QuantizeConfig): DataRecord[] {
-  return readRecords(data, openTokenizer(tokenizer, model));
-}
-
-function limited<T>(records: readonly T[], limit: number | null): readonly T[] {
-  return limit === null ? records : records.slice(0, limit);
-}
-
 function externalDataOf({ output }: QuantizeConfig): { externalData?: boolean } {
   return output.externalData === 'auto' ? {} : { externalData: output.externalData === 'always' };
 }
@@ -195,12 +138,4 @@ function externalDataOf({ output }: QuantizeConfig): { externalData?: boolean } 
 export function writeReport(report: Report, folder: string): void {
   writeText(join(folder, 'report.json'), serializeReport(report));
   writeText(join(folder, 'report.html'), reportHtml(report));
-}
-
-function verificationNeedsData(): Fault {
-  return new Fault({
-    code: 'DATA_REQUIRED',
-    what: 'a report needs records to measure on',
-    remedy: 'give --data, or --set verify.data=FILE',
-  });
 }

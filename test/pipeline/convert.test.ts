@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeTensor } from '../../src/onnx/tensor.ts';
-import type { Conversion } from '../../src/pipeline/convert.ts';
+import type { Conversion } from '../../src/pipeline/open-conversion.ts';
 import { convert } from '../../src/pipeline/convert.ts';
 import type { Workshop } from '../../src/pipeline/workshop.ts';
 import { plainWorkshop } from '../../src/pipeline/workshop.ts';
