@@ -9,6 +9,8 @@ interface Holder {
   pid: number;
   host: string;
   since: string;
+  /** Of this lock alone: the same process may have held another. */
+  token: string;
 }
 
 const heartbeatMs = 2000;
@@ -25,7 +27,7 @@ export function lockFolder(folder: string): () => void {
   makeFolder(folder);
   const path = join(folder, 'lock');
   const token = randomUUID();
-  const holder: Holder = { pid: process.pid, host: hostname(), since: new Date().toISOString() };
+  const holder: Holder = { pid: process.pid, host: hostname(), since: new Date().toISOString(), token };
   // A link appears with its content or not at all, and fails where a lock is.
   const own = join(folder, `lock.${token}`);
   writeFileSync(own, JSON.stringify(holder));
@@ -34,11 +36,15 @@ export function lockFolder(folder: string): () => void {
   } finally {
     rmSync(own, { force: true });
   }
-  const heartbeat = setInterval(() => touch(path), heartbeatMs);
+  // It is another's once this process was silent for too long.
+  const isOurs = (): boolean => readHolder(path)?.token === token;
+  const heartbeat = setInterval(() => {
+    if (isOurs()) touch(path);
+  }, heartbeatMs);
   heartbeat.unref();
   return () => {
     clearInterval(heartbeat);
-    rmSync(path, { force: true });
+    if (isOurs()) rmSync(path, { force: true });
   };
 }
 
