@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
@@ -21,6 +22,7 @@ import { recordProgress } from './progress.ts';
 import type { QuantizedModel } from './quantize-model.ts';
 import { quantizeModel } from './quantize-model.ts';
 import { reportCalibration } from './report-calibration.ts';
+import { weightsBeside } from './weights-beside.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
 import { verifyOptions } from './verify-options.ts';
@@ -57,7 +59,7 @@ export async function convert(
   const quantized = await quantizeModel(path, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
-  await publishWithParity(staged, quantized, progress, workshop);
+  const counted = await publishWithParity(staged, { model: path, output }, quantized, progress, workshop);
   const measured = measuredOn && (await verifyWritten(conversion, output, measuredOn, progress));
   const calibration = reportCalibration(quantized);
   const notes = [...quantized.notes, ...(measured?.notes ?? [])];
@@ -69,12 +71,12 @@ export async function convert(
     ...(notes.length > 0 && { notes }),
   };
   if (report && reportFolder) writeReport(report, reportFolder);
-  const { census, size } = report ?? countedOnly(path, output);
+  const { census, size } = report ?? counted;
   return {
     model: path,
     output,
     scheme: config.scheme,
-    bytes: { before: storedBytesOf(openModel(path)), after: storedBytesOf(openModel(output)) },
+    bytes: { before: size.referenceBytes, after: size.quantizedBytes },
     expertBitsPerWeight: size.expertBitsPerWeight,
     census,
     notes,
@@ -88,30 +90,37 @@ export async function convert(
   };
 }
 
-/** What a report says without running anything. */
-function countedOnly(
-  path: string,
-  output: string,
-): { census: CensusRow[]; size: { expertBitsPerWeight: number | null } } {
-  const { rows, expertBitsPerWeight } = takeCensus(prepareModel(path), openModel(output));
-  return { census: rows, size: { expertBitsPerWeight } };
-}
+type Counted = Pick<Report, 'census' | 'size'>;
 
-/** Lets the files that were written take their place if they compute what they should. */
+/** Lets the files that were written take their place if they compute what they should, and counts them. */
 async function publishWithParity(
   staged: StagedModel,
+  { model, output }: { model: string; output: string },
   { probes, dense }: QuantizedModel,
   progress: Progress,
   workshop: Workshop,
-): Promise<void> {
+): Promise<Counted> {
   progress({ stage: 'parity', detail: 'every written linear, executed' });
   try {
     // The disk takes the files meanwhile.
     await Promise.all([staged.flush(), workshop.check(staged.path, parityChecks(probes, dense?.probes))]);
-    staged.publish();
+    // Not in their place, where another conversion may put its own.
+    const counted = count(model, staged.path);
+    const weights = weightsBeside(output);
+    const written = staged.publish();
+    if (weights && !written.includes(weights)) rmSync(weights);
+    return counted;
   } finally {
     staged.discard();
   }
+}
+
+/** What a report says without running anything. */
+function count(model: string, written: string): Counted {
+  const [reference, quantized] = [openModel(model), openModel(written)];
+  const [referenceBytes, quantizedBytes] = [reference, quantized].map(storedBytesOf);
+  const { rows, expertBitsPerWeight } = takeCensus(prepareModel(reference), quantized);
+  return { census: rows, size: { referenceBytes, quantizedBytes, expertBitsPerWeight } };
 }
 
 async function verifyWritten(

@@ -35,7 +35,7 @@ export function openConversion(conversion: Conversion): OpenedConversion {
   const { model, config, force } = conversion;
   const output = outputOf(conversion);
   requireKnownGates(config.gates);
-  refuseOutput(output, model, force);
+  refuseOutput(output, model, { force, externalData: config.output.externalData });
   const data = openCalibrationData(model, config);
   requireRecords(config, data !== null);
   return { output, data, measuredOn: verificationRecords(conversion, data) };

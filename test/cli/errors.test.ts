@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import {
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -153,6 +154,16 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     writeFileSync(path, 'mine');
     expectRefusal(['quantize', model, '-o', path, '--data', data], 'OUTPUT_EXISTS', path);
     expect(readFileSync(path, 'utf8')).toBe('mine');
+  });
+
+  test('weights of another model where those of the output would go, and what is no file', () => {
+    const weights = join(folder, 'out.onnx.data');
+    writeFileSync(weights, 'mine');
+    const quantize = ['quantize', model, '-o', outputPath(), '--data', join(folder, 'none.jsonl')];
+    const always = [...quantize, '--set', 'output.externalData=always'];
+    expectRefusal(always, 'OUTPUT_EXISTS', weights);
+    mkdirSync(outputPath());
+    expectRefusal([...quantize, '--force'], 'OUTPUT_EXISTS', outputPath());
   });
 
   test('results that have no place, told before the work', () => {
