@@ -7,6 +7,9 @@ import { errorRecord } from './error-record.ts';
 import type { JobOutcome } from './job-outcome.ts';
 import type { BatchPlan } from './plan.ts';
 
+/** What a batch leaves of all its jobs. */
+export const summaryFiles = ['summary.json', 'junit.xml', 'index.html'] as const;
+
 /**
  * Writes `summary.json`, `junit.xml` and `index.html` into the output folder. They hold no times, so that a run that
  * was killed and resumed leaves the same bytes as one that was not.
@@ -17,13 +20,9 @@ export function writeSummary(
   outcomes: readonly JobOutcome[],
 ): void {
   const jobs = outcomes.map(({ seconds: _seconds, reused: _reused, ...result }) => result);
-  const files = {
-    'summary.json': `${JSON.stringify({ jobs }, null, 2)}\n`,
-    'junit.xml': batchJunit(outcomes),
-    'index.html': batchHtml(outcomes),
-  };
+  const texts = [`${JSON.stringify({ jobs }, null, 2)}\n`, batchJunit(outcomes), batchHtml(outcomes)];
   try {
-    for (const [name, text] of Object.entries(files)) writeText(join(output, name), text, work);
+    for (const [i, name] of summaryFiles.entries()) writeText(join(output, name), texts[i], work);
   } catch (error) {
     throw Fault.fromRecord(errorRecord(error, output, output));
   }
