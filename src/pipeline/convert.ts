@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
+import { readModelRecord } from '../moe/model-record.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { storedBytesOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
@@ -33,6 +34,7 @@ export interface ConversionResult {
   scheme: string;
   bytes: { before: number; after: number };
   expertBitsPerWeight: number | null;
+  execution: Report['execution'];
   census: CensusRow[];
   /** What was not done or could not be measured, and why. */
   notes: string[];
@@ -62,7 +64,7 @@ export async function convert(
   const counted = await publishWithParity(staged, { model: path, output }, quantized, progress, workshop);
   const measured = measuredOn && (await verifyWritten(conversion, output, measuredOn, progress));
   const calibration = reportCalibration(quantized);
-  const notes = [...quantized.notes, ...(measured?.notes ?? [])];
+  const notes = [...(data ? [] : [dataFree]), ...quantized.notes, ...(measured?.notes ?? [])];
   const report = measured && {
     ...measured,
     // The file holds what made it; the report also tells with which records.
@@ -71,13 +73,14 @@ export async function convert(
     ...(notes.length > 0 && { notes }),
   };
   if (report && reportFolder) writeReport(report, reportFolder);
-  const { census, size } = report ?? counted;
+  const { census, size, execution } = report ?? counted;
   return {
     model: path,
     output,
     scheme: config.scheme,
     bytes: { before: size.referenceBytes, after: size.quantizedBytes },
     expertBitsPerWeight: size.expertBitsPerWeight,
+    execution,
     census,
     notes,
     calibration:
@@ -90,7 +93,9 @@ export async function convert(
   };
 }
 
-type Counted = Pick<Report, 'census' | 'size'>;
+const dataFree = 'data-free: no record was calibrated on';
+
+type Counted = Pick<Report, 'census' | 'size' | 'execution'>;
 
 /** Lets the files that were written take their place if they compute what they should, and counts them. */
 async function publishWithParity(
@@ -120,7 +125,8 @@ function count(model: string, written: string): Counted {
   const [reference, quantized] = [openModel(model), openModel(written)];
   const [referenceBytes, quantizedBytes] = [reference, quantized].map(storedBytesOf);
   const { rows, expertBitsPerWeight } = takeCensus(prepareModel(reference), quantized);
-  return { census: rows, size: { referenceBytes, quantizedBytes, expertBitsPerWeight } };
+  const { execution } = readModelRecord(quantized)!;
+  return { census: rows, size: { referenceBytes, quantizedBytes, expertBitsPerWeight }, execution };
 }
 
 async function verifyWritten(

@@ -100,6 +100,8 @@ test('the figures are those of what was written, whatever takes its place meanwh
     force: true,
   };
   const alone = await convert(conversion, () => {});
+  expect(alone.execution).toMatchObject({ target: 'int', executed: true });
+  expect(alone.report?.notes?.[0]).toMatch(/^data-free/);
   const disturbed = await convert(conversion, ({ stage, done }) => {
     // Its files are open then.
     if (stage === 'verify' && done) copyFileSync(conversion.model, output);
