@@ -44,7 +44,7 @@ export function unbalanced(
   const short = balance?.layers.reduce((sum, { after }) => sum + after.starved + after.unseen, 0) ?? 0;
   if (!isAll || short === 0) return [];
   return [
-    `calibration.balance: ${short} expert${short === 1 ? '' : 's'} below the floor, and no pool of further records to top up from`,
+    `calibration.balance: ${short} expert${short === 1 ? '' : 's'} below the floor, and no pool of records to choose from`,
   ];
 }
 
