@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { Fault } from '../fault.ts';
 import { defaultDiffLimits } from '../report/diff-limits.ts';
@@ -9,6 +9,7 @@ import { markdownDiff } from '../report/markdown.ts';
 import { parseReport } from '../report/parse-report.ts';
 import type { Report } from '../report/report.ts';
 import { summarizeDiff } from '../report/summarize-diff.ts';
+import { writeText } from '../tensor/output-files.ts';
 import { paint } from './paint.ts';
 import { print, printJson } from './write-output.ts';
 
@@ -46,8 +47,8 @@ export const diffCommand: CommandModule<object, Arguments> = {
     const before = readReport(baseline);
     const limits = { ...(gate && defaultDiffLimits(before)), ...parseLimits(max) };
     const diff = diffReports(before, readReport(current), limits);
-    if (markdown) writeFileSync(markdown, markdownDiff(diff));
-    if (junit) writeFileSync(junit, junitXml('moeq diff', diff.gates));
+    if (markdown) writeText(markdown, markdownDiff(diff));
+    if (junit) writeText(junit, junitXml('moeq diff', diff.gates));
     if (json) printJson(diff);
     else print(summarizeDiff(diff, paint));
     if (diff.gates.some(({ ok }) => !ok)) process.exitCode = 1;

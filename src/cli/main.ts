@@ -5,6 +5,7 @@ import { hideBin } from 'yargs/helpers';
 import { Fault, isFault } from '../fault.ts';
 import { isDiskFull } from '../jobs/error-record.ts';
 import { version } from '../version.ts';
+import { startFolder } from './start-folder.ts';
 
 /** Only the command that is asked for is loaded: they need very different parts, and start-up counts in scripts. */
 const commands: Record<string, () => Promise<CommandModule<object, never>>> = {
@@ -44,6 +45,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 try {
+  const folder = startFolder();
+  if (folder !== null) process.chdir(folder);
   await main(hideBin(process.argv));
 } catch (error) {
   process.stderr.write(isFault(error) ? `${error.message}\n` : unforeseenError(error));

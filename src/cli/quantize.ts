@@ -6,7 +6,9 @@ import { convert } from '../pipeline/convert.ts';
 import { planConversion } from '../pipeline/plan-conversion.ts';
 import { schemeNames } from '../quantize/scheme.ts';
 import { describeConversion } from '../report/describe-conversion.ts';
+import { describeConversionPlan } from '../report/describe-conversion-plan.ts';
 import { summarize } from '../report/summarize.ts';
+import { cleanOnSignal } from './clean-on-signal.ts';
 import { paint } from './paint.ts';
 import { configOf, withShared } from './run-options.ts';
 import { progressDisplay } from './show-progress.ts';
@@ -47,9 +49,12 @@ export const quantizeCommand: CommandModule<object, Arguments> = {
     const config = configOf(file, { scheme, target, data }, set);
     const conversion = { model, config, force, output: output ?? null, reportFolder: report ?? null };
     if (dryRun) {
-      printJson(planConversion(conversion));
+      const plan = planConversion(conversion);
+      if (json) printJson(plan);
+      else print(describeConversionPlan(plan, paint));
       return;
     }
+    cleanOnSignal();
     const workshop = threadedWorkshop(
       model,
       config.threads === 'auto' ? availableParallelism() : config.threads,

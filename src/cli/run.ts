@@ -5,7 +5,7 @@ import { Fault } from '../fault.ts';
 import { describeOutcomes, describePlan } from '../jobs/describe-batch.ts';
 import type { JobOutcome } from '../jobs/job-outcome.ts';
 import type { GatherCrew, JobProgress } from '../jobs/crew.ts';
-import { planBatch } from '../jobs/plan-batch.ts';
+import { isPlanned, planBatch } from '../jobs/plan-batch.ts';
 import { runBatch } from '../jobs/run-batch.ts';
 import { threadCrew } from '../jobs/thread-crew.ts';
 import { writeSummary } from '../jobs/write-summary.ts';
@@ -46,6 +46,7 @@ export const runCommand: CommandModule<object, Arguments> = {
     if (dryRun) {
       if (json) printJson(plan);
       else print(describePlan(plan, paint));
+      if (!plan.jobs.every(isPlanned)) process.exitCode = 2;
       return;
     }
     const crew = queue === undefined ? threadCrew : await crewBehind(queue);

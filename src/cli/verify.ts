@@ -1,16 +1,19 @@
-import { writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import { writeReport } from '../pipeline/convert.ts';
 import { recordProgress } from '../pipeline/progress.ts';
 import { verifyOptions } from '../pipeline/verify-options.ts';
+import { requireKnownGates } from '../report/gate-keys.ts';
 import { evaluateGates } from '../report/gates.ts';
 import { parseLimits } from '../report/limits.ts';
 import { markdownReport } from '../report/markdown.ts';
 import { serializeReport } from '../report/serialize-report.ts';
 import { summarize } from '../report/summarize.ts';
+import { makeFolder, writeText } from '../tensor/output-files.ts';
 import { verify } from '../verify/verify.ts';
+import { cleanOnSignal } from './clean-on-signal.ts';
 import { paint } from './paint.ts';
 import { configOf, sharedOptions } from './run-options.ts';
 import { progressDisplay } from './show-progress.ts';
@@ -54,15 +57,19 @@ export const verifyCommand: CommandModule<object, Arguments> = {
     const config = configOf(undefined, {}, set);
     const { tokenizer, gates } = config;
     const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };
+    requireKnownGates(limits);
     const given = readRecords(data, openTokenizer(tokenizer, reference));
     const records = given.slice(0, config.verify.records ?? undefined);
+    if (folder) makeFolder(folder);
+    if (markdown) makeFolder(dirname(markdown));
+    cleanOnSignal();
     const measured = await verify(reference, quantized, records, {
       ...verifyOptions(reference, config),
       onBatch: recordProgress(progressDisplay(), 'verify', records.length),
     });
     const report = { ...measured, gates: evaluateGates(measured, limits) };
     if (folder) writeReport(report, folder);
-    if (markdown) writeFileSync(markdown, markdownReport(report));
+    if (markdown) writeText(markdown, markdownReport(report));
     print(json ? serializeReport(report) : summarize(report, paint));
     if (report.gates.some(({ ok }) => !ok)) process.exitCode = 1;
   },

@@ -14,7 +14,7 @@ const extensions = ['.jsonl', '.npz'];
  *   {@link jsonlRecords} and {@link npzRecords}.
  */
 export function readRecords(path: string, tokenizer: Tokenizer): DataRecord[] {
-  const records = filesOf(path).flatMap((file) => {
+  const records = recordFiles(path).flatMap((file) => {
     const bytes = attempt(file, () => readFileSync(file));
     return extname(file) === '.npz' ? npzRecords(bytes, file) : jsonlRecords(bytes, file, tokenizer);
   });
@@ -22,7 +22,11 @@ export function readRecords(path: string, tokenizer: Tokenizer): DataRecord[] {
   return records;
 }
 
-function filesOf(path: string): string[] {
+/**
+ * The files whose records are meant: a file, or those of a folder that hold records.
+ * @throws Fault DATA_NOT_FOUND, DATA_FORMAT
+ */
+export function recordFiles(path: string): string[] {
   if (!attempt(path, () => statSync(path)).isDirectory()) {
     if (!extensions.includes(extname(path))) throw fault('DATA_FORMAT', 'data is .jsonl or .npz', path);
     return [path];

@@ -85,7 +85,7 @@ function groupSizes(target: Target, group: number | 'auto' | 'channel'): (cols: 
       target,
       group,
       'MatMulInteger sums over the whole input before a scale applies',
-      'channel',
+      `channel, or target ${group % 16 === 0 ? 'nbits or ' : ''}qdq`,
     );
   }
   const isBlock = group >= 16 && (target === 'qmoe' ? Number.isInteger(Math.log2(group)) : group % 16 === 0);

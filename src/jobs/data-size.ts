@@ -2,9 +2,9 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { extname } from 'node:path';
 import { declaredInputs } from '../data/declared-inputs.ts';
 import { jsonlRecords } from '../data/jsonl.ts';
+import { recordFiles } from '../data/records.ts';
 import type { Tokenizer } from '../data/tokenizer.ts';
 import type { Model } from '../onnx/model.ts';
-import { dataFiles } from './file-identity.ts';
 
 /** How much there is to run over. */
 export interface DataSize {
@@ -17,10 +17,10 @@ const [tokensPerRecord, bytesPerToken] = [128, 4];
 
 /**
  * Records and tokens of a file or folder of records, estimated from the first lines and the sizes of its files.
- * @throws Fault DATA_NOT_FOUND, and those of records that cannot be used among the first
+ * @throws Fault DATA_NOT_FOUND, DATA_FORMAT, and those of records that cannot be used among the first
  */
 export function dataSize(path: string, model: Model, tokenizer: Tokenizer): DataSize {
-  const sizes = dataFiles(path).map((file) =>
+  const sizes = recordFiles(path).map((file) =>
     extname(file) === '.npz' ? arraysSize(file, model) : linesSize(file, tokenizer),
   );
   const total = (of: keyof DataSize): number => sizes.reduce((sum, size) => sum + size[of], 0);
@@ -39,7 +39,7 @@ function linesSize(file: string, tokenizer: Tokenizer): DataSize {
   if (head.length === 0) return { records: 1, tokens: size / bytesPerToken };
   const records = jsonlRecords(head, file, tokenizer);
   const lengths = records.map(({ inputs }) =>
-    Math.max(...Object.values(inputs).map(({ shape }) => shape[0])),
+    Math.max(...Object.values(inputs).map(({ shape: [length = 1] }) => length)),
   );
   const rest = size / head.length;
   return { records: records.length * rest, tokens: lengths.reduce((sum, length) => sum + length, 0) * rest };

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, readdirSync, statSync } from 'node:fs';
+import { createReadStream, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { Fault } from '../fault.ts';
+import { recordFiles } from '../data/records.ts';
 import type { Model } from '../onnx/model.ts';
 import { contentKey } from './content-key.ts';
 
@@ -15,25 +15,13 @@ export async function fileHash(path: string): Promise<string> {
 
 /**
  * Identity of records: the bytes of a file, or of every file of a folder under its name.
- * @throws Fault DATA_NOT_FOUND
+ * @throws Fault DATA_NOT_FOUND, DATA_FORMAT
  */
 export async function dataIdentity(path: string): Promise<string> {
-  const files = dataFiles(path);
+  const files = recordFiles(path);
   if (files[0] === path) return fileHash(path);
   const hashes = await Promise.all(files.map(fileHash));
   return contentKey(files.map((file, i) => [basename(file), hashes[i]]));
-}
-
-/**
- * The file, or those of a folder.
- * @throws Fault DATA_NOT_FOUND
- */
-export function dataFiles(path: string): string[] {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (!stat) throw missing(path);
-  if (!stat.isDirectory()) return [path];
-  const names = readdirSync(path).toSorted();
-  return names.map((name) => join(path, name)).filter((file) => statSync(file).isFile());
 }
 
 const hashedUpTo = 256e6;
@@ -57,13 +45,4 @@ export async function modelIdentity(model: Model): Promise<string> {
 async function weightIdentity(path: string): Promise<unknown> {
   const { size, mtimeMs } = statSync(path);
   return size > hashedUpTo ? [size, mtimeMs] : fileHash(path);
-}
-
-function missing(path: string): Fault {
-  return new Fault({
-    code: 'DATA_NOT_FOUND',
-    what: 'the data cannot be read',
-    where: path,
-    remedy: 'check the path',
-  });
 }

@@ -1,22 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import {
-  linkSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { linkSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Fault } from '../fault.ts';
+import { makeFolder } from '../tensor/output-files.ts';
 
 interface Holder {
   pid: number;
   host: string;
   since: string;
+  /** Of this lock alone: the same process may have held another. */
+  token: string;
 }
 
 const heartbeatMs = 2000;
@@ -27,13 +21,13 @@ const silentMs = 60_000;
  * Keeps a work folder to one run. The lock names process and host and is touched every two seconds; one whose
  * process is dead on this host, or that has been silent for a minute, is stale and taken over.
  * @returns a function that gives the lock back
- * @throws Fault WORK_LOCKED while another run holds it
+ * @throws Fault WORK_LOCKED while another run holds it, OUTPUT_FAILED
  */
 export function lockFolder(folder: string): () => void {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const path = join(folder, 'lock');
   const token = randomUUID();
-  const holder: Holder = { pid: process.pid, host: hostname(), since: new Date().toISOString() };
+  const holder: Holder = { pid: process.pid, host: hostname(), since: new Date().toISOString(), token };
   // A link appears with its content or not at all, and fails where a lock is.
   const own = join(folder, `lock.${token}`);
   writeFileSync(own, JSON.stringify(holder));
@@ -42,11 +36,15 @@ export function lockFolder(folder: string): () => void {
   } finally {
     rmSync(own, { force: true });
   }
-  const heartbeat = setInterval(() => touch(path), heartbeatMs);
+  // It is another's once this process was silent for too long.
+  const isOurs = (): boolean => readHolder(path)?.token === token;
+  const heartbeat = setInterval(() => {
+    if (isOurs()) touch(path);
+  }, heartbeatMs);
   heartbeat.unref();
   return () => {
     clearInterval(heartbeat);
-    rmSync(path, { force: true });
+    if (isOurs()) rmSync(path, { force: true });
   };
 }
 

@@ -4,7 +4,7 @@ import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { openCalibrator } from '../pipeline/calibrator.ts';
 import { layerStep } from '../pipeline/layer-step.ts';
-import { openCalibrationData } from '../pipeline/convert.ts';
+import { openCalibrationData } from '../pipeline/open-conversion.ts';
 import type { LayerOrder } from '../pipeline/order-layer.ts';
 import { orderLayer } from '../pipeline/order-layer.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';

@@ -21,10 +21,11 @@ export interface Ingredients {
 /** @throws Fault DATA_NOT_FOUND, DATA_TOKENIZER */
 export async function ingredientsOf({ config }: BatchJob, { model }: PreparedModel): Promise<Ingredients> {
   // Threads, gates and the way files are written do not change weights; records and tokenizers count by their bytes.
-  const { threads: _threads, gates: _gates, verify, output: _output, data, calibration, ...recipe } = config;
-  const { pool } = calibration.balance;
-  const tokenizer = tokenizerFile(config.tokenizer, model.path);
-  const words = tokenizer && (await fileHash(tokenizer));
+  const { threads: _threads, gates: _gates, verify, output: _output, ...read } = config;
+  const { data, tokenizer, calibration, ...recipe } = read;
+  const { pool, ...balance } = calibration.balance;
+  const vocabulary = tokenizerFile(tokenizer, model.path);
+  const words = vocabulary && (await fileHash(vocabulary));
   const [records, topUp, measured] = await Promise.all(
     [data, pool, verify.data].map((path) => (path === null ? Promise.resolve(null) : dataIdentity(path))),
   );
@@ -32,7 +33,9 @@ export async function ingredientsOf({ config }: BatchJob, { model }: PreparedMod
     version,
     model: await modelIdentity(model),
     recipe,
-    calibration: needsRecords(config) ? contentKey([records, topUp, calibration, words]) : null,
+    calibration: needsRecords(config)
+      ? contentKey([records, topUp, { ...calibration, balance }, words])
+      : null,
     tuning: records && contentKey([records, calibration.records, words]),
     verification: contentKey([measured ?? records, words, verify.records, verify.attribution]),
   };

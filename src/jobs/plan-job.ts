@@ -6,10 +6,11 @@ import type { Expert } from '../moe/moe-layer.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
 import { layerStep } from '../pipeline/layer-step.ts';
-import { needsRecords } from '../pipeline/needs-records.ts';
+import { needsRecords, requireRecords } from '../pipeline/needs-records.ts';
 import type { Variant } from '../pipeline/variants.ts';
 import { looksInTurn, measuresClips } from '../pipeline/clips.ts';
 import { variantsTried } from '../pipeline/variants.ts';
+import { requireKnownGates } from '../report/gate-keys.ts';
 import { estimateEmit, estimateQuantize, linearsOf } from './estimate.ts';
 import { bytesOf, expertBytes, resultBytes, storedBytes, sum } from './model-sizes.ts';
 import type { Ingredients } from './plan-item.ts';
@@ -29,11 +30,13 @@ import {
 
 /**
  * The work of one conversion, from the model's graph and headers; no weight is read, and nothing is written.
- * @throws Fault those of `prepareModel` and `resolveTarget`
+ * @throws Fault those of `requireKnownGates`, `resolveTarget`, `requireRecords` and `prepareModel`
  */
 export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const { name, config } = job;
+  requireKnownGates(config.gates);
   const target = resolveTarget(config.target, config.scheme, config.group);
+  requireRecords(config, config.data !== null);
   const prepared = prepareModel(job.model, target.opset);
   const before = bytesOf(prepared);
   const layers = prepared.layers.map((layer) => resultBytes(layer, target));

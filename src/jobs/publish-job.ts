@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import type { JobOutcome, OutputFile } from './job-outcome.ts';
+import { weightsBeside } from '../pipeline/weights-beside.ts';
 import { writeRecord } from './job-record.ts';
 import type { JobPlan } from './plan.ts';
 import { stagingIn } from './work-folder.ts';
@@ -32,13 +33,15 @@ export function publishJob(work: string, plan: JobPlan, { staging: name }: MadeJ
   return outcome;
 }
 
-/** The model last, since it is what others look for. */
+/** The model last, since it is what others look for; weights that it no longer has beside it go with the old one. */
 function publish(from: string, { name, folder }: JobPlan, files: readonly OutputFile[]): void {
   const model = `${name}.onnx`;
+  const weights = weightsBeside(join(folder, model));
   const inOrder = files.toSorted((a, b) => Number(a.path === model) - Number(b.path === model));
   for (const { path } of inOrder) {
     const to = join(folder, path);
     mkdirSync(dirname(to), { recursive: true });
     renameSync(join(from, relative(dirname(name), path)), to);
   }
+  if (weights && !files.some(({ path }) => path === `${model}.data`)) rmSync(weights);
 }

@@ -1,12 +1,12 @@
-import { existsSync, globSync, mkdirSync, rmSync } from 'node:fs';
+import { globSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { Fault } from '../fault.ts';
 import type { Crew, CrewOptions, GatherCrew } from './crew.ts';
 import { errorRecord } from './error-record.ts';
 import { lockFolder } from './folder-lock.ts';
+import { refuseForeignResults, refuseForeignSummary } from './foreign-files.ts';
 import type { JobOutcome } from './job-outcome.ts';
 import { describeJob, unfinished } from './job-outcome.ts';
-import { finishedOutcome, readRecord } from './job-record.ts';
+import { finishedOutcome } from './job-record.ts';
 import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
 import { isPlanned } from './plan-batch.ts';
 import { publishJob } from './publish-job.ts';
@@ -22,7 +22,8 @@ export interface RunOptions extends CrewOptions {
 /**
  * Does the jobs of a plan, several at a time. A job that fails does not stop the others unless the batch says so. The
  * outcomes are in the order of the plan.
- * @throws Fault WORK_LOCKED while another run works on the same output
+ * @throws Fault OUTPUT_EXISTS for a summary that is not of a batch, OUTPUT_FAILED where there can be no output, and
+ *   WORK_LOCKED while another run works on it
  */
 export async function runBatch(
   plan: BatchPlan,
@@ -30,6 +31,7 @@ export async function runBatch(
   options: RunOptions,
 ): Promise<JobOutcome[]> {
   const { work } = plan;
+  refuseForeignSummary(plan);
   const unlock = lockFolder(work);
   try {
     clean(work, options.resume);
@@ -50,7 +52,6 @@ export async function runBatch(
 
 /** Removes what a killed run left half-done, and its results too unless they are to be kept. */
 function clean(work: string, resume: boolean): void {
-  mkdirSync(work, { recursive: true });
   rmSync(stagingIn(work), { recursive: true, force: true });
   if (!resume) rmSync(artefactsIn(work), { recursive: true, force: true });
   for (const path of globSync('**/*.tmp', { cwd: work })) rmSync(join(work, path), { force: true });
@@ -91,21 +92,9 @@ async function runOne(
   try {
     const finished = resume ? await finishedOutcome(work, job) : null;
     if (finished) return finished;
-    refuseForeignFiles(job, work);
+    refuseForeignResults(job, work);
     return timed(publishJob(work, job, await crew.make(job)));
   } catch (error) {
     return timed(unfinished(describeJob(job), 'failed', errorRecord(error, job.job.model, job.folder)));
   }
-}
-
-/** Files that no run of a batch made here are not overwritten. */
-function refuseForeignFiles({ name, folder }: JobPlan, work: string): void {
-  const path = join(folder, `${name}.onnx`);
-  if (!existsSync(path) || readRecord(work, name)) return;
-  throw new Fault({
-    code: 'OUTPUT_EXISTS',
-    what: 'a file is in the way that no run of a batch made',
-    where: path,
-    remedy: 'move it away, or give another output folder',
-  });
 }

@@ -133,7 +133,7 @@ export function routerItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
 /** Both models side by side, and two of mixed parts where the loss is to be told apart; none where there are no records. */
 export function verifyItems(facts: RunFacts, emit: WorkItem): WorkItem[] {
   const { job, prepared, ingredients, verification } = facts;
-  const { verify, data, tokenizer } = job.config;
+  const { verify, data } = job.config;
   if (!verification) return [];
   const size = runSize(prepared, isApart(prepared.model, verify.byLayer));
   const run = pairRuns({ ...facts, size }, [
@@ -146,7 +146,7 @@ export function verifyItems(facts: RunFacts, emit: WorkItem): WorkItem[] {
       ...run,
       inputs: [job.model, (verify.data ?? data)!],
       outputs: [join(`${job.name}.report`, 'report.json')],
-      parts: [ingredients.verification, tokenizer],
+      parts: ingredients.verification,
     }),
   ];
 }

@@ -5,12 +5,11 @@ import { errorRecord } from './error-record.ts';
 import type { ItemTask } from './item-worker.ts';
 import type { JobTask, TaskProgress } from './job-worker.ts';
 import { memoryBudget } from './memory-budget.ts';
-import type { JobPlan } from './plan.ts';
-import { planJob } from './plan-job.ts';
 import type { MadeJob } from './publish-job.ts';
 import type { QueueClient } from './queue-client.ts';
 import { queueName } from './queue-client.ts';
 import { readMessage } from './queue-message.ts';
+import { inputsCheck } from './same-inputs.ts';
 import { openWork } from './work-folder.ts';
 import { workerPool } from './worker-pool.ts';
 
@@ -71,7 +70,7 @@ function openBench({ jobs, threads, memory, begun }: ServeOptions): Bench {
   const emits = workerPool('job-worker', jobs);
   const budget = memoryBudget(memory);
   const active = new Map<string, Job>();
-  const checked = new Map<string, Promise<void>>();
+  const requireSameInputs = inputsCheck();
   emits.on('message', ({ task, ...event }: TaskProgress) => {
     // Told or not, the work goes on.
     active
@@ -99,8 +98,7 @@ function openBench({ jobs, threads, memory, begun }: ServeOptions): Bench {
       const { plan } = openWork(work, key);
       const item = plan.items.find((each) => each.id === id);
       if (!item) throw unknownItem(id);
-      if (!checked.has(key)) checked.set(key, requireSameInputs(plan));
-      await checked.get(key);
+      await requireSameInputs(key, plan);
       const release = await budget.reserve(id === 'emit' ? plan.memory : item.memory);
       try {
         begun(`${plan.name}: ${id}`);
@@ -113,17 +111,6 @@ function openBench({ jobs, threads, memory, begun }: ServeOptions): Bench {
       await Promise.all([items.destroy(), emits.destroy()]);
     },
   };
-}
-
-/** @throws Fault QUEUE_INPUTS, and those of planning, where this machine sees other files than the run does */
-async function requireSameInputs({ job, folder, key }: JobPlan): Promise<void> {
-  if ((await planJob(job, folder)).key === key) return;
-  throw new Fault({
-    code: 'QUEUE_INPUTS',
-    what: 'model or records are not the same here as where the run was started',
-    where: job.model,
-    remedy: 'share them under the same paths, with their modification times, on every machine',
-  });
 }
 
 function unlessFault(result: MadeJob | FaultRecord | null): MadeJob | null {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -12,6 +12,7 @@ import type { LayerOrder } from '../pipeline/order-layer.ts';
 import { quantizeOrder } from '../pipeline/quantize-expert.ts';
 import type { Workshop } from '../pipeline/workshop.ts';
 import { plainWorkshop } from '../pipeline/workshop.ts';
+import { temporary } from '../tensor/temporary.ts';
 import { checkParity } from '../verify/check-parity.ts';
 import type { ParityCheck } from '../verify/parity-checks.ts';
 import { estimateQuantize } from './estimate.ts';
@@ -35,6 +36,7 @@ const keptInMemory = 2 ** 29;
 export function threadedWorkshop(model: string, threads: number): Workshop & { close(): Promise<void> } {
   const budget = memoryBudget(process.availableMemory() * memoryShare);
   const folder = mkdtempSync(join(tmpdir(), 'moeq-weights-'));
+  const removeFolder = temporary(folder);
   let pool: Piscina | null = null;
   let isBusy = false;
 
@@ -83,7 +85,7 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
     },
     async close() {
       await pool?.destroy();
-      rmSync(folder, { recursive: true, force: true });
+      removeFolder();
     },
   };
 }

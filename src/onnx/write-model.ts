@@ -1,8 +1,9 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { Fault, isFault } from '../fault.ts';
+import { temporary } from '../tensor/temporary.ts';
 import type { Model } from './model.ts';
 import { weightBytesOf } from './model.ts';
 import { requireDefined } from './require-defined.ts';
@@ -61,7 +62,7 @@ export function stageModel(
   if (!force) for (const each of paths) refuseExisting(each);
   const folder = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
   const staged = paths.map((each) => join(folder, basename(each)));
-  const discard = (): void => rmSync(folder, { recursive: true, force: true });
+  const discard = temporary(folder);
   const guard = (work: () => void): void => {
     try {
       work();

@@ -34,6 +34,20 @@ export async function balanceData(
   return balanceRecords(counts, Math.min(limit ?? records.length, records.length), balance.ratio);
 }
 
+/** What balancing could not do, for want of records to choose from; for the report. */
+export function unbalanced(
+  { records, pool }: CalibrationData,
+  balance: Balance | null,
+  { records: limit }: CalibrationConfig,
+): string[] {
+  const isAll = pool.length === 0 && (limit ?? records.length) >= records.length;
+  const short = balance?.layers.reduce((sum, { after }) => sum + after.starved + after.unseen, 0) ?? 0;
+  if (!isAll || short === 0) return [];
+  return [
+    `calibration.balance: ${short} expert${short === 1 ? '' : 's'} below the floor, and no pool of records to choose from`,
+  ];
+}
+
 /** The records that were chosen. */
 export function chosenRecords(
   { records, pool }: CalibrationData,

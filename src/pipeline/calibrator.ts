@@ -9,16 +9,14 @@ import { declaredInputs } from '../data/declared-inputs.ts';
 import type { DataRecord } from '../data/record.ts';
 import { checkVocabulary } from '../data/vocabulary.ts';
 import { vocabularySize } from '../data/vocabulary-size.ts';
-import { Fault } from '../fault.ts';
 import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
-import { schemeOf } from '../quantize/scheme.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { balanceData, chosenRecords } from './balance-data.ts';
 import { isByLayer, runsByLayer } from './model-size.ts';
-import { needsGram, needsRecords } from './needs-records.ts';
+import { needsGram, needsRecords, requireRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
 import { sessionOptions } from './session-options.ts';
 import type { Variant } from './variants.ts';
@@ -50,8 +48,8 @@ export async function openCalibrator(
   progress: Progress,
   { remember }: Pick<Workshop, 'remember'>,
 ): Promise<Calibrator | null> {
-  if (!needsRecords(config)) return null;
-  if (!data) throw dataRequired(config);
+  requireRecords(config, data !== null);
+  if (!data || !needsRecords(config)) return null;
   const prepared = prepareModel(path);
   checkVocabulary([...data.records, ...data.pool], vocabularySize(prepared.model));
   const running = { ...sessionOptions(config), byLayer: isByLayer(prepared.model, config) };
@@ -125,16 +123,4 @@ function sourcesOver(
 /** Of XᵀX of all experts' inputs. */
 export function gramBytesOf(layers: readonly MoeLayer[]): number {
   return layers.reduce((sum, layer) => sum + ffnExperts(layer).length * expertGramBytes(layer), 0);
-}
-
-function dataRequired({ scheme }: QuantizeConfig): Fault {
-  const rounding = schemeOf(scheme).weight.ternary
-    ? '--set ternary.fit=exact --set ternary.compensate=false'
-    : '--set rounding.method=rtn';
-  return new Fault({
-    code: 'DATA_REQUIRED',
-    what: 'this recipe needs calibration records',
-    why: 'smoothing, GPTQ and what is done to routers are computed from the activations of a calibration run',
-    remedy: `give --data, or --set smoothing.enabled=false ${rounding} for a data-free conversion`,
-  });
 }

@@ -1,10 +1,8 @@
-import { mkdirSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
-import { readRecords } from '../data/records.ts';
-import { openTokenizer } from '../data/tokenizer.ts';
-import { Fault } from '../fault.ts';
+import { readModelRecord } from '../moe/model-record.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { storedBytesOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
@@ -14,31 +12,21 @@ import { evaluateGates } from '../report/gates.ts';
 import { reportHtml } from '../report/html.ts';
 import type { CensusRow, Report } from '../report/report.ts';
 import { serializeReport } from '../report/serialize-report.ts';
-import { writeWhole } from '../tensor/write-whole.ts';
+import { makeFolder, writeText } from '../tensor/output-files.ts';
 import { takeCensus } from '../verify/census.ts';
 import { parityChecks } from '../verify/parity-checks.ts';
 import { verify } from '../verify/verify.ts';
-import type { CalibrationData } from './balance-data.ts';
+import type { Conversion } from './open-conversion.ts';
+import { openConversion } from './open-conversion.ts';
 import type { Progress } from './progress.ts';
 import { recordProgress } from './progress.ts';
 import type { QuantizedModel } from './quantize-model.ts';
 import { quantizeModel } from './quantize-model.ts';
-import { refuseOutput } from './refuse-output.ts';
 import { reportCalibration } from './report-calibration.ts';
+import { weightsBeside } from './weights-beside.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
 import { verifyOptions } from './verify-options.ts';
-
-/** One conversion, from file to file. */
-export interface Conversion {
-  model: string;
-  /** Null for `MODEL.SCHEME.onnx` beside the model. */
-  output: string | null;
-  config: QuantizeConfig;
-  /** Folder for report.json; null for none. */
-  reportFolder: string | null;
-  force: boolean;
-}
 
 export interface ConversionResult {
   model: string;
@@ -46,6 +34,7 @@ export interface ConversionResult {
   scheme: string;
   bytes: { before: number; after: number };
   expertBitsPerWeight: number | null;
+  execution: Report['execution'];
   census: CensusRow[];
   /** What was not done or could not be measured, and why. */
   notes: string[];
@@ -58,7 +47,7 @@ export interface ConversionResult {
 /**
  * Converts a model file and, when a report or gates are asked for, verifies the result.
  * The output appears under its name only when it is complete and computes what it should.
- * @throws Fault OUTPUT_EXISTS, PARITY (and then an output that was there is as it was), and those of reading, quantizing, writing and verifying
+ * @throws Fault OUTPUT_FAILED, PARITY (and then an output that was there is as it was), and those of `openConversion`, quantizing, writing and verifying
  */
 export async function convert(
   conversion: Conversion,
@@ -66,19 +55,16 @@ export async function convert(
   workshop: Workshop = plainWorkshop,
 ): Promise<ConversionResult> {
   const { model: path, config, reportFolder } = conversion;
-  const output = outputOf(conversion);
-  refuseOutput(output, path, conversion.force);
-  mkdirSync(dirname(output), { recursive: true });
-  const data = openCalibrationData(path, config);
-  // What could fail for want of records fails before the work.
-  const measuredOn = verificationRecords(conversion, data);
+  const { output, data, measuredOn } = openConversion(conversion);
+  makeFolder(dirname(output));
+  if (reportFolder) makeFolder(reportFolder);
   const quantized = await quantizeModel(path, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
-  await publishWithParity(staged, quantized, progress, workshop);
+  const counted = await publishWithParity(staged, { model: path, output }, quantized, progress, workshop);
   const measured = measuredOn && (await verifyWritten(conversion, output, measuredOn, progress));
   const calibration = reportCalibration(quantized);
-  const notes = [...quantized.notes, ...(measured?.notes ?? [])];
+  const notes = [...(data ? [] : [dataFree]), ...quantized.notes, ...(measured?.notes ?? [])];
   const report = measured && {
     ...measured,
     // The file holds what made it; the report also tells with which records.
@@ -87,13 +73,14 @@ export async function convert(
     ...(notes.length > 0 && { notes }),
   };
   if (report && reportFolder) writeReport(report, reportFolder);
-  const { census, size } = report ?? countedOnly(path, output);
+  const { census, size, execution } = report ?? counted;
   return {
     model: path,
     output,
     scheme: config.scheme,
-    bytes: { before: storedBytesOf(openModel(path)), after: storedBytesOf(openModel(output)) },
+    bytes: { before: size.referenceBytes, after: size.quantizedBytes },
     expertBitsPerWeight: size.expertBitsPerWeight,
+    execution,
     census,
     notes,
     calibration:
@@ -106,48 +93,40 @@ export async function convert(
   };
 }
 
-/** What a report says without running anything. */
-function countedOnly(
-  path: string,
-  output: string,
-): { census: CensusRow[]; size: { expertBitsPerWeight: number | null } } {
-  const { rows, expertBitsPerWeight } = takeCensus(prepareModel(path), openModel(output));
-  return { census: rows, size: { expertBitsPerWeight } };
-}
+const dataFree = 'data-free: no record was calibrated on';
 
-/** Lets the files that were written take their place if they compute what they should. */
+type Counted = Pick<Report, 'census' | 'size' | 'execution'>;
+
+/** Lets the files that were written take their place if they compute what they should, and counts them. */
 async function publishWithParity(
   staged: StagedModel,
+  { model, output }: { model: string; output: string },
   { probes, dense }: QuantizedModel,
   progress: Progress,
   workshop: Workshop,
-): Promise<void> {
+): Promise<Counted> {
   progress({ stage: 'parity', detail: 'every written linear, executed' });
   try {
     // The disk takes the files meanwhile.
     await Promise.all([staged.flush(), workshop.check(staged.path, parityChecks(probes, dense?.probes))]);
-    staged.publish();
+    // Not in their place, where another conversion may put its own.
+    const counted = count(model, staged.path);
+    const weights = weightsBeside(output);
+    const written = staged.publish();
+    if (weights && !written.includes(weights)) rmSync(weights);
+    return counted;
   } finally {
     staged.discard();
   }
 }
 
-/** The file a conversion writes. */
-export function outputOf({ model, output, config }: Conversion): string {
-  return output ?? model.replace(/(\.onnx)?$/, `.${config.scheme}.onnx`);
-}
-
-/** The records to verify on; null where neither a report nor gates are asked for. @throws Fault DATA_REQUIRED */
-function verificationRecords(
-  { model, config, reportFolder }: Conversion,
-  calibration: CalibrationData | null,
-): readonly DataRecord[] | null {
-  const { gates, verify: settings } = config;
-  const hasGates = Object.keys(gates.min).length + Object.keys(gates.max).length > 0;
-  if (!hasGates && reportFolder === null) return null;
-  const records = settings.data === null ? calibration?.records : openRecords(settings.data, model, config);
-  if (!records) throw verificationNeedsData();
-  return limited(records, settings.records);
+/** What a report says without running anything. */
+function count(model: string, written: string): Counted {
+  const [reference, quantized] = [openModel(model), openModel(written)];
+  const [referenceBytes, quantizedBytes] = [reference, quantized].map(storedBytesOf);
+  const { rows, expertBitsPerWeight } = takeCensus(prepareModel(reference), quantized);
+  const { execution } = readModelRecord(quantized)!;
+  return { census: rows, size: { referenceBytes, quantizedBytes, expertBitsPerWeight }, execution };
 }
 
 async function verifyWritten(
@@ -163,25 +142,6 @@ async function verifyWritten(
   return { ...report, gates: evaluateGates(report, config.gates) };
 }
 
-/** The records a config names to calibrate on; null where it names none. */
-export function openCalibrationData(model: string, config: QuantizeConfig): CalibrationData | null {
-  const { data, calibration } = config;
-  const { pool } = calibration.balance;
-  if (data === null) return null;
-  return {
-    records: openRecords(data, model, config),
-    pool: pool === null ? [] : openRecords(pool, model, config),
-  };
-}
-
-function openRecords(data: string, model: string, { tokenizer }: QuantizeConfig): DataRecord[] {
-  return readRecords(data, openTokenizer(tokenizer, model));
-}
-
-function limited<T>(records: readonly T[], limit: number | null): readonly T[] {
-  return limit === null ? records : records.slice(0, limit);
-}
-
 function externalDataOf({ output }: QuantizeConfig): { externalData?: boolean } {
   return output.externalData === 'auto' ? {} : { externalData: output.externalData === 'always' };
 }
@@ -191,28 +151,6 @@ function externalDataOf({ output }: QuantizeConfig): { externalData?: boolean } 
  * @throws Fault OUTPUT_FAILED
  */
 export function writeReport(report: Report, folder: string): void {
-  const texts = { 'report.json': serializeReport(report), 'report.html': reportHtml(report) };
-  try {
-    for (const [name, text] of Object.entries(texts))
-      writeWhole(join(folder, name), [new TextEncoder().encode(text)]);
-  } catch (cause) {
-    throw new Fault(
-      {
-        code: 'OUTPUT_FAILED',
-        what: 'the report could not be written',
-        where: folder,
-        why: (cause as Error).message,
-        remedy: 'check the folder, its permissions and the free space',
-      },
-      { cause },
-    );
-  }
-}
-
-function verificationNeedsData(): Fault {
-  return new Fault({
-    code: 'DATA_REQUIRED',
-    what: 'a report needs records to measure on',
-    remedy: 'give --data, or --set verify.data=FILE',
-  });
+  writeText(join(folder, 'report.json'), serializeReport(report));
+  writeText(join(folder, 'report.html'), reportHtml(report));
 }

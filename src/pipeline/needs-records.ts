@@ -1,10 +1,26 @@
 import type { QuantizeConfig } from '../config/schema.ts';
+import { Fault } from '../fault.ts';
+import { schemeOf } from '../quantize/scheme.ts';
 import { needsHessian } from './rounding.ts';
 
 /** True when a recipe is computed from activations. */
 export function needsRecords(config: QuantizeConfig): boolean {
   const { smoothing, router } = config;
   return smoothing.enabled || needsHessian(config) || router.realign === true || router.bits !== null;
+}
+
+/** @throws Fault DATA_REQUIRED when a recipe is computed from activations and there are no records */
+export function requireRecords(config: QuantizeConfig, hasRecords: boolean): void {
+  if (hasRecords || !needsRecords(config)) return;
+  const rounding = schemeOf(config.scheme).weight.ternary
+    ? '--set ternary.fit=exact --set ternary.compensate=false'
+    : '--set rounding.method=rtn';
+  throw new Fault({
+    code: 'DATA_REQUIRED',
+    what: 'this recipe needs calibration records',
+    why: 'smoothing, GPTQ and what is done to routers are computed from the activations of a calibration run',
+    remedy: `give --data, or --set smoothing.enabled=false ${rounding} for a data-free conversion`,
+  });
 }
 
 /** True when a recipe is computed from XᵀX. */

@@ -1,9 +1,10 @@
 import { prepareModel } from '../moe/prepare-model.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import { needsRecords } from './needs-records.ts';
-import type { Conversion } from './convert.ts';
-import { outputOf } from './convert.ts';
+import type { Conversion } from './open-conversion.ts';
+import { openConversion } from './open-conversion.ts';
 import { refuseShift } from './refuse-shift.ts';
+import { requireRouters } from './settle-routers.ts';
 
 /** What a conversion would do, without doing it. */
 export interface ConversionPlan {
@@ -16,22 +17,26 @@ export interface ConversionPlan {
 }
 
 /**
- * Reads the model's graph and says what would be written; estimates count codes and one float16 scale per output channel.
- * @throws Fault SCHEME_TARGET, GROUP_TARGET for what cannot be written
+ * Reads the model's graph and the records, refuses what would fail, and says what would be written; estimates count codes and one float16 scale per output channel.
+ * @throws Fault SCHEME_TARGET, GROUP_TARGET for what cannot be written, and those of `openConversion`, `prepareModel` and
+ *   `requireRouters`
  */
 export function planConversion(conversion: Conversion): ConversionPlan {
   const { model: path, config } = conversion;
   const { target, scheme } = resolveTarget(config.target, config.scheme, config.group);
   refuseShift(config);
+  const { output, data } = openConversion(conversion);
   const { bits } = scheme.weight;
   const storedBits = bits === 3 ? 4 : bits;
+  const { layers } = prepareModel(path);
+  if (data) requireRouters(config, layers, data.records);
   return {
     model: path,
-    output: outputOf(conversion),
+    output,
     scheme: config.scheme,
     target,
     needsRecords: needsRecords(config),
-    layers: prepareModel(path).layers.map(({ id, form, experts }) => {
+    layers: layers.map(({ id, form, experts }) => {
       const linears = experts
         .flatMap(({ gate, up, down }) => [gate, up, down])
         .filter((linear) => linear !== null);

@@ -4,6 +4,7 @@ import { resolveTarget } from '../emit/resolve-target.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { annotate } from './annotate.ts';
 import type { CalibrationData } from './balance-data.ts';
+import { unbalanced } from './balance-data.ts';
 import { boundedConfig } from './bounded-config.ts';
 import { openCalibrator } from './calibrator.ts';
 import { deviations } from './deviations.ts';
@@ -53,6 +54,7 @@ export async function quantizeModel(
   // Asked of the routers as they are: what is written may have them in another form.
   const unrealigned = whyNotRealigned(config, prepared.layers, records.length);
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
+  const starving = data ? unbalanced(data, calibrator?.balance ?? null, config.calibration) : [];
   const inTurn = looksInTurn(prepared.model, config, hasRecords);
   const isDraft = measuresClips(config, hasRecords) && !inTurn;
   const common = { path, config, resolved, calibrator, clipsOf: inTurn ? null : () => clips };
@@ -61,7 +63,7 @@ export async function quantizeModel(
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   const layers = written.probes.map(({ layer }) => layer);
   annotate({ model: written.model, layers }, config, resolved, written);
-  return { ...written, routers, notes: [...notes, ...deviations(written, config, unrealigned)] };
+  return { ...written, routers, notes: [...notes, ...starving, ...deviations(written, config, unrealigned)] };
 }
 
 /** What decides which trials are made. */

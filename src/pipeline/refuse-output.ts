@@ -1,21 +1,31 @@
 import { existsSync, statSync } from 'node:fs';
+import type { QuantizeConfig } from '../config/schema.ts';
 import { Fault } from '../fault.ts';
 import { openModel } from '../onnx/open-model.ts';
+import { isSmall } from './model-size.ts';
+import { filesOfWeights, isSameFile } from './weights-beside.ts';
+
+interface Permission {
+  /** Files that exist may be replaced. */
+  force: boolean;
+  externalData: QuantizeConfig['output']['externalData'];
+}
 
 /**
  * Refuses an output that exists, unless it may be replaced; whatever is forced, no file is replaced that holds the model
  * or weights of it.
  * @throws Fault OUTPUT_EXISTS, and those of opening the model
  */
-export function refuseOutput(output: string, model: string, force: boolean): void {
+export function refuseOutput(output: string, model: string, { force, externalData }: Permission): void {
   refuseOverwriting(output, model, force);
+  if (!force) refuseWeights(`${output}.data`, model, externalData);
   refuseSpoilingSource(output, model);
 }
 
 function refuseOverwriting(output: string, model: string, force: boolean): void {
   if (!existsSync(output)) return;
   const isSource = isSameFile(output, model);
-  if (force && !isSource) return;
+  if (force && !isSource && statSync(output).isFile()) return;
   throw new Fault({
     code: 'OUTPUT_EXISTS',
     what: 'the output file exists already',
@@ -26,13 +36,24 @@ function refuseOverwriting(output: string, model: string, force: boolean): void 
   });
 }
 
+/** Refuses a file where those weights would go that may not stand in the output itself. */
+function refuseWeights(path: string, model: string, externalData: Permission['externalData']): void {
+  if (externalData === 'never' || !existsSync(path)) return;
+  if (externalData === 'auto' && isSmall(openModel(model))) return;
+  throw new Fault({
+    code: 'OUTPUT_EXISTS',
+    what: 'the file that the weights of the output go to exists already',
+    where: path,
+    remedy: 'give another -o, or --force',
+  });
+}
+
 /** Weights of the source may lie in files that would be replaced, where it was renamed. */
 function refuseSpoilingSource(output: string, model: string): void {
   const written = [output, `${output}.data`].filter((path) => existsSync(path));
   if (written.length === 0) return;
-  const { graph } = openModel(model);
-  const read = new Set([...graph.constants].map(({ tensor }) => tensor!.source.place?.path ?? model));
-  const spoilt = written.find((path) => [...read].some((each) => isSameFile(path, each)));
+  const read = filesOfWeights(model);
+  const spoilt = written.find((path) => read.some((each) => isSameFile(path, each)));
   if (spoilt === undefined) return;
   throw new Fault({
     code: 'OUTPUT_EXISTS',
@@ -40,10 +61,4 @@ function refuseSpoilingSource(output: string, model: string): void {
     where: spoilt,
     remedy: 'write to another file',
   });
-}
-
-/** Whatever names and links lead to it. */
-function isSameFile(one: string, other: string): boolean {
-  const [a, b] = [statSync(one), statSync(other)];
-  return a.ino === b.ino && a.dev === b.dev;
 }

@@ -1,4 +1,5 @@
-import type { CensusRow } from './report.ts';
+import { executionText } from './execution-text.ts';
+import type { CensusRow, Report } from './report.ts';
 import { formatBytes } from './format.ts';
 import { median } from './median.ts';
 import { hangingText } from './wrap-text.ts';
@@ -10,6 +11,7 @@ export interface ConversionSummary {
   scheme: string;
   bytes: { before: number; after: number };
   expertBitsPerWeight: number | null;
+  execution: Report['execution'];
   census: readonly CensusRow[];
   notes: readonly string[];
   calibration: readonly { layer: string; tokens: number; experts: readonly { tokens: number }[] }[] | null;
@@ -17,11 +19,12 @@ export interface ConversionSummary {
 
 /** The end of a conversion, for the terminal: calibration per layer, then the census by role. */
 export function describeConversion(summary: ConversionSummary, paint: Paint = plainPaint): string {
-  const { output, scheme, bytes, expertBitsPerWeight, census, notes, calibration } = summary;
+  const { output, scheme, bytes, expertBitsPerWeight, execution, census, notes, calibration } = summary;
   const bits =
     expertBitsPerWeight === null ? '' : `, ${expertBitsPerWeight.toFixed(2)} bits per expert weight`;
   return [
     `${output}: ${scheme}, ${formatBytes(bytes.before)} to ${formatBytes(bytes.after)}${bits}`,
+    ...hangingText('', executionText(execution), 100),
     'Not verified: give --report or gates to measure routing and accuracy.',
     ...notes.flatMap((note) => hangingText('note  ', note, 100)),
     '',

@@ -1,4 +1,5 @@
 import { Fault } from '../fault.ts';
+import { behind } from './gate-path.ts';
 import type { Limits } from './limits.ts';
 import { layerMetricNames, listMeasurements } from './measurements.ts';
 import type { Gate, Report } from './report.ts';
@@ -60,16 +61,20 @@ function readingsByKey(report: Report): Map<string, Reading[]> {
 
 function findReadings(name: string, byKey: Map<string, Reading[]>, report: Report): Reading[] {
   const named = byKey.get(name) ?? byKey.get(name.replace(/^cumulative\./, ''));
-  const found = named ?? readPath(report, name.split('.'), []);
+  const found = named ?? readPath(report, `.${name}`, []);
   if (!named && found.length === 0) throw unknownKey(name, [...byKey.keys()]);
   return found;
 }
 
-function readPath(value: unknown, path: string[], where: string[]): Reading[] {
-  if (path.length === 0) return readLeaf(value, where);
+/** @param path what is left of a dotted path, each name behind a dot */
+function readPath(value: unknown, path: string, where: string[]): Reading[] {
+  if (path === '') return readLeaf(value, where);
   if (Array.isArray(value)) return readList(value, path, where);
-  if (!isObject(value) || !Object.hasOwn(value, path[0])) return [];
-  return readPath(value[path[0]], path.slice(1), where);
+  if (!isObject(value)) return [];
+  return Object.entries(value).flatMap(([name, part]) => {
+    const rest = behind(path, name);
+    return rest === null ? [] : readPath(part, rest, where);
+  });
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -82,10 +87,10 @@ function readLeaf(value: unknown, where: string[]): Reading[] {
 }
 
 /** An element by its id, role or position if the path names one, every element otherwise. */
-function readList(list: unknown[], path: string[], where: string[]): Reading[] {
+function readList(list: unknown[], path: string, where: string[]): Reading[] {
   const names = list.map(nameOf);
-  const index = names.indexOf(path[0]);
-  if (index >= 0) return readPath(list[index], path.slice(1), [...where, names[index]]);
+  const index = names.findIndex((name) => behind(path, name) !== null);
+  if (index >= 0) return readPath(list[index], behind(path, names[index])!, [...where, names[index]]);
   return list.flatMap((element, i) => readPath(element, path, [...where, names[i]]));
 }
 
@@ -100,7 +105,7 @@ function unseenNote(name: string, { layers }: Report): string {
   return unseen === 0 ? '' : `experts without a token are not judged: ${unseen}`;
 }
 
-function unknownKey(name: string, known: string[]): Fault {
+export function unknownKey(name: string, known: readonly string[]): Fault {
   return new Fault({
     code: 'GATE_UNKNOWN',
     what: `the report holds no metric "${name}"`,

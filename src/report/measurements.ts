@@ -39,6 +39,18 @@ export const layerMetricNames: readonly string[] = [
   'expert.sqnrDb',
 ];
 
+/** The metrics of the model as a whole; those of its tasks go by their names. */
+export const modelMetricNames: readonly string[] = [
+  'task.mean',
+  'perplexityRatio',
+  'output.kl',
+  'output.top1Agreement',
+  'output.sqnrDb',
+  'size.quantizedBytes',
+  'size.expertBitsPerWeight',
+  'census.refused',
+];
+
 /** Every named figure of a report, in a fixed order; NaN for what was not measurable. Experts without a token have none. */
 export function listMeasurements(report: Report): Measurement[] {
   return [
@@ -55,12 +67,17 @@ function taskMeasurements({ tasks }: Report): Measurement[] {
   return [
     ...scores.map(({ name, quantized }) => ({
       metric: `task.${name}`,
-      where: '',
+      where: taskPlace(name),
       value: quantized,
       ...share,
     })),
     { metric: 'task.mean', where: '', value: mean, ...share },
   ];
+}
+
+/** Tells a task that is called `mean` from the mean of all. */
+export function taskPlace(name: string): string {
+  return name === 'mean' ? 'the task of this name' : '';
 }
 
 function outputMeasurements({ output }: Report): Measurement[] {

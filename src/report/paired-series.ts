@@ -1,3 +1,4 @@
+import { taskPlace } from './measurements.ts';
 import type { RecordOutcomes } from './report.ts';
 
 /**
@@ -34,7 +35,7 @@ function taskSeries(before: RecordOutcomes, after: RecordOutcomes): PairedSeries
   const counts = before.tasks.map((_, task) => answered.filter((other) => other === task).length);
   const series = before.tasks.flatMap((name, task) => {
     const weight = Float64Array.from(answered, (other) => Number(other === task));
-    return counts[task] === 0 ? [] : [plainSeries(`task.${name}`, '', a, b, weight)];
+    return counts[task] === 0 ? [] : [plainSeries(`task.${name}`, taskPlace(name), a, b, weight)];
   });
   return [...series, ...taskMeanSeries(a, b, answered, counts)];
 }

@@ -1,5 +1,6 @@
 import { attributionRows } from './attribution-rows.ts';
 import { countState, layerCoverage } from './coverage.ts';
+import { executionText } from './execution-text.ts';
 import { formatBytes, formatCount, formatDb, formatDecibels, formatFigure, formatShare } from './format.ts';
 import { gateText, verdictText } from './gate-text.ts';
 import { findOutliers } from './outliers.ts';
@@ -54,14 +55,10 @@ function factLines(
   { reference, quantized, data, execution, output, notes = [] }: Report,
   paint: Paint,
 ): string[] {
-  const { target, weights, activations, executed, provider } = execution;
-  const done = executed
-    ? `executed by ONNX Runtime (${provider}) in the ${target} form`
-    : `emulated, not executed: the ${target} form computes in float`;
   const rows = [
     ['model', `${quantized.path} against ${reference.path}`],
     ['data', `${formatCount(data.records)} records, ${formatCount(data.tokens)} tokens`],
-    ['execution', `${done}; weights ${weights}, activations ${activations}`],
+    ['execution', executionText(execution)],
     ['output', outputText(output)],
     ...notes.map((note) => ['note', note]),
   ];

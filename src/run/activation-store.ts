@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Fault } from '../fault.ts';
 import { fromBytes, isNumericType } from '../data/numeric-array.ts';
 import type { RunTensor } from '../runtime/session.ts';
+import { temporary } from '../tensor/temporary.ts';
 
 /** Values between two stages of a model, on disk: one file per value and batch. */
 export interface ActivationStore {
@@ -45,7 +46,7 @@ export function openActivationStore(parent = tmpdir()): ActivationStore {
       for (const { path } of values.get(name)?.values() ?? []) rmSync(path);
       values.delete(name);
     },
-    close: () => rmSync(folder, { recursive: true, force: true }),
+    close: temporary(folder),
   };
 }
 

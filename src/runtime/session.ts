@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, parse, resolve } from 'node:path';
@@ -10,6 +10,7 @@ import { linkTensors } from '../onnx/link-tensors.ts';
 import { encodeModel } from '../onnx/save-model.ts';
 import { writeModel } from '../onnx/write-model.ts';
 import type { DataType } from '../tensor/dtype.ts';
+import { temporary } from '../tensor/temporary.ts';
 
 /** A tensor on its way into or out of ONNX Runtime. */
 export interface RunTensor {
@@ -103,7 +104,7 @@ function storeModel(model: Model | string): StoredModel {
   if (weightBytesOf(model) - linked <= largestInMemory)
     return { model: encodeModel(model, placed), root, remove: () => {} };
   const folder = mkdtempSync(join(tmpdir(), 'moeq-session-'));
-  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  const remove = temporary(folder);
   try {
     const [file] = writeModel(model, join(folder, 'model.onnx'), { externalData: true });
     return { model: file, remove };

@@ -108,19 +108,17 @@ export class OutcomeBook {
 
   /** Exact match of every task that has answers, in order of first appearance. */
   private tasks(): Report['tasks'] {
-    const tasks: Report['tasks'] = {};
-    this.records.forEach((record, i) => {
-      if (record.answerStart === null) return;
-      const entry = (tasks[taskOf(record)!] ??= { records: 0, reference: 0, quantized: 0 });
-      entry.records += 1;
-      entry.reference += this.sums[i].exact.reference ? 1 : 0;
-      entry.quantized += this.sums[i].exact.quantized ? 1 : 0;
+    const answered = [...this.records.keys()].filter((i) => this.records[i].answerStart !== null);
+    const byTask = Map.groupBy(answered, (i) => taskOf(this.records[i])!);
+    const tasks = [...byTask].map(([task, indices]) => {
+      const share = (side: 'reference' | 'quantized'): number =>
+        indices.filter((i) => this.sums[i].exact[side]).length / indices.length;
+      return [
+        task,
+        { records: indices.length, reference: share('reference'), quantized: share('quantized') },
+      ] as const;
     });
-    for (const entry of Object.values(tasks)) {
-      entry.reference /= entry.records;
-      entry.quantized /= entry.records;
-    }
-    return tasks;
+    return Object.fromEntries(tasks);
   }
 
   private outcomes(): RecordOutcomes {

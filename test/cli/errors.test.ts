@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import {
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -17,9 +18,11 @@ import { builder } from '../../src/onnx/build.ts';
 import { Graph } from '../../src/onnx/graph.ts';
 import { openModel } from '../../src/onnx/open-model.ts';
 import { saveModel } from '../../src/onnx/save-model.ts';
+import { serializeReport } from '../../src/report/serialize-report.ts';
 import { Value } from '../../src/onnx/value.ts';
 import { writeModel } from '../../src/onnx/write-model.ts';
 import { root, runCli } from '../helpers/run-cli.ts';
+import { buildReport } from '../report/helpers/build-report.ts';
 
 const model = join(root, 'test/fixtures/models/tasks-olmoe/batched.dyn.onnx');
 const data = join(root, 'calib-data/tasks-calib.jsonl');
@@ -132,6 +135,14 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     );
   });
 
+  test('a gate that no report can have, told before the data is read', () => {
+    const none = ['--data', join(folder, 'none.jsonl')];
+    const gate = ['--set', 'gates.min.topkAgreement=0.9'];
+    expectRefusal(['quantize', model, '-o', outputPath(), ...none, ...gate], 'GATE_UNKNOWN', 'topkAgreement');
+    const verify = ['verify', model, model, ...none, '--max', 'layers.L0.router.local.mze=1'];
+    expectRefusal(verify, 'GATE_UNKNOWN', 'mze');
+  });
+
   test('a token that the model does not know', () => {
     const path = join(folder, 'umlaut.jsonl');
     writeFileSync(path, '{"text": "abc"}\n{"text": "äbc"}\n');
@@ -143,6 +154,35 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     writeFileSync(path, 'mine');
     expectRefusal(['quantize', model, '-o', path, '--data', data], 'OUTPUT_EXISTS', path);
     expect(readFileSync(path, 'utf8')).toBe('mine');
+  });
+
+  test('weights of another model where those of the output would go, and what is no file', () => {
+    const weights = join(folder, 'out.onnx.data');
+    writeFileSync(weights, 'mine');
+    const quantize = ['quantize', model, '-o', outputPath(), '--data', join(folder, 'none.jsonl')];
+    const always = [...quantize, '--set', 'output.externalData=always'];
+    expectRefusal(always, 'OUTPUT_EXISTS', weights);
+    mkdirSync(outputPath());
+    expectRefusal([...quantize, '--force'], 'OUTPUT_EXISTS', outputPath());
+  });
+
+  test('results that have no place, told before the work', () => {
+    const file = join(folder, 'file');
+    writeFileSync(file, '');
+    const below = join(file, 'below');
+    const quantize = ['quantize', model, '-c', 'configs/rtn.yaml', '--data', data];
+    expectRefusal([...quantize, '-o', join(below, 'out.onnx')], 'OUTPUT_FAILED', below);
+    expectRefusal([...quantize, '-o', outputPath(), '--report', below], 'OUTPUT_FAILED', below);
+    const verify = ['verify', model, model, '--data', data];
+    expectRefusal([...verify, '--report', below], 'OUTPUT_FAILED', below);
+    expectRefusal([...verify, '--markdown', join(below, 'a.md')], 'OUTPUT_FAILED', below);
+    const report = join(folder, 'report.json');
+    writeFileSync(report, serializeReport(buildReport()));
+    for (const flag of ['--markdown', '--junit'])
+      expectRefusal(['diff', report, report, flag, join(below, 'a')], 'OUTPUT_FAILED', below);
+    const batch = join(folder, 'batch.yaml');
+    writeFileSync(batch, `output: file/below\nmodels: [${JSON.stringify(model)}]\nrecipes: { rtn: {} }\n`);
+    expectRefusal(['run', batch], 'OUTPUT_FAILED', below);
   });
 
   test('an output whose weights would lie where those of the model do', () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -64,15 +64,18 @@ describe.each(['full', 'limited by the process'] as const)('on a disk that is %s
   );
 });
 
-test.skipIf(!existsSync('/dev/full'))('what nobody foresaw to fail names the full disk, too', () => {
-  const report = join(folder, 'report.json');
-  writeFileSync(report, serializeReport(buildReport()));
-  const { code, stderr } = runCli('diff', report, report, '--markdown', '/dev/full');
-  rmSync(report);
-  expect(code).toBe(2);
-  expect(stderr).toContain('DISK_FULL: there is no space left to write to');
-  expect(stderr).not.toContain('defect');
-});
+test.skipIf(!existsSync('/dev/full'))(
+  'a summary that finds no room is a coded error, and what is no file is not replaced',
+  () => {
+    const report = join(folder, 'report.json');
+    writeFileSync(report, serializeReport(buildReport()));
+    const { code, stderr } = runCli('diff', report, report, '--markdown', '/dev/full');
+    rmSync(report);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^OUTPUT_FAILED: the file could not be written\n {2}where: \/dev\/full\n.*ENOSPC/);
+    expect(statSync('/dev/full').isCharacterDevice()).toBe(true);
+  },
+);
 
 test('a report that cannot be written is a coded error, and no file of it is seen in part', () => {
   const place = join(folder, 'report');
@@ -80,7 +83,7 @@ test('a report that cannot be written is a coded error, and no file of it is see
   mkdirSync(join(place, 'report.html'), { recursive: true });
   expect(faultOf(() => writeReport(buildReport(), place))).toMatchObject({
     code: 'OUTPUT_FAILED',
-    where: place,
+    where: join(place, 'report.html'),
   });
   expect(readdirSync(place)).toEqual(['report.html', 'report.json']);
 });

@@ -82,6 +82,9 @@ gates: { min: { topKAgreement: 1 }, max: { output.kl: 0 } }
     expect(failed.code).toBe(1);
     expect(failed.stdout).toContain('1 missed a gate');
     const needy = writeBatch('overrides: [{ settings: { smoothing: { enabled: true } } }]\n');
+    const planned = runCli('run', needy, '--dry-run');
+    expect(planned.code).toBe(2);
+    expect(planned.stdout).toContain('loop.dyn.rtn: DATA_REQUIRED');
     const refused = runCli('run', needy, '--set', `output=${join(folder, 'other')}`);
     expect(refused.code).toBe(2);
     expect(refused.stderr).toContain('DATA_REQUIRED');

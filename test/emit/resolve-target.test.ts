@@ -69,6 +69,15 @@ test.each([
   expect(faultOf(() => resolveTarget(target, scheme, group)).code).toBe('GROUP_TARGET');
 });
 
+test.each([
+  [32, ['nbits', 'qdq']],
+  [24, ['qdq']],
+] as const)('who asks for group %i of integers is told the targets that have it: %j', (group, able) => {
+  const { remedy } = faultOf(() => resolveTarget('auto', 'w4a4', group));
+  expect(remedy).toBe(`use group channel, or target ${able.join(' or ')}`);
+  for (const target of able) expect(resolveTarget(target, 'w4a4', group).groupSizeOf(1024)).toBe(group);
+});
+
 test('2-bit weights need opset 25 only where they are stored as INT2', () => {
   expect(resolveTarget('int', 'ternary-a8', 'auto').opset).toBe(25);
   expect(resolveTarget('qdq', 'w2a4', 'auto').opset).toBe(25);

@@ -24,6 +24,16 @@ test('records and tokens of a small file are counted', () => {
   expect(dataSize(path, model, byteTokenizer)).toEqual({ records: 3, tokens: 4 + 6 + 5 });
 });
 
+test('a number of a record is one position, and what is no data in a folder is passed over', () => {
+  const mixed = mkdtempSync(join(folder, 'mixed-'));
+  const record = { inputs: { input_ids: [[1, 2, 3]], scale: [1] } };
+  writeFileSync(join(mixed, 'records.jsonl'), JSON.stringify(record));
+  writeFileSync(join(mixed, 'README.md'), '# Records');
+  expect(dataSize(mixed, model, byteTokenizer)).toEqual({ records: 1, tokens: 3 });
+  const scalars = lines('scalars.jsonl', [{ inputs: { scale: [1] } }]);
+  expect(dataSize(scalars, model, byteTokenizer)).toEqual({ records: 1, tokens: 1 });
+});
+
 test('those of a large file follow from its first lines, in all files of a folder', () => {
   const path = lines(
     'large.jsonl',

@@ -1,8 +1,16 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { lockFolder } from '../../src/jobs/folder-lock.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 
@@ -46,6 +54,37 @@ test.each([
   expect(readdirSync(folder)).toEqual(['lock']);
   unlock();
   expect(existsSync(join(folder, 'lock'))).toBe(false);
+});
+
+test('who was silent too long leaves the lock of the next alone', () => {
+  const folder = newFolder();
+  const path = join(folder, 'lock');
+  const unlockFirst = lockFolder(folder);
+  utimesSync(path, 0, 0);
+  const unlock = lockFolder(folder);
+  const held = readFileSync(path, 'utf8');
+  unlockFirst();
+  expect(readFileSync(path, 'utf8')).toBe(held);
+  unlock();
+  expect(existsSync(path)).toBe(false);
+});
+
+test('a heartbeat touches its own lock only', () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  const folder = newFolder();
+  const path = join(folder, 'lock');
+  const unlock = lockFolder(folder);
+  const touchedAfterBeat = (): boolean => {
+    utimesSync(path, 0, 0);
+    vi.advanceTimersByTime(2000);
+    return statSync(path).mtimeMs > 0;
+  };
+  expect(touchedAfterBeat()).toBe(true);
+  writeFileSync(path, holder(1, 'elsewhere'));
+  expect(touchedAfterBeat()).toBe(false);
+  unlock();
+  vi.useRealTimers();
+  expect(existsSync(path)).toBe(true);
 });
 
 test.each([

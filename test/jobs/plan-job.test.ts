@@ -165,6 +165,23 @@ describe('planJob', () => {
     expect(Object.keys(before).filter((id) => before[id] === after[id])).toEqual([]);
   });
 
+  test('where tokenizer and pool lie changes no key, what is in them does', async () => {
+    const tokenizer = join(import.meta.dirname, '../data/fixtures/tokenizer.json');
+    const [moved, pool, pool2] = ['vocabulary.json', 'pool.jsonl', 'pool2.jsonl'].map((name) =>
+      join(folder, name),
+    );
+    copyFileSync(tokenizer, moved);
+    copyFileSync(records, pool);
+    copyFileSync(records, pool2);
+    const keys = (words: string, from: string): Promise<Record<string, string>> =>
+      keysOf({ data: records, tokenizer: words, calibration: { balance: { pool: from } } });
+    const before = await keys(tokenizer, pool);
+    expect(await keys(moved, pool2)).toEqual(before);
+    writeFileSync(pool2, '{"text":"three"}\n');
+    const after = await keys(moved, pool2);
+    expect(after['calibrate']).not.toBe(before['calibrate']);
+  });
+
   test('what is told apart in the report changes verification only', async () => {
     const [before, after] = [
       await keysOf({ data: records }),

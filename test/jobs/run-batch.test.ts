@@ -130,14 +130,34 @@ describe('runBatch', () => {
     expect(statuses(outcomes)).toEqual(['small.rtn done', 'small.wide done']);
   });
 
-  test('a file that no batch made is left alone', async () => {
+  test.each(['small.rtn.onnx', 'small.rtn.onnx.data', 'small.rtn.report'])(
+    'a file that no batch made is left alone: %s',
+    async (name) => {
+      const file = newBatch();
+      const path = join(file, '..', 'out', name);
+      mkdirSync(join(path, '..'));
+      writeFileSync(path, 'precious');
+      const { outcomes } = await run(file);
+      expect(outcomes.map(({ fault }) => fault?.code)).toEqual(['OUTPUT_EXISTS', undefined]);
+      expect(readFileSync(path, 'utf8')).toBe('precious');
+    },
+  );
+
+  test('a page of the folder that no batch made stops the run, and the next one too', async () => {
     const file = newBatch();
-    const path = join(file, '..', 'out', 'small.rtn.onnx');
+    const path = join(file, '..', 'out', 'index.html');
     mkdirSync(join(path, '..'));
     writeFileSync(path, 'precious');
-    const { outcomes } = await run(file);
-    expect(outcomes.map(({ fault }) => fault?.code)).toEqual(['OUTPUT_EXISTS', undefined]);
-    expect(readFileSync(path, 'utf8')).toBe('precious');
+    for (const _time of [1, 2]) await expect(run(file)).rejects.toThrow(/OUTPUT_EXISTS[^]*index.html/);
+  });
+
+  test('weights beside a model go when it has none there any more', async () => {
+    const file = newBatch();
+    const set = ['recipes.rtn.output={externalData: always}'];
+    const weights = join((await run(file, { set })).output, 'small.rtn.onnx.data');
+    expect(existsSync(weights)).toBe(true);
+    await run(file);
+    expect(existsSync(weights)).toBe(false);
   });
 
   test('gates decide the status, and are held anew when a finished job is kept', async () => {

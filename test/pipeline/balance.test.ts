@@ -52,3 +52,11 @@ test('the report shows what balancing did', () => {
     expect(experts.after.covered).toBe(16 - after[i]);
   });
 });
+
+test('where there is nothing to top up from, that is said', async () => {
+  const few = { records: records.slice(0, first), pool: [] };
+  const config = configFrom('calibration.affinity=false', ...untried);
+  const { notes } = await quantizeModel(bundledModel('batched.dyn'), few, config);
+  expect(notes).toContainEqual(expect.stringMatching(/^calibration\.balance: \d+ experts below the floor/));
+  expect(balanced.notes.filter((note) => note.includes('balance'))).toEqual([]);
+});

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeTensor } from '../../src/onnx/tensor.ts';
-import type { Conversion } from '../../src/pipeline/convert.ts';
+import type { Conversion } from '../../src/pipeline/open-conversion.ts';
 import { convert } from '../../src/pipeline/convert.ts';
 import type { Workshop } from '../../src/pipeline/workshop.ts';
 import { plainWorkshop } from '../../src/pipeline/workshop.ts';
@@ -71,6 +71,42 @@ test('a model is never written over, whatever name leads to it', async () => {
     await expect(convert({ ...common, output }, () => {})).rejects.toMatchObject({ code: 'OUTPUT_EXISTS' });
   }
   expect(readFileSync(model)).toEqual(before);
+});
+
+test('weights go with the model they belong to, and those of another stay', async () => {
+  const write = (name: string, externalData: string, force = true): Promise<unknown> => {
+    const config = configFrom(...dataFree, `output.externalData=${externalData}`);
+    const model = bundledModel('batched.dyn');
+    return convert({ model, output: join(folder, name), config, reportFolder: null, force }, () => {});
+  };
+  await write('moved.onnx', 'always');
+  await write('moved.onnx', 'never');
+  expect(readdirSync(folder)).not.toContain('moved.onnx.data');
+  writeFileSync(join(folder, 'moved.onnx.data'), 'of another');
+  await write('moved.onnx', 'never');
+  rmSync(join(folder, 'moved.onnx'));
+  await write('moved.onnx', 'auto', false);
+  expect(readFileSync(join(folder, 'moved.onnx.data'), 'utf8')).toBe('of another');
+});
+
+test('the figures are those of what was written, whatever takes its place meanwhile', async () => {
+  const output = join(folder, 'shared.onnx');
+  const config = configFrom(...dataFree, `verify.data=${calibrationData}`, 'verify.records=2');
+  const conversion = {
+    model: bundledModel('batched.dyn'),
+    output,
+    config,
+    reportFolder: folder,
+    force: true,
+  };
+  const alone = await convert(conversion, () => {});
+  expect(alone.execution).toMatchObject({ target: 'int', executed: true });
+  expect(alone.report?.notes?.[0]).toMatch(/^data-free/);
+  const disturbed = await convert(conversion, ({ stage, done }) => {
+    // Its files are open then.
+    if (stage === 'verify' && done) copyFileSync(conversion.model, output);
+  });
+  expect(disturbed.bytes).toEqual(alone.bytes);
 });
 
 test.each([

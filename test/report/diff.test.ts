@@ -14,6 +14,7 @@ describe('what moved', () => {
   test.each([
     ['equal', baseline, structuredClone(baseline)],
     ['read back', baseline, parseReport(serializeReport(baseline), 'a')],
+    ['a task called mean', buildReport({ tasks: ['mean', 'add'] }), buildReport({ tasks: ['mean', 'add'] })],
     ['identical models', buildReport({ error: 0 }), buildReport({ error: 0, seed: 2 })],
     ['without records', buildReport({ complete: false }), buildReport({ complete: false })],
   ])('is nothing in %s reports', (_, a, b) => {

@@ -68,6 +68,18 @@ describe('dotted paths', () => {
     expect(min({ [key]: value * 1.001 })).toMatchObject([{ value, ok: false }]);
   });
 
+  test('hold names with dots in them', () => {
+    const [layer, ...others] = report.layers;
+    const experts = layer.experts.map((expert) => ({ ...expert, id: `L0.E${expert.id}` }));
+    const tasks = { 'add.long': report.tasks['add'] };
+    const dotted = { ...report, tasks, layers: [{ ...layer, experts }, ...others] };
+    const keys = { 'layers.L0.experts.L0.E1.sqnrDb': 0, 'tasks.add.long.quantized': 0 };
+    expect(min(keys, dotted)).toMatchObject([
+      { value: experts[1].sqnrDb, where: 'L0 L0.E1' },
+      { value: report.tasks['add'].quantized },
+    ]);
+  });
+
   test('through lists take every element', () => {
     expect(min({ 'layers.experts.tokens': 1 })).toMatchObject([{ value: 0, ok: false, where: 'L1 15' }]);
   });

@@ -2,6 +2,8 @@ import { stripVTControlCharacters, styleText } from 'node:util';
 import { expect, test } from 'vitest';
 import { evaluateGates } from '../../src/report/gates.ts';
 import { summarize } from '../../src/report/summarize.ts';
+import { executionOf } from '../../src/emit/execution-of.ts';
+import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Report } from '../../src/report/report.ts';
 import type { Paint } from '../../src/report/terminal-table.ts';
 import { buildReport } from './helpers/build-report.ts';
@@ -28,10 +30,13 @@ test('layers, tasks, sizes and refusals are told', () => {
   expect(text).toContain('executed by ONNX Runtime (cpu) in the int form');
 });
 
-test('an emulated form is called emulated', () => {
-  const report = buildReport();
-  report.execution.executed = false;
-  expect(summarize(report)).toContain('emulated, not executed');
+test.each([
+  ['nbits', 'w4a4', 'emulated, not executed: the nbits form computes in float'],
+  ['nbits', 'w4a16', 'weights stored in few bits, run by ONNX Runtime (cpu) in the nbits form'],
+  ['qdq', 'ternary', 'weights stored in few bits, run by ONNX Runtime (cpu) in the qdq form'],
+] as const)('a form is called emulated where its activations are: %s of %s', (target, scheme, text) => {
+  const execution = executionOf(resolveTarget(target, scheme, 'auto'));
+  expect(summarize({ ...buildReport(), execution })).toContain(text);
 });
 
 test.each([

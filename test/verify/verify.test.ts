@@ -23,6 +23,10 @@ test('a model agrees with itself in everything, in whichever form, and equal rep
     expect(tokens).toBe(2 * report.data.tokens);
     for (const expert of experts) expect(expert.sqnrDb).toBe(expert.tokens > 0 ? 200 : null);
   }
+  expect(report.quantized).toEqual(report.reference);
+  const experts = 3 * 16 * 3 * 128 * 64 * 4;
+  expect(report.census[0]).toEqual({ role: 'expert', quantizedBytes: 0, keptBytes: experts, refused: [] });
+  expect(report.size.expertBitsPerWeight).toBeNull();
   for (const task of Object.values(report.tasks)) expect(task.quantized).toBe(task.reference);
   const { moved, gates } = diffReports(report, report, {});
   expect({ moved, gates }).toEqual({ moved: [], gates: [] });

@@ -1,3 +1,4 @@
+import { executionText } from '../execution-text.ts';
 import { formatBytes, formatCount, formatDecibels, formatFigure, formatShare } from '../format.ts';
 import { verdictText } from '../gate-text.ts';
 import { findOutliers } from '../outliers.ts';
@@ -77,13 +78,7 @@ function noteList({ notes = [] }: Report): Markup {
   return markup`${notes.map((note) => markup`<p>${note}</p>\n`)}`;
 }
 
-function execution({
-  execution: { executed, target, weights, activations, provider },
-  reference,
-  quantized,
-}: Report): Markup {
-  const how = executed
-    ? `Executed by ONNX Runtime (${provider}) in the ${target} form`
-    : `Emulated, not executed: the ${target} form computes in float`;
-  return markup`<p>${how}: weights ${weights}, activations ${activations}. <span class="path">${quantized.path}</span> against <span class="path">${reference.path}</span>.</p>\n`;
+function execution({ execution: how, reference, quantized }: Report): Markup {
+  const text = executionText(how);
+  return markup`<p>${text[0].toUpperCase()}${text.slice(1)}. <span class="path">${quantized.path}</span> against <span class="path">${reference.path}</span>.</p>\n`;
 }

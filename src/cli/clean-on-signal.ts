@@ -1,0 +1,20 @@
+import { constants } from 'node:os';
+import { removeTemporaries } from '../tensor/temporary.ts';
+
+/**
+ * Ctrl-C ends the process as it always does, but takes its temporary files along, which may be large. It dies of the
+ * signal: to exit would terminate threads, and those inside ONNX Runtime must not be.
+ */
+export function cleanOnSignal(): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    const onSignal = (): void => {
+      removeTemporaries();
+      // Not before: npm sends a second one.
+      process.off(signal, onSignal);
+      process.kill(process.pid, signal);
+      // The first process of a container is not killed by its own signals.
+      process.exit(128 + constants.signals[signal]);
+    };
+    process.on(signal, onSignal);
+  }
+}
