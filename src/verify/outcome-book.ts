@@ -18,7 +18,8 @@ interface RecordSums {
   kl: number;
   top1: number;
   nll: { reference: number; quantized: number };
-  /** Whether every answer token so far was the arg-max. */
+  /** Answer tokens that were judged, and whether every one so far was the arg-max. */
+  answers: number;
   exact: { reference: boolean; quantized: boolean };
   agreement: { local: number; cumulative: number }[];
 }
@@ -42,6 +43,7 @@ export class OutcomeBook {
       kl: 0,
       top1: 0,
       nll: { reference: 0, quantized: 0 },
+      answers: 0,
       exact: { reference: true, quantized: true },
       agreement: layerIds.map(() => ({ local: 0, cumulative: 0 })),
     }));
@@ -64,12 +66,13 @@ export class OutcomeBook {
       sums.top1 += top.reference[at] === top.quantized[at] ? 1 : 0;
       const next = this.isLanguage ? nextToken(this.records[record], step) : undefined;
       if (next === undefined) continue;
+      const { answerStart } = this.records[record];
+      const isAnswer = answerStart !== null && step + 1 >= answerStart;
       sums.predicted += 1;
+      if (isAnswer) sums.answers += 1;
       for (const side of ['reference', 'quantized'] as const) {
         sums.nll[side] += nll[side][at];
-        const { answerStart } = this.records[record];
-        if (answerStart !== null && step + 1 >= answerStart && top[side][at] !== next)
-          sums.exact[side] = false;
+        if (isAnswer && top[side][at] !== next) sums.exact[side] = false;
       }
     }
   }
@@ -106,10 +109,10 @@ export class OutcomeBook {
     };
   }
 
-  /** Exact match of every task that has answers, in order of first appearance. */
+  /** Exact match of every task whose answers were judged, in order of first appearance. */
   private tasks(): Report['tasks'] {
-    const answered = [...this.records.keys()].filter((i) => this.records[i].answerStart !== null);
-    const byTask = Map.groupBy(answered, (i) => taskOf(this.records[i])!);
+    const judged = [...this.records.keys()].filter((i) => this.sums[i].answers > 0);
+    const byTask = Map.groupBy(judged, (i) => taskOf(this.records[i])!);
     const tasks = [...byTask].map(([task, indices]) => {
       const share = (side: 'reference' | 'quantized'): number =>
         indices.filter((i) => this.sums[i].exact[side]).length / indices.length;
@@ -126,9 +129,7 @@ export class OutcomeBook {
     const names = [...new Set(tasks.filter((task) => task !== null))];
     const column = <T>(pick: (sums: RecordSums) => T): T[] => this.sums.map(pick);
     const exact = (side: 'reference' | 'quantized'): number[] =>
-      this.sums.map(({ exact: match }, i) =>
-        this.records[i].answerStart === null ? Number.NaN : Number(match[side]),
-      );
+      this.sums.map(({ answers, exact: match }) => (answers === 0 ? Number.NaN : Number(match[side])));
     return {
       tasks: names,
       task: tasks.map((task) => (task === null ? null : names.indexOf(task))),

@@ -54,6 +54,7 @@ export async function verify(
   const causes = emptyCauses();
   await runJoined(joined, batches, { layers, book, causes, records }, running);
   const summary = book.summary();
+  const notes = notesOf(joined.unmixed, !language && records.some(({ answerStart }) => answerStart !== null));
   return {
     ...facts,
     ...summary,
@@ -68,11 +69,18 @@ export async function verify(
     execution: record.execution,
     gates: [],
     ...(joined.output.experts && { attribution: attributionOf(causes, summary.output) }),
-    ...(joined.unmixed && {
-      notes: [`Changed routing and quantized experts are not told apart: ${joined.unmixed}.`],
-    }),
+    ...(notes.length > 0 && { notes }),
     recipe: record.recipe,
   };
+}
+
+function notesOf(unmixed: string | null, isUnjudged: boolean): string[] {
+  const unjudged =
+    'Answers were not judged: that takes logits of every position, and input_ids in every record.';
+  return [
+    ...(unmixed ? [`Changed routing and quantized experts are not told apart: ${unmixed}.`] : []),
+    ...(isUnjudged ? [unjudged] : []),
+  ];
 }
 
 /** Whether the main output tells a next token of every position: logits [batch, sequence, vocabulary]. */
