@@ -23,7 +23,7 @@ export async function measure({ model, data }: Subject, { config, records }: Row
   const { calibration, evaluation } = data[records];
   const quantized = await quantizeModel(model, { records: calibration, pool: [] }, config);
   const report = await tryModel(model, quantized.model, evaluation, {});
-  return { ...figuresOf(report), belowFloor: belowFloor(quantized.calibration?.balance ?? null) };
+  return { ...figuresOf(report), belowFloor: belowFloor(quantized.balance) };
 }
 
 function figuresOf({ output: { kl, perplexity }, tasks, layers }: Report): Omit<Figures, 'belowFloor'> {

@@ -1,14 +1,13 @@
 import type { Batch } from '../data/batches.ts';
-import { emitLayer } from '../emit/emit-layer.ts';
-import { floatExperts } from '../emit/float-experts.ts';
+import { emitFloat } from '../emit/float-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
+import { lookAt } from '../run/look-at.ts';
 import type { Probe } from '../run/probe.ts';
 import type { StageWalk } from '../run/stage-walk.ts';
 import { walkLayers } from '../run/stage-walk.ts';
-import { addValidInput } from '../run/valid-input.ts';
 import type { CalibrateOptions } from './calibrate.ts';
 import { expertIds, requireBatches } from './calibrate.ts';
 import type { LayerStats } from './layer-stats.ts';
@@ -69,8 +68,7 @@ export function calibrateByLayer(
   /** Runs a stage as it was, for what it hands on. */
   async function passFloat(index: number): Promise<void> {
     const { model, layers } = open();
-    // Written out: a source form may gather the weights of every token.
-    emitLayer(model, layers[index], floatExperts(layers[index]));
+    emitFloat(model, layers[index]);
     await walk!.run(model, index, { probes: [], valid: null, passOn: true });
   }
 
@@ -80,10 +78,10 @@ export function calibrateByLayer(
     const parts: LayerStats[] = [];
     for (const [at, experts] of groups.entries()) {
       const { model, layers } = open();
-      const valid = addValidInput(model, batches);
-      const probe = statsProbe(model, layers[index], { gram, affinity, valid, experts });
       const passOn = !sequential && at === groups.length - 1;
-      await stages.run(model, index, { probes: [probe], valid, passOn });
+      const probe = await lookAt({ walk: stages, model, batches }, index, { passOn }, (valid) =>
+        statsProbe(model, layers[index], { gram, affinity, valid, experts }),
+      );
       parts.push(probe.stats());
     }
     onStep?.(index + 1, walked.layers.length);
@@ -108,10 +106,7 @@ export function calibrateByLayer(
     },
     async look(index, written, { model, attach }) {
       const stages = await reach(index, written);
-      const valid = addValidInput(model, batches);
-      const probe = attach(valid);
-      await stages.run(model, index, { probes: [probe], valid, passOn: false });
-      return probe;
+      return lookAt({ walk: stages, model, batches }, index, { passOn: false }, attach);
     },
     close: () => walk?.close(),
   };

@@ -1,7 +1,6 @@
 import type { Batch } from '../data/batches.ts';
 import { positionsOf } from '../data/positions.ts';
-import { emitLayer } from '../emit/emit-layer.ts';
-import { floatExperts } from '../emit/float-experts.ts';
+import { emitFloat } from '../emit/float-experts.ts';
 import { Fault } from '../fault.ts';
 import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
@@ -43,8 +42,7 @@ export async function countTokens(
   const layers: LayerVisits[] = [];
   const attach: AttachProbe = (model, layer) => {
     const { id, router, boundary } = layer;
-    // Written out: a source form may gather the weights of every token.
-    if (boundary) emitLayer(model, layer, floatExperts(layer));
+    if (boundary) emitFloat(model, layer);
     if (boundary?.routing.kind !== 'topk') return { outputs: [], take: () => {} };
     const { indices, k } = boundary.routing;
     const visited: LayerVisits = {

@@ -1,5 +1,6 @@
 import type { Batch } from '../data/batches.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
+import { lookAt } from '../run/look-at.ts';
 import type { AttachProbe } from '../run/probe.ts';
 import { runBatches } from '../run/run-batches.ts';
 import { walkLayers } from '../run/stage-walk.ts';
@@ -52,9 +53,9 @@ const runByLayer: Run = async (open, batches, attach, { onStep, ...session }) =>
   try {
     for (const index of walked.layers.keys()) {
       const { model, layers } = open();
-      const valid = addValidInput(model, batches);
-      const probe = attach(model, layers[index], index, valid);
-      await walk.run(model, index, { probes: [probe], valid, passOn: true });
+      await lookAt({ walk, model, batches }, index, { passOn: true }, (valid) =>
+        attach(model, layers[index], index, valid),
+      );
       onStep?.((index + 1) * batches.length, layers.length * batches.length);
     }
   } finally {

@@ -2,11 +2,14 @@ import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { Expert, Linear, MoeLayer } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
+import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import { bytesOf } from '../onnx/tensor.ts';
 import { readMatrix, readVector } from '../tensor/view.ts';
 import { emitActivation } from './activation.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
+import type { EmittedPairs } from './emit-layer.ts';
+import { emitLayer } from './emit-layer.ts';
 import type { PairEmitter } from './expert-emitter.ts';
 import { splitByExpert } from './split-by-expert.ts';
 import { whereAny } from './where-any.ts';
@@ -19,6 +22,11 @@ export type ExpertTap = (
   /** The expert's tokens: row numbers [n], and what the routing multiplies its outputs (or inputs) by, [n, 1]. */
   routed: { rows: Value; weights: Value },
 ) => void;
+
+/** Writes a layer out in float: a source form may gather the weights of every token, and cannot be looked into. */
+export function emitFloat(model: Model, layer: MoeLayer): EmittedPairs {
+  return emitLayer(model, layer, floatExperts(layer))!;
+}
 
 /** The experts in float, as in the source: what calibration runs. */
 export function floatExperts(layer: MoeLayer, tap?: ExpertTap): PairEmitter {

@@ -3,7 +3,6 @@ import { executionOf } from '../emit/execution-of.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
 import { isRotated } from '../emit/rotated-form.ts';
 import { layerRecord, writeModelRecord } from '../moe/model-record.ts';
-import type { PreparedModel } from '../moe/prepare-model.ts';
 import { version } from '../version.ts';
 import type { WrittenModel } from './write-experts.ts';
 
@@ -12,16 +11,9 @@ import type { WrittenModel } from './write-experts.ts';
  * other names.
  */
 export function annotate(
-  { model, layers }: PreparedModel,
+  { model, layers, dense }: WrittenModel,
   config: QuantizeConfig,
   resolved: ResolvedTarget,
-  {
-    calibration,
-    rotation,
-    affinity,
-    clipped,
-    dense,
-  }: Pick<WrittenModel, 'calibration' | 'rotation' | 'affinity' | 'clipped' | 'dense'>,
 ): void {
   const hasFewRows = model.graph.nodes.some(
     ({ name }) => name.startsWith('moeq/') && name.endsWith('/are_few'),
@@ -30,11 +22,11 @@ export function annotate(
     version,
     recipe: recipeOf(config),
     execution: executionOf(resolved, hasFewRows),
-    layers: layers.map((layer, i) => ({
-      ...layerRecord(layer, calibration ? calibration.stats[i].experts.map(({ tokens }) => tokens) : null),
-      ...(isRotated(rotation[i]) && { rotation: rotation[i] }),
-      ...(affinity[i] && { affinity: true }),
-      ...(clipped && { activationClips: clipped[i].clips }),
+    layers: layers.map(({ layer, stats, rotation, affinity, clipped }) => ({
+      ...layerRecord(layer, stats && stats.experts.map(({ tokens }) => tokens)),
+      ...(isRotated(rotation) && { rotation }),
+      ...(affinity && { affinity }),
+      ...(clipped && { activationClips: clipped.clips }),
     })),
     ...(dense && { refused: dense.refused }),
   });

@@ -23,13 +23,6 @@ import type { Variant } from './variants.ts';
 import { layerStep } from './layer-step.ts';
 import type { Workshop } from './workshop.ts';
 
-/** What calibration saw, for the report. */
-export interface Calibration {
-  /** One entry per layer, without XᵀX. */
-  stats: LayerStats[];
-  balance: Balance | null;
-}
-
 /** A calibration whose records are chosen. */
 export interface Calibrator {
   balance: Balance | null;

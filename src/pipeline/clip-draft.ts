@@ -34,25 +34,29 @@ export async function clipDraft(
   progress({ stage: 'clip', detail: 'activations, by what rounding them costs' });
   const layers = await workshop.remember('clip', () => clipsOfDraft(draft, records));
   for (const layer of layers) progress({ stage: 'clip', detail: describeClips(layer) });
-  if (!layers.some(({ clips }) => isClipped(clips))) return { ...written, clipped: layers };
+  if (!layers.some(({ clips }) => isClipped(clips))) return withClips(written, layers);
   const clipsOf = (index: number): ActivationClips => layers[index].clips;
   const clipped = await writeExperts({ ...order, clipsOf }, progress, workshop);
   const isBetter = await workshop.remember(
     'clip:tried',
     async () => joint(await gauge.distanceOf(clipped.model)) < joint(await draft.distance()),
   );
-  if (isBetter) return { ...clipped, clipped: layers };
+  if (isBetter) return withClips(clipped, layers);
   progress({ stage: 'clip', detail: 'left whole after all: so the output is nearer to the reference' });
-  return { ...written, clipped: layers.map(unclipped) };
+  return withClips(written, layers.map(unclipped));
+}
+
+function withClips(written: WrittenModel, clipped: readonly ClippedLayer[]): WrittenModel {
+  return { ...written, layers: written.layers.map((layer, i) => ({ ...layer, clipped: clipped[i] })) };
 }
 
 async function clipsOfDraft(
-  { order: { config, resolved }, written: { model, rows, probes } }: Draft,
+  { order: { config, resolved }, written: { model, layers } }: Draft,
   records: readonly DataRecord[],
 ): Promise<ClippedLayer[]> {
   const batches = [...makeBatches(records.slice(0, recordsClipped), declaredInputs(model))];
   const session = sessionOptions(config);
-  const layers = probes.map(({ layer }, i) => ({ rows: rows[i], output: layer.boundary!.output }));
-  const errors = await measureActivations(model, layers, triedGrids(resolved), batches, session);
-  return errors.map((each, i) => bestClips(probes[i].layer.id, each));
+  const measured = layers.map(({ layer, rows }) => ({ rows: rows!, output: layer.boundary!.output }));
+  const errors = await measureActivations(model, measured, triedGrids(resolved), batches, session);
+  return errors.map((each, i) => bestClips(layers[i].layer.id, each));
 }

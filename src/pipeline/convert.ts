@@ -14,7 +14,6 @@ import type { CensusRow, Report } from '../report/report.ts';
 import { serializeReport } from '../report/serialize-report.ts';
 import { makeFolder, writeText } from '../tensor/output-files.ts';
 import { takeCensus } from '../verify/census.ts';
-import { parityChecks } from '../verify/parity-checks.ts';
 import { verify } from '../verify/verify.ts';
 import type { Conversion } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';
@@ -24,6 +23,7 @@ import type { QuantizedModel } from './quantize-model.ts';
 import { quantizeModel } from './quantize-model.ts';
 import { reportCalibration } from './report-calibration.ts';
 import { weightsBeside } from './weights-beside.ts';
+import { checksOf } from './write-experts.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
 import { verifyOptions } from './verify-options.ts';
@@ -84,11 +84,12 @@ export async function convert(
     census,
     notes,
     calibration:
-      quantized.calibration?.stats.map(({ id, tokens, experts }) => ({
-        layer: id,
-        tokens,
-        experts: experts.map((expert) => ({ id: expert.id, tokens: expert.tokens })),
-      })) ?? null,
+      calibration &&
+      quantized.layers.map(({ stats }) => ({
+        layer: stats!.id,
+        tokens: stats!.tokens,
+        experts: stats!.experts.map(({ id, tokens }) => ({ id, tokens })),
+      })),
     report,
   };
 }
@@ -101,14 +102,14 @@ type Counted = Pick<Report, 'census' | 'size' | 'execution'>;
 async function publishWithParity(
   staged: StagedModel,
   { model, output }: { model: string; output: string },
-  { probes, dense }: QuantizedModel,
+  quantized: QuantizedModel,
   progress: Progress,
   workshop: Workshop,
 ): Promise<Counted> {
   progress({ stage: 'parity', detail: 'every written linear, executed' });
   try {
     // The disk takes the files meanwhile.
-    await Promise.all([staged.flush(), workshop.check(staged.path, parityChecks(probes, dense?.probes))]);
+    await Promise.all([staged.flush(), workshop.check(staged.path, checksOf(quantized))]);
     // Not in their place, where another conversion may put its own.
     const counted = count(model, staged.path);
     const weights = weightsBeside(output);

@@ -3,7 +3,7 @@ import type { MoeLayer } from '../moe/moe-layer.ts';
 import { schemeOf } from '../quantize/scheme.ts';
 import { needsHessian } from './rounding.ts';
 import { fewestSmoothed, smoothsHidden } from './smooth-hidden.ts';
-import type { WrittenModel } from './write-experts.ts';
+import type { DoneLayer, WrittenModel } from './write-experts.ts';
 
 /** Names that a note lists before it counts. */
 const namesShown = 8;
@@ -13,17 +13,15 @@ const namesShown = 8;
  * `whyNotRealigned`.
  */
 export function deviations(
-  { calibration, rotation, folding, probes }: WrittenModel,
+  { layers }: WrittenModel,
   config: QuantizeConfig,
   unrealigned: string | null,
 ): string[] {
-  const layers = probes.map(({ layer }) => layer);
-  const experts = calibration?.stats.flatMap((layer) => layer.experts) ?? [];
+  const experts = layers.flatMap(({ stats }) => stats?.experts ?? []);
   const isSmoothed = smoothsHidden(config);
-  const unsmoothed = layers.filter((layer) => isSmoothed && !smoothsHidden(config, layer));
   const { enabled, shift } = config.smoothing;
-  const isUnrotated = (i: number): boolean =>
-    config.rotation.down === 'hadamard' && rotation[i].hidden === null;
+  const layersThat = (isMeant: (done: DoneLayer) => boolean): MoeLayer[] =>
+    layers.filter(isMeant).map(({ layer }) => layer);
   return [
     ...about(
       experts.filter(({ tokens }) => tokens === 0 && needsHessian(config)),
@@ -36,17 +34,17 @@ export function deviations(
       `with fewer than ${fewestSmoothed} calibration tokens, not smoothed before down`,
     ),
     ...about(
-      calibration ? unsmoothed : [],
+      layersThat(({ layer, stats }) => stats !== null && isSmoothed && !smoothsHidden(config, layer)),
       'layer',
       'not smoothed before down: the activation of the experts passes no scale on',
     ),
     ...about(
-      layers.filter((_, i) => folding[i] === 'multiplied'),
+      layersThat(({ folding }) => folding === 'multiplied'),
       'layer',
       'smoothed by an extra multiplication: no norm before can take the scales',
     ),
     ...about(
-      layers.filter((_, i) => isUnrotated(i)),
+      layersThat(({ rotation }) => config.rotation.down === 'hadamard' && rotation.hidden === null),
       'layer',
       'not rotated before down: the width is odd',
     ),

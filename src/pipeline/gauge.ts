@@ -1,8 +1,7 @@
 import { positionsOf } from '../data/positions.ts';
 import type { DataRecord } from '../data/record.ts';
 import { Fault } from '../fault.ts';
-import { emitLayer } from '../emit/emit-layer.ts';
-import { floatExperts } from '../emit/float-experts.ts';
+import { emitFloat } from '../emit/float-experts.ts';
 import { readModelRecord } from '../moe/model-record.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
@@ -81,8 +80,7 @@ async function runReference(
   const ends = layers.map(({ boundary }) => boundary!.output);
   const walk = walkStages(model.graph, [ends, [mainOutput(model)]], batches, session);
   const probes = layers.map((layer) => choiceProbe(decisionsOf(model.graph, layer), layer.router.experts));
-  // Written out: a source form may gather the weights of every token.
-  for (const layer of layers) emitLayer(model, layer, floatExperts(layer));
+  for (const layer of layers) emitFloat(model, layer);
   try {
     await walk.run(model, 0, { probes, valid: null, passOn: true });
   } catch (fault) {

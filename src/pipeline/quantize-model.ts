@@ -61,8 +61,7 @@ export async function quantizeModel(
   const trials = { layers: prepared.layers.map(({ id }) => id), records, isDraft };
   const written = await writeSettled(common, trials, { progress, workshop });
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
-  const layers = written.probes.map(({ layer }) => layer);
-  annotate({ model: written.model, layers }, config, resolved, written);
+  annotate(written, config, resolved);
   return { ...written, routers, notes: [...notes, ...starving, ...deviations(written, config, unrealigned)] };
 }
 

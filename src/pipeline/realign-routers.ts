@@ -5,8 +5,7 @@ import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/declared-inputs.ts';
 import type { DataRecord } from '../data/record.ts';
 import { changeRouter } from '../emit/change-router.ts';
-import { emitLayer } from '../emit/emit-layer.ts';
-import { floatExperts } from '../emit/float-experts.ts';
+import { emitFloat } from '../emit/float-experts.ts';
 import { routerLinear } from '../emit/router-linear.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
@@ -18,7 +17,6 @@ import { lookAt } from '../run/look-at.ts';
 import type { Probe } from '../run/probe.ts';
 import type { StageWalk } from '../run/stage-walk.ts';
 import { walkLayers } from '../run/stage-walk.ts';
-import { addValidInput } from '../run/valid-input.ts';
 import type { SessionOptions } from '../runtime/session.ts';
 import type { Originals } from './decision-probes.ts';
 import { decisionProbe, originalProbe } from './decision-probes.ts';
@@ -94,11 +92,11 @@ async function passOriginal(
   index: number,
   batches: readonly Batch[],
 ): Promise<Originals> {
-  const valid = addValidInput(model, batches);
-  const probe = originalProbe(model.graph, layers[index]);
-  // Written out: a source form may gather the weights of every token.
-  emitLayer(model, layers[index], floatExperts(layers[index]));
-  await walk.run(model, index, { probes: [probe], valid, passOn: true });
+  const probe = await lookAt({ walk, model, batches }, index, { passOn: true }, () => {
+    const original = originalProbe(model.graph, layers[index]);
+    emitFloat(model, layers[index]);
+    return original;
+  });
   return probe.seen;
 }
 

@@ -1,9 +1,11 @@
+import type { Balance } from '../calibrate/balance-records.ts';
 import { coverageOf } from '../calibrate/balance-records.ts';
 import type { LayerStats } from '../calibrate/layer-stats.ts';
 import { isRotated } from '../emit/rotated-form.ts';
 import { median } from '../report/median.ts';
 import type { Calibration as CalibrationReport } from '../report/report.ts';
 import type { QuantizedModel } from './quantize-model.ts';
+import type { DoneLayer } from './write-experts.ts';
 import type { ClippedLayer } from './clips.ts';
 import type { RouterOutcome } from './settle-routers.ts';
 
@@ -15,35 +17,36 @@ const channelsShown = 8;
  * What calibration saw and led to, for the report: tokens per expert against the floor, outlier channels before and after,
  * what was done to the routers.
  */
-export function reportCalibration({
-  calibration,
-  smoothing,
-  routers,
-  rotation,
-  affinity,
-  clipped,
-}: QuantizedModel): CalibrationReport | null {
-  if (!calibration) return null;
-  const { stats, balance } = calibration;
-  const layers = stats.map((layer, i): LayerCalibration => {
-    const balanced = balance?.layers.find(({ id }) => id === layer.id);
-    const coverage = coverageOf(
-      layer.experts.map(({ tokens }) => tokens),
-      balanced?.floor ?? 1,
-    );
-    return {
-      id: layer.id,
-      tokens: layer.tokens,
-      floor: balanced?.floor ?? 1,
-      experts: { before: balanced?.before ?? coverage, after: balanced?.after ?? coverage },
-      channels: channelsOf(layer, smoothing[i].input),
-      ...(isRotated(rotation[i]) && { rotation: rotation[i] }),
-      ...(affinity[i] && { affinity: true }),
-      ...(clipped && { activations: clippingOf(clipped[i]) }),
-      ...routerOf(routers, i),
-    };
-  });
-  return { tokens: stats[0].tokens, layers };
+export function reportCalibration({ layers, balance, routers }: QuantizedModel): CalibrationReport | null {
+  const [{ stats: first }] = layers;
+  if (!first) return null;
+  return { tokens: first.tokens, layers: layers.map((layer, i) => reportLayer(layer, i, balance, routers)) };
+}
+
+function reportLayer(
+  { stats, smoothing, rotation, affinity, clipped }: DoneLayer,
+  index: number,
+  balance: Balance | null,
+  routers: RouterOutcome,
+): LayerCalibration {
+  const { id, tokens, experts } = stats!;
+  const balanced = balance?.layers.find((each) => each.id === id);
+  const floor = balanced?.floor ?? 1;
+  const coverage = coverageOf(
+    experts.map((expert) => expert.tokens),
+    floor,
+  );
+  return {
+    id,
+    tokens,
+    floor,
+    experts: { before: balanced?.before ?? coverage, after: balanced?.after ?? coverage },
+    channels: channelsOf(stats!, smoothing.input),
+    ...(isRotated(rotation) && { rotation }),
+    ...(affinity && { affinity }),
+    ...(clipped && { activations: clippingOf(clipped) }),
+    ...routerOf(routers, index),
+  };
 }
 
 function clippingOf({ clips, error }: ClippedLayer): NonNullable<LayerCalibration['activations']> {

@@ -1,9 +1,7 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
-import type { LayerProbes } from '../emit/parity-probes.ts';
 import { findRouterLinear, routerLinear } from '../emit/router-linear.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
-import type { Model } from '../onnx/model.ts';
 import { movesRouters, schemeOf } from '../quantize/scheme.ts';
 import { holdOut } from './hold-out.ts';
 import { needsRecords } from './needs-records.ts';
@@ -14,6 +12,7 @@ import type { RouterRealignment } from './realign-router.ts';
 import { applyRealignment, realignRouters } from './realign-routers.ts';
 import type { Workshop } from './workshop.ts';
 import { sessionOptions } from './session-options.ts';
+import type { WrittenModel } from './write-experts.ts';
 
 /** What became of the routers, one entry per layer; null for what the config does not ask for. */
 export interface RouterOutcome {
@@ -24,13 +23,13 @@ export interface RouterOutcome {
 /** Realigns the routers of a model whose experts are written, then takes them to 8 bits, as far as the config asks. */
 export async function settleRouters(
   path: string,
-  { model, probes }: { model: Model; probes: readonly LayerProbes[] },
+  { model, layers: written }: Pick<WrittenModel, 'model' | 'layers'>,
   records: readonly DataRecord[],
   config: QuantizeConfig,
   { progress, workshop }: { progress: Progress; workshop: Workshop },
 ): Promise<RouterOutcome> {
   const session = sessionOptions(config);
-  const layers = probes.map(({ layer }) => layer);
+  const layers = written.map(({ layer }) => layer);
   const outcome: RouterOutcome = { realignment: null, clips: null };
   if (isToRealign(config, layers, records.length)) {
     progress({ stage: 'realign', detail: `${layers.length} routers, ${records.length} records` });
@@ -44,7 +43,11 @@ export async function settleRouters(
     outcome.clips = await workshop.remember('router', () => chooseClips(model, layers, records, session));
     for (const { layer, ratio } of outcome.clips)
       progress({ stage: 'router', detail: `${layer}: 8 bits, clipped at ${ratio} of the largest weight` });
-    quantizeRouters(model, probes, outcome.clips);
+    quantizeRouters(
+      model,
+      written.map(({ probes }) => probes),
+      outcome.clips,
+    );
   }
   return outcome;
 }

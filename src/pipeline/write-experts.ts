@@ -1,16 +1,17 @@
+import type { Balance } from '../calibrate/balance-records.ts';
 import type { StatsSource } from '../calibrate/calibrate-by-layer.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { ActivationClips } from '../emit/activation-clips.ts';
-import type { LayerProbes } from '../emit/parity-probes.ts';
 import type { DenseResult } from '../emit/quantize-dense.ts';
 import { quantizeDense } from '../emit/quantize-dense.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
-import type { RotationBlocks } from '../emit/rotated-form.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
+import type { ParityCheck } from '../verify/parity-checks.ts';
+import { parityChecks } from '../verify/parity-checks.ts';
 import { annotate } from './annotate.ts';
-import type { Calibration, Calibrator } from './calibrator.ts';
+import type { Calibrator } from './calibrator.ts';
 import { layerStep } from './layer-step.ts';
 import { clipLayer } from './clip-layer.ts';
 import type { ClippedLayer } from './clips.ts';
@@ -19,7 +20,6 @@ import { isSmall } from './model-size.ts';
 import type { Progress } from './progress.ts';
 import type { Variant } from './variants.ts';
 import { settledBy } from './variants.ts';
-import type { LayerSmoothing } from './smooth-layer.ts';
 import type { Workshop } from './workshop.ts';
 import type { MadeLayer, WrittenLayer } from './write-layer.ts';
 import { makeLayer, writeLayer } from './write-layer.ts';
@@ -27,24 +27,27 @@ import { makeLayer, writeLayer } from './write-layer.ts';
 /** A model whose experts are written and whose routers are as they were. */
 export interface WrittenModel {
   model: Model;
-  /** Null for a data-free conversion. */
-  calibration: Calibration | null;
-  /** What each layer's inputs were divided by. */
-  smoothing: LayerSmoothing[];
-  /** Where that went, of each layer; null for none. */
-  folding: WrittenLayer['folding'][];
-  /** In blocks of how many channels each layer rotates what it reads. */
-  rotation: RotationBlocks[];
-  /** In which layers tokens counted as much as their routing weight. */
-  affinity: boolean[];
-  /** What each written linear must compute; see `parityChecks`. */
-  probes: LayerProbes[];
-  /** What each layer quantizes in front of its linears; nothing where a fused operator does. */
-  rows: NonNullable<WrittenLayer['rows']>[];
-  /** How activations are clipped, one entry per layer; null where that was not measured. */
-  clipped: ClippedLayer[] | null;
+  layers: DoneLayer[];
+  /** Null where records were not balanced. */
+  balance: Balance | null;
   /** What became of the linears beside the routed experts; null when they were to be kept. */
   dense: DenseResult | null;
+}
+
+/** A layer that is written, and how it came about. */
+export interface DoneLayer
+  extends WrittenLayer, Pick<MadeLayer, 'stats' | 'smoothing' | 'rotation' | 'affinity'> {
+  layer: MoeLayer;
+  /** How its activations are clipped; null where that was not measured. */
+  clipped: ClippedLayer | null;
+}
+
+/** What the linears of a written model must compute. */
+export function checksOf({ layers, dense }: Pick<WrittenModel, 'layers' | 'dense'>): ParityCheck[] {
+  return parityChecks(
+    layers.map(({ probes }) => probes),
+    dense?.probes,
+  );
 }
 
 /** Everything that decides the result. */
@@ -59,11 +62,6 @@ export interface WriteOrder {
   clipsOf: ((layer: number) => ActivationClips) | null;
   /** Layers that are made already; those that are not take their place. Null for a model that is written once. */
   made: (MadeLayer | null)[] | null;
-}
-
-/** A layer that is written, and how it came about. */
-interface DoneLayer extends WrittenLayer, Pick<MadeLayer, 'stats' | 'smoothing' | 'rotation' | 'affinity'> {
-  clipped: ClippedLayer | null;
 }
 
 /**
@@ -111,29 +109,15 @@ async function writeWith(
     const clips = clipsOf?.(i) ?? clipped!.clips;
     const { stats, smoothing, rotation, affinity } = made;
     const writing = { resolved, clips, ...few };
-    done.push({ stats, smoothing, rotation, affinity, clipped, ...writeLayer(model, layer, made, writing) });
+    const settled = { layer, stats, smoothing, rotation, affinity, clipped };
+    done.push({ ...settled, ...writeLayer(model, layer, made, writing) });
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
     progress({ stage: 'quantize', detail, done: i + 1, total: layers.length });
   }
   model.graph.removeDeadCode();
   const dense = quantizeRest(model, layers, config, resolved);
-  const each = <K extends keyof DoneLayer>(key: K): NonNullable<DoneLayer[K]>[] =>
-    done.map((layer) => layer[key]).filter((value) => value !== null);
-  const calibration = calibrator && { stats: each('stats'), balance: calibrator.balance };
-  const clipped = clipsOf ? null : each('clipped');
-  const written = {
-    model,
-    calibration,
-    smoothing: each('smoothing'),
-    folding: done.map(({ folding }) => folding),
-    rotation: each('rotation'),
-    affinity: each('affinity'),
-    probes: each('probes'),
-    rows: each('rows'),
-    clipped,
-    dense,
-  };
-  annotate({ model, layers }, config, resolved, written);
+  const written = { model, layers: done, balance: calibrator?.balance ?? null, dense };
+  annotate(written, config, resolved);
   return written;
 }
 

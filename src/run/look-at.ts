@@ -1,5 +1,5 @@
 import type { Batch } from '../data/batches.ts';
-import type { Graph } from '../onnx/graph.ts';
+import { additionsTo } from '../onnx/additions.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import type { Probe } from './probe.ts';
@@ -25,15 +25,4 @@ export async function lookAt<P extends Probe>(
   } finally {
     takeOff();
   }
-}
-
-/** Takes away what a graph is given from now on, and nothing else: what is dead now may be read again later. */
-function additionsTo(graph: Graph): () => void {
-  const [inputs, nodes, constants] = [[...graph.inputs], new Set(graph.nodes), new Set(graph.constants)];
-  return () => {
-    graph.inputs = inputs;
-    for (const node of graph.nodes) if (!nodes.has(node)) node.detach();
-    graph.nodes = graph.nodes.filter((node) => nodes.has(node));
-    for (const value of graph.constants) if (!constants.has(value)) graph.constants.delete(value);
-  };
 }

@@ -2,6 +2,7 @@ import { Fault } from '../fault.ts';
 import type { LinearRows } from '../emit/parity-probes.ts';
 import { probeInput, probeRows } from '../emit/parity-probes.ts';
 import { fusedResults } from '../emit/qmoe-layer.ts';
+import { additionsTo } from '../onnx/additions.ts';
 import { builder } from '../onnx/build.ts';
 import { graft } from '../onnx/graft.ts';
 import { allNodes, Graph } from '../onnx/graph.ts';
@@ -95,8 +96,7 @@ function cutLinears(model: Model, { layer, part, expected }: ParityCheck): Cut {
 function cutFused(model: Model, { layer, expected }: ParityCheck): Cut {
   const find = valuesOf(model, layer.id);
   const node = model.graph.nodes.find(({ name }) => name === `moeq/${layer.id}/fused`)!;
-  const nodes = model.graph.nodes.length;
-  const constants = new Set(model.graph.constants);
+  const takeOff = additionsTo(model.graph);
   const pairs = { tokens: new Value('pair_tokens'), experts: new Value('pair_experts') };
   const all = fusedResults(builder(model.graph, `parity/${layer.id}`), node, pairs, expected.length);
   const { pair_tokens, pair_experts } = pairsOf(expected.length);
@@ -105,8 +105,7 @@ function cutFused(model: Model, { layer, expected }: ParityCheck): Cut {
     { value: pairs.tokens, name: 'pair_tokens', tensor: pair_tokens },
     { value: pairs.experts, name: 'pair_experts', tensor: pair_experts },
   ]);
-  for (const extra of model.graph.nodes.splice(nodes)) extra.detach();
-  for (const value of model.graph.constants) if (!constants.has(value)) model.graph.constants.delete(value);
+  takeOff();
   return cut;
 }
 

@@ -1,8 +1,7 @@
 import type { EmittedPairs } from '../emit/emit-layer.ts';
-import { emitLayer } from '../emit/emit-layer.ts';
 import type { ExpertResults } from '../emit/expert-results.ts';
 import { expertResults } from '../emit/expert-results.ts';
-import { floatExperts } from '../emit/float-experts.ts';
+import { emitFloat } from '../emit/float-experts.ts';
 import { Fault } from '../fault.ts';
 import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
@@ -113,7 +112,7 @@ export function joinModels(
 
 /** Writes a layer of the reference out, and finds its parts in the quantized model. */
 function pairLayer(model: Model, layer: MoeLayer, quantized: Quantized, find: Finder): LayerPair {
-  const emitted = emitLayer(model, layer, floatExperts(layer))!;
+  const emitted = emitFloat(model, layer);
   const record = recordOf(layer, quantized);
   const reference = routerOfLayer(layer);
   return {

@@ -1,5 +1,4 @@
-import { emitLayer } from '../emit/emit-layer.ts';
-import { floatExperts } from '../emit/float-experts.ts';
+import { emitFloat } from '../emit/float-experts.ts';
 import type { ModelRecord } from '../moe/model-record.ts';
 import { layerRecord, readModelRecord } from '../moe/model-record.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
@@ -26,7 +25,7 @@ export function openQuantized(path: string): OpenQuantized {
 
 function writeOut(path: string): OpenQuantized {
   const { model, layers } = prepareModel(path);
-  for (const layer of layers) emitLayer(model, layer, floatExperts(layer));
+  for (const layer of layers) emitFloat(model, layer);
   const execution = {
     target: 'source form',
     weights: 'as stored',

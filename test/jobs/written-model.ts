@@ -5,7 +5,7 @@ import { writeModel } from '../../src/onnx/write-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import type { Workshop } from '../../src/pipeline/workshop.ts';
 import type { ParityCheck } from '../../src/verify/parity-checks.ts';
-import { parityChecks } from '../../src/verify/parity-checks.ts';
+import { checksOf } from '../../src/pipeline/write-experts.ts';
 import { configFrom, dataFree } from '../helpers/bundled.ts';
 
 /** Quantizes a model in a workshop, and writes it: its path, and what it must compute. */
@@ -17,7 +17,7 @@ export async function writtenModel(
   const quantized = await quantizeModel(model, null, config, () => {}, workshop);
   const written = join(mkdtempSync(join(tmpdir(), 'moeq-written-')), 'model.onnx');
   writeModel(quantized.model, written);
-  return { written, checks: parityChecks(quantized.probes) };
+  return { written, checks: checksOf(quantized) };
 }
 
 /** A check that what was written cannot pass. */

@@ -24,10 +24,8 @@ beforeAll(async () => {
 });
 
 /** Experts per layer that see fewer tokens than a floor. */
-function belowFloor({ calibration }: QuantizedModel, floors: readonly number[]): number[] {
-  return calibration!.stats.map(
-    ({ experts }, i) => experts.filter(({ tokens }) => tokens < floors[i]).length,
-  );
+function belowFloor({ layers }: QuantizedModel, floors: readonly number[]): number[] {
+  return layers.map(({ stats }, i) => stats!.experts.filter(({ tokens }) => tokens < floors[i]).length);
 }
 
 test('the pool holds eight tasks and its first records few of them', () => {
@@ -36,7 +34,7 @@ test('the pool holds eight tasks and its first records few of them', () => {
 });
 
 test('fewer experts stay below the floor than with the first records, in every layer', () => {
-  const floors = balanced.calibration!.balance!.layers.map(({ floor }) => floor);
+  const floors = balanced.balance!.layers.map(({ floor }) => floor);
   const [after, before] = [belowFloor(balanced, floors), belowFloor(plain, floors)];
   expect(after).toHaveLength(3);
   after.forEach((count, i) => expect(count).toBeLessThan(before[i]));

@@ -4,12 +4,13 @@ import { encodeModel } from '../../src/onnx/save-model.ts';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { reportCalibration } from '../../src/pipeline/report-calibration.ts';
+import type { ClippedLayer } from '../../src/pipeline/clips.ts';
 import { bestClips, givenClips, measuresClips } from '../../src/pipeline/clips.ts';
 import type { Workshop } from '../../src/pipeline/workshop.ts';
 import { plainWorkshop } from '../../src/pipeline/workshop.ts';
 import { noClips } from '../../src/emit/activation-clips.ts';
 import { checkParity } from '../../src/verify/check-parity.ts';
-import { parityChecks } from '../../src/verify/parity-checks.ts';
+import { checksOf } from '../../src/pipeline/write-experts.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
 
@@ -37,6 +38,10 @@ test('auto measures where activations are coarse, records are given, and the tar
   expect(measuresClips(configFrom('scheme=w4a4', 'target=qdq', 'activations.clip=0.9'), true)).toBe(false);
 });
 
+function clippedOf({ layers }: QuantizedModel): (ClippedLayer | null)[] {
+  return layers.map(({ clipped }) => clipped);
+}
+
 /** Bytes of the codes of every linear, by name. */
 function weightsOf({ model }: QuantizedModel): Map<string, Uint8Array> {
   const weights = [...model.graph.constants].filter(({ name }) => name.endsWith('/weight'));
@@ -45,8 +50,8 @@ function weightsOf({ model }: QuantizedModel): Map<string, Uint8Array> {
 
 test('a model is written anew with what leaves least error, by the same weights', async () => {
   const [whole, clipped] = [await quantized(true, 'activations.clip=1'), await quantized(true)];
-  expect(whole.clipped).toBeNull();
-  const layers = clipped.clipped!;
+  expect(clippedOf(whole)).toEqual([null, null, null]);
+  const layers = clippedOf(clipped).map((layer) => layer!);
   expect(layers.map(({ layer }) => layer)).toEqual(['L0', 'L1', 'L2']);
   for (const { clips, error } of layers) {
     expect(clips.input).toBeLessThan(1);
@@ -55,25 +60,25 @@ test('a model is written anew with what leaves least error, by the same weights'
   }
   expect(weightsOf(clipped)).toEqual(weightsOf(whole));
   const file = decodeModel(encodeModel(clipped.model), path);
-  await expect(checkParity(file, parityChecks(clipped.probes))).resolves.toBeUndefined();
+  await expect(checkParity(file, checksOf(clipped))).resolves.toBeUndefined();
   // What clipped linears must compute is not what others do.
-  await expect(checkParity(file, parityChecks(whole.probes))).rejects.toMatchObject({ code: 'PARITY' });
+  await expect(checkParity(file, checksOf(whole))).rejects.toMatchObject({ code: 'PARITY' });
   const shown = reportCalibration(clipped)!.layers[1].activations!;
   expect(shown.input).toEqual({ ratio: layers[1].clips.input, error: layers[1].error.input });
 });
 
 test('a model that is nearer to the reference without stays whole', async () => {
   const [whole, tried] = [await quantized(true, 'activations.clip=1'), await quantized(false)];
-  expect(tried.clipped!.map(({ clips }) => clips)).toEqual(Array.from({ length: 3 }, () => noClips));
+  expect(clippedOf(tried).map((layer) => layer!.clips)).toEqual(Array.from({ length: 3 }, () => noClips));
   const file = decodeModel(encodeModel(tried.model), path);
-  await expect(checkParity(file, parityChecks(whole.probes))).resolves.toBeUndefined();
+  await expect(checkParity(file, checksOf(whole))).resolves.toBeUndefined();
 });
 
 test('a share that is given holds for all layers', async () => {
-  const { clipped, probes } = await quantized(true, 'activations.clip=0.8');
-  expect(clipped).toBeNull();
+  const result = await quantized(true, 'activations.clip=0.8');
+  expect(clippedOf(result)).toEqual([null, null, null]);
   const given = { input: 0.8, hidden: 0.8 };
-  expect(probes.map((layer) => layer.clips)).toEqual([given, given, given]);
+  expect(result.layers.map(({ probes }) => probes.clips)).toEqual([given, given, given]);
 });
 
 test('a share that would clip nothing is refused, and so are activations that are no numbers', () => {

@@ -5,7 +5,7 @@ import type { ClippedLayer } from '../../src/pipeline/clips.ts';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { checkParity } from '../../src/verify/check-parity.ts';
-import { parityChecks } from '../../src/verify/parity-checks.ts';
+import { checksOf } from '../../src/pipeline/write-experts.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
 
 const path = bundledModel('loop.dyn');
@@ -22,8 +22,8 @@ function quantized(...more: string[]): Promise<QuantizedModel> {
 }
 
 /** What is measured in the first layer, which all runs feed the same. */
-function firstOf({ clipped }: QuantizedModel): ClippedLayer {
-  return clipped![0];
+function firstOf({ layers }: QuantizedModel): ClippedLayer {
+  return layers[0].clipped!;
 }
 
 test('layer by layer as at once, a layer is clipped where that leaves least error', async () => {
@@ -31,11 +31,11 @@ test('layer by layer as at once, a layer is clipped where that leaves least erro
   const byLayer = await quantized('calibration.byLayer=always');
   const inSequence = await quantized('calibration.sequential=true');
   for (const each of [byLayer, inSequence]) {
-    expect(each.clipped!.map(({ layer }) => layer)).toEqual(['L0', 'L1', 'L2']);
+    expect(each.layers.map(({ clipped }) => clipped!.layer)).toEqual(['L0', 'L1', 'L2']);
     expect(firstOf(each).clips).toEqual(firstOf(atOnce).clips);
     expect(firstOf(each).error.input).toBeCloseTo(firstOf(atOnce).error.input, 5);
     const file = decodeModel(encodeModel(each.model), path);
-    await expect(checkParity(file, parityChecks(each.probes))).resolves.toBeUndefined();
+    await expect(checkParity(file, checksOf(each))).resolves.toBeUndefined();
   }
   expect(firstOf(atOnce).clips.input).toBeLessThan(1);
 });

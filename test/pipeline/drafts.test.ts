@@ -59,7 +59,7 @@ test('layers of two drafts are written in one model, and not made again', async 
   expect(made).toHaveLength(6);
   const mixed = await drafts.write([blocks, plain, blocks]);
   expect(made).toHaveLength(6);
-  expect(mixed.written.rotation.map(({ hidden }) => hidden)).toEqual([4, null, 4]);
+  expect(mixed.written.layers.map(({ rotation }) => rotation.hidden)).toEqual([4, null, 4]);
   expect(readModelRecord(mixed.written.model)!.layers.map(({ rotation }) => rotation?.hidden)).toEqual([
     4,
     undefined,

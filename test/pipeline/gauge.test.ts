@@ -28,7 +28,7 @@ test.each(['loop.dyn', 'grouped.hf'] as const)(
   async (form) => {
     const path = bundledModel(form);
     const [whole, broken] = [await rounded(form), await rounded(form)];
-    swapColumns(broken.model, broken.probes[1].layer, 0, 1);
+    swapColumns(broken.model, broken.layers[1].layer, 0, 1);
     const gauge = openGauge(path, records, { threads: 1 });
     onTestFinished(() => gauge.close());
     const distances = [];

@@ -27,10 +27,12 @@ function quantized(sequential: boolean, workshop?: Workshop): Promise<QuantizedM
 
 test('in sequence the first layer is what it was, and the others are made for what it gives', async () => {
   const [once, inSequence] = [await quantized(false), await quantized(true)];
-  const [before, after] = [once, inSequence].map(({ smoothing }) => smoothing.map(({ input }) => input));
+  const [before, after] = [once, inSequence].map(({ layers }) =>
+    layers.map(({ smoothing }) => smoothing.input),
+  );
   expect(after[0]).toEqual(before[0]);
   for (const layer of [1, 2]) expect(after[layer]).not.toEqual(before[layer]);
-  const [some, others] = [once, inSequence].map(({ calibration }) => calibration!.stats);
+  const [some, others] = [once, inSequence].map(({ layers }) => layers.map(({ stats }) => stats!));
   expect(others.map(({ tokens }) => tokens)).toEqual(some.map(({ tokens }) => tokens));
 });
 

@@ -13,7 +13,7 @@ import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { reportCalibration } from '../../src/pipeline/report-calibration.ts';
 import type { Report } from '../../src/report/report.ts';
 import { checkParity } from '../../src/verify/check-parity.ts';
-import { parityChecks } from '../../src/verify/parity-checks.ts';
+import { checksOf } from '../../src/pipeline/write-experts.ts';
 import { takeCensus } from '../../src/verify/census.ts';
 import { verify } from '../../src/verify/verify.ts';
 import {
@@ -71,12 +71,12 @@ describe('routers in 8 bits', () => {
     const output = join(folder, 'parity.onnx');
     writeModel(result.model, output);
     const written = openModel(output);
-    await expect(checkParity(written, parityChecks(result.probes))).resolves.toBeUndefined();
+    await expect(checkParity(written, checksOf(result))).resolves.toBeUndefined();
     const weight = [...written.graph.constants].find(({ name }) => name === 'moeq/L1/router/linear/weight')!;
     const { dtype, shape } = weight.tensor!.source;
     const negated = Int8Array.from(weight.tensor!.source.read(), (byte) => -byte);
     weight.tensor = makeTensor(weight.name, dtype, shape, new Uint8Array(negated.buffer));
-    await expect(checkParity(written, parityChecks(result.probes))).rejects.toMatchObject({
+    await expect(checkParity(written, checksOf(result))).rejects.toMatchObject({
       code: 'PARITY',
       where: 'L1/router',
     });
@@ -99,7 +99,7 @@ describe('routers in 8 bits', () => {
 
   test('stay portable in target qdq', async () => {
     const portable = await quantized('router.bits=8', 'target=qdq');
-    await expect(checkParity(portable.model, parityChecks(portable.probes))).resolves.toBeUndefined();
+    await expect(checkParity(portable.model, checksOf(portable))).resolves.toBeUndefined();
     expect(portable.model.graph.nodes.map(({ domain }) => domain)).not.toContain('com.microsoft');
   });
 });

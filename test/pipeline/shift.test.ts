@@ -24,7 +24,7 @@ test('a shift changes no output beyond rounding, as 8 bits show', async () => {
   const fine = ['scheme=w8a8', 'target=qdq'];
   const plain = await outputOf(await quantized(...fine, 'smoothing.shift=false'));
   const shifted = await quantized(...fine, 'smoothing.shift=true');
-  expect(shifted.smoothing.every(({ shifts }) => shifts.size > 0)).toBe(true);
+  expect(shifted.layers.every(({ smoothing }) => smoothing.shifts.size > 0)).toBe(true);
   const output = await outputOf(shifted);
   const gap = output.map((value, i) => value - plain[i]);
   expect(Math.hypot(...gap) / Math.hypot(...plain)).toBeLessThan(0.01);
@@ -36,8 +36,8 @@ test.each([
   { settings: ['scheme=w8a8'], expected: false },
   { settings: ['scheme=w4a4', 'smoothing.enabled=false'], expected: false },
 ])('auto with $settings shifts: $expected', async ({ settings, expected }) => {
-  const { smoothing } = await quantized(...settings);
-  expect(smoothing.every(({ shifts }) => shifts.size > 0)).toBe(expected);
+  const { layers } = await quantized(...settings);
+  expect(layers.every(({ smoothing }) => smoothing.shifts.size > 0)).toBe(expected);
 });
 
 test('target qmoe refuses a shift that was asked for', async () => {
