@@ -19,13 +19,11 @@ export function beyondExperts(
 ): { simple: Expert[]; boundary: Boundary | string } {
   const [held, columns] = [evidence.bank.experts.length, evidence.candidate.experts];
   if (held >= columns) return { simple: [], boundary };
-  const zeros = (indices: readonly number[]): Expert[] =>
-    indices.map((index) => withoutMatrices(index, 'zero'));
   const masked = typeof boundary === 'string' ? null : maskedColumns(evidence, boundary);
-  if (masked) return { simple: zeros(masked.columns), boundary: masked.boundary };
-  if (isWeighedByFirst(evidence, topK))
-    return { simple: zeros(Array.from({ length: columns - held }, (_, at) => held + at)), boundary };
-  return { simple: simpleExperts(evidence), boundary };
+  const others = Array.from({ length: columns - held }, (_, at) => held + at);
+  const idle = masked?.columns ?? (isWeighedByFirst(evidence, topK) ? others : null);
+  const simple = idle?.map((index) => withoutMatrices(index, 'zero')) ?? simpleExperts(evidence);
+  return { simple, boundary: masked?.boundary ?? boundary };
 }
 
 /**
