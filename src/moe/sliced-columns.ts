@@ -7,8 +7,8 @@ import type { Shapes } from './shapes.ts';
 import { layoutOps } from './operators.ts';
 
 /**
- * Whether a stack of fewer experts than columns is weighed by the first columns alone, cut out of a table of all: what the
- * others decide is no work of the stack.
+ * Whether a stack of fewer experts than columns is weighed by the first columns alone, cut out of a table of all: what
+ * the others decide is no work of the stack.
  */
 export function isWeighedByFirst(evidence: Evidence, topK: number | null): boolean {
   const { bank, candidate, facts } = evidence;
