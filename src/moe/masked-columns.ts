@@ -13,8 +13,8 @@ export interface MaskedColumns {
 
 /**
  * Columns beyond the experts of a stack, as ZAYA has one to skip a layer: where one is chosen, the graph takes some
- * expert of the stack and weighs it with zero. Null unless index and weight show that of every such column, and that every other
- * column chooses the expert of its own number.
+ * expert of the stack and weighs it with zero. Null unless index and weight show that of every such column, and that
+ * every other column chooses the expert of its own number.
  */
 export function maskedColumns({ bank, candidate }: Evidence, boundary: Boundary): MaskedColumns | null {
   const { routing } = boundary;
