@@ -6,8 +6,8 @@ import { numbersOf } from './constant.ts';
 import type { Shapes } from './shapes.ts';
 
 /**
- * Writes a sort of which only the first k are read as the top-k it is. The graph computes the same afterwards. Returns how
- * many there were.
+ * Writes a sort of which only the first k are read as the top-k it is. The graph computes the same afterwards.
+ * Returns how many there were.
  */
 export function cutSorts(graph: Graph, shapes: Shapes): number {
   let count = 0;

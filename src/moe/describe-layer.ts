@@ -39,7 +39,7 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   if (objection) return { node: candidate.linear.node.name, reason: objection };
   const shared = sharedExperts(linears, region, facts);
   const found = boundaryOf(evidence, router);
-  const { simple, boundary } = beyondExperts(evidence, found);
+  const { simple, boundary } = beyondExperts(evidence, router, found);
   const experts = numberExperts(bank, simple);
   const reasons = reasonsAgainst(evidence, experts.length, router, boundary);
   const layer: MoeLayer = {

@@ -27,8 +27,8 @@ export interface Location {
  * Finds every Mixture-of-Experts layer of a model, whatever graph form it is written in. Weights are not read.
  *
  * Fused operators are taken as they are. Every other layer is found from its router: a linear whose output reaches a
- * top-k, an arg-max or a softmax, or, where no layer has one, gates of single experts. From the router's input the region of the layer is grown up to the residual addition;
- * linears whose work the routing selects or weighs are its experts.
+ * top-k, an arg-max or a softmax, or, where no layer has one, gates of single experts. From the router's input the region
+ * of the layer is grown up to the residual addition; linears whose work the routing selects or weighs are its experts.
  */
 export function locate(model: Model): Location {
   const rejected: Rejection[] = [];

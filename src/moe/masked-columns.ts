@@ -5,16 +5,16 @@ import type { Boundary } from './moe-layer.ts';
 import { layoutOps } from './operators.ts';
 import { evaluate } from './scalar-function.ts';
 
-/** Columns of a router that choose no expert, and a boundary whose routing tells columns instead of places in the stack. */
+/** Columns of a router that choose no expert, and a boundary whose routing tells columns, not places in a stack. */
 export interface MaskedColumns {
   columns: number[];
   boundary: Boundary;
 }
 
 /**
- * Columns beyond the experts of a stack, as ZAYA has one to skip a layer: where one is chosen, the graph takes some expert
- * of the stack and weighs it with zero. Null unless index and weight show that of every such column, and that every other
- * column chooses the expert of its own number.
+ * Columns beyond the experts of a stack, as ZAYA has one to skip a layer: where one is chosen, the graph takes some
+ * expert of the stack and weighs it with zero. Null unless index and weight show that of every such column, and that
+ * every other column chooses the expert of its own number.
  */
 export function maskedColumns({ bank, candidate }: Evidence, boundary: Boundary): MaskedColumns | null {
   const { routing } = boundary;

@@ -3,9 +3,10 @@ import type { Value } from '../onnx/value.ts';
 import type { Evidence } from './describe-layer.ts';
 import { differences } from './expert-keys.ts';
 import { maskedColumns } from './masked-columns.ts';
-import type { Boundary, Expert } from './moe-layer.ts';
+import type { Boundary, Expert, Router } from './moe-layer.ts';
 import { aliasRoot, layoutOps, shapeOps } from './operators.ts';
 import { fromInput, fromRouter } from './region.ts';
+import { isWeighedByFirst } from './sliced-columns.ts';
 
 /**
  * What the columns of a router beyond the experts with matrices stand for, and the boundary in which they are told apart;
@@ -13,12 +14,16 @@ import { fromInput, fromRouter } from './region.ts';
  */
 export function beyondExperts(
   evidence: Evidence,
+  { topK }: Router,
   boundary: Boundary | string,
 ): { simple: Expert[]; boundary: Boundary | string } {
-  if (evidence.bank.experts.length >= evidence.candidate.experts) return { simple: [], boundary };
+  const [held, columns] = [evidence.bank.experts.length, evidence.candidate.experts];
+  if (held >= columns) return { simple: [], boundary };
   const masked = typeof boundary === 'string' ? null : maskedColumns(evidence, boundary);
-  if (!masked) return { simple: simpleExperts(evidence), boundary };
-  return { simple: masked.columns.map((index) => withoutMatrices(index, 'zero')), boundary: masked.boundary };
+  const others = Array.from({ length: columns - held }, (_, at) => held + at);
+  const idle = masked?.columns ?? (isWeighedByFirst(evidence, topK) ? others : null);
+  const simple = idle?.map((index) => withoutMatrices(index, 'zero')) ?? simpleExperts(evidence);
+  return { simple, boundary: masked?.boundary ?? boundary };
 }
 
 /**

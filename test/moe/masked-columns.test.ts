@@ -93,3 +93,33 @@ it.each([
     warnings: [expect.stringContaining('what the others do was not understood')],
   });
 });
+
+/** All experts on all tokens, weighed by some columns of a table of all. */
+function denseStacks(from: number): Model {
+  return makeModel({ x: ['float32', ['tokens', hidden]] }, (b, stream) => {
+    const x = norm(b, stream);
+    const scores = logits(b, x, columns);
+    const [weights, indices] = choose(b, scores);
+    const none = b.op('ConstantOfShape', [b.op('Shape', [scores])]);
+    const table = b.op('ScatterElements', [none, indices, weights], { axis: -1 });
+    const shares = b.op('Slice', [table, b.ints([from]), b.ints([from + experts]), b.ints([1])]);
+    const up = b.op('Einsum', [x, weight(b, 'up', [experts, hidden, width])], { equation: 'td,edf->tef' });
+    const down = b.op('Einsum', [b.op('Relu', [up]), weight(b, 'down', [experts, width, hidden])], {
+      equation: 'tef,efh->teh',
+    });
+    return { y: b.op('Add', [stream, b.op('Einsum', [down, shares], { equation: 'teh,te->th' })]) };
+  });
+}
+
+it('columns that are cut off before the stack is weighed are experts that do nothing', async () => {
+  const model = denseStacks(0);
+  const layer = onlyLayer(model);
+  expect(layer).toMatchObject({ form: 'dense', complete: true, quantizable: true, reason: '' });
+  expect(layer.experts.map(({ kind }) => kind)).toEqual(['ffn', 'ffn', 'ffn', 'ffn', 'zero', 'zero']);
+  const values = await valuesOf(model, replayValues(layer.boundary!), randomFeeds(model));
+  expect(replayError(layer, values)).toBeLessThan(1e-5);
+});
+
+it('columns that are cut off in front of it are not understood', () => {
+  expect(onlyLayer(denseStacks(2))).toMatchObject({ complete: false, quantizable: false });
+});
