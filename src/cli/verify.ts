@@ -1,4 +1,3 @@
-import { dirname } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
@@ -11,7 +10,7 @@ import { parseLimits } from '../report/limits.ts';
 import { markdownReport } from '../report/markdown.ts';
 import { serializeReport } from '../report/serialize-report.ts';
 import { summarize } from '../report/summarize.ts';
-import { makeFolder, writeText } from '../tensor/output-files.ts';
+import { makeFolder, makeFolderOf, writeText } from '../tensor/output-files.ts';
 import { verify } from '../verify/verify.ts';
 import { cleanOnSignal } from './clean-on-signal.ts';
 import { paint } from './paint.ts';
@@ -61,7 +60,7 @@ export const verifyCommand: CommandModule<object, Arguments> = {
     const given = readRecords(data, openTokenizer(tokenizer, reference));
     const records = given.slice(0, config.verify.records ?? undefined);
     if (folder) makeFolder(folder);
-    if (markdown) makeFolder(dirname(markdown));
+    if (markdown) makeFolderOf(markdown);
     cleanOnSignal();
     const measured = await verify(reference, quantized, records, {
       ...verifyOptions(reference, config),

@@ -6,7 +6,7 @@ import type { Expert } from '../moe/moe-layer.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { boundedConfig } from '../pipeline/bounded-config.ts';
 import { layerStep } from '../pipeline/layer-step.ts';
-import { needsRecords, requireRecords } from '../pipeline/needs-records.ts';
+import { hasGates, needsRecords, requireMeasurable, requireRecords } from '../pipeline/needs-records.ts';
 import type { Variant } from '../pipeline/variants.ts';
 import { looksInTurn, measuresClips } from '../pipeline/clips.ts';
 import { variantsTried } from '../pipeline/variants.ts';
@@ -30,13 +30,14 @@ import {
 
 /**
  * The work of one conversion, from the model's graph and headers; no weight is read, and nothing is written.
- * @throws Fault those of `requireKnownGates`, `resolveTarget`, `requireRecords` and `prepareModel`
+ * @throws Fault those of `requireKnownGates`, `resolveTarget`, `requireRecords`, `requireMeasurable` and `prepareModel`
  */
 export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
   const { name, config } = job;
   requireKnownGates(config.gates);
   const target = resolveTarget(config.target, config.scheme, config.group);
   requireRecords(config, config.data !== null);
+  if (hasGates(config)) requireMeasurable(config);
   const prepared = prepareModel(job.model, target.opset);
   const before = bytesOf(prepared);
   const layers = prepared.layers.map((layer) => resultBytes(layer, target));

@@ -23,6 +23,21 @@ export function requireRecords(config: QuantizeConfig, hasRecords: boolean): voi
   });
 }
 
+/** True when gates are asked for, which take a report. */
+export function hasGates({ gates: { min, max } }: QuantizeConfig): boolean {
+  return Object.keys({ ...min, ...max }).length > 0;
+}
+
+/** @throws Fault DATA_REQUIRED when no records are named that a report could be measured on */
+export function requireMeasurable({ data, verify }: QuantizeConfig): void {
+  if ((verify.data ?? data) !== null) return;
+  throw new Fault({
+    code: 'DATA_REQUIRED',
+    what: 'a report needs records to measure on',
+    remedy: 'give --data, or --set verify.data=FILE',
+  });
+}
+
 /** True when a recipe is computed from XᵀX. */
 export function needsGram(config: QuantizeConfig): boolean {
   return needsHessian(config) || (config.smoothing.enabled && config.smoothing.down === 'error');

@@ -2,10 +2,9 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
-import { Fault } from '../fault.ts';
 import { requireKnownGates } from '../report/gate-keys.ts';
 import type { CalibrationData } from './balance-data.ts';
-import { requireRecords } from './needs-records.ts';
+import { hasGates, requireMeasurable, requireRecords } from './needs-records.ts';
 import { refuseOutput } from './refuse-output.ts';
 
 /** One conversion, from file to file. */
@@ -51,12 +50,11 @@ function verificationRecords(
   { model, config, reportFolder }: Conversion,
   calibration: CalibrationData | null,
 ): readonly DataRecord[] | null {
-  const { gates, verify: settings } = config;
-  const hasGates = Object.keys(gates.min).length + Object.keys(gates.max).length > 0;
-  if (!hasGates && reportFolder === null) return null;
-  const records = settings.data === null ? calibration?.records : openRecords(settings.data, model, config);
-  if (!records) throw verificationNeedsData();
-  return limited(records, settings.records);
+  const { data, records: limit } = config.verify;
+  if (!hasGates(config) && reportFolder === null) return null;
+  requireMeasurable(config);
+  const records = data === null ? calibration!.records : openRecords(data, model, config);
+  return records.slice(0, limit ?? undefined);
 }
 
 /** The records a config names to calibrate on; null where it names none. */
@@ -72,16 +70,4 @@ export function openCalibrationData(model: string, config: QuantizeConfig): Cali
 
 function openRecords(data: string, model: string, { tokenizer }: QuantizeConfig): DataRecord[] {
   return readRecords(data, openTokenizer(tokenizer, model));
-}
-
-function limited<T>(records: readonly T[], limit: number | null): readonly T[] {
-  return limit === null ? records : records.slice(0, limit);
-}
-
-function verificationNeedsData(): Fault {
-  return new Fault({
-    code: 'DATA_REQUIRED',
-    what: 'a report needs records to measure on',
-    remedy: 'give --data, or --set verify.data=FILE',
-  });
 }

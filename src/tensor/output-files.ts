@@ -1,4 +1,5 @@
 import { accessSync, constants, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { writeWhole } from './write-whole.ts';
 
@@ -13,6 +14,11 @@ export function makeFolder(folder: string): void {
   });
 }
 
+/** The same for the folder of a text file that `writeText` is to write. @throws Fault OUTPUT_FAILED */
+export function makeFolderOf(path: string): void {
+  if (isFileOrNothing(path)) makeFolder(dirname(path));
+}
+
 /**
  * Writes a text file, and the folders it lies in; it appears whole or not at all. What is no file, such as `/dev/stdout`,
  * is written to where it is.
@@ -21,10 +27,18 @@ export function makeFolder(folder: string): void {
  */
 export function writeText(path: string, text: string, aside?: string): void {
   guarded('the file could not be written', path, () => {
-    const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() ?? true;
-    if (isFile) writeWhole(path, [new TextEncoder().encode(text)], aside);
+    if (isFileOrNothing(path)) writeWhole(path, [new TextEncoder().encode(text)], aside);
     else writeFileSync(path, text);
   });
+}
+
+function isFileOrNothing(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    // Nothing, or out of sight: writing says so.
+    return true;
+  }
 }
 
 function guarded(what: string, where: string, work: () => void): void {

@@ -114,10 +114,16 @@ describe('planJob', () => {
 
   test.each([
     ['threads', { threads: 3 }],
-    ['gates', { gates: { min: { topKAgreement: 0.5 } } }],
     ['records a data-free recipe does not read', { calibration: { records: 3 } }],
   ] satisfies [string, Settings][])('%s change no key', async (_what, settings) => {
     expect(await keysOf({ ...dataFree, ...settings })).toEqual(await keysOf(dataFree));
+  });
+
+  test('gates change no key, and take records to hold them against', async () => {
+    const gates = { min: { topKAgreement: 0.5 } };
+    const measured = { ...dataFree, data: records };
+    expect(await keysOf({ ...measured, gates })).toEqual(await keysOf(measured));
+    await expect(plan({ ...dataFree, gates })).rejects.toMatchObject({ code: 'DATA_REQUIRED' });
   });
 
   test.each([
