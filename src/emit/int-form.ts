@@ -60,12 +60,12 @@ function codesAround(b: Builder, x: Value, vector: Value, zeroPoint: Value): Val
   return b.op('QuantizeLinear', [x, vector, zeros], { axis: 0 }, { name: 'codes' });
 }
 
-function requireChannelScales({ cols, groupSize, zeroPoints }: QuantizedTensor): void {
-  if (groupSize >= cols && !zeroPoints) return;
+function requireChannelScales({ cols, groupSize }: QuantizedTensor): void {
+  if (groupSize >= cols) return;
   throw new Fault({
     code: 'GROUP_TARGET',
-    what: `integer arithmetic cannot take ${zeroPoints ? 'zero points' : `groups of ${groupSize} weights`}`,
+    what: `integer arithmetic cannot take groups of ${groupSize} weights`,
     why: 'MatMulInteger sums over the whole input before a scale applies',
-    remedy: 'use group channel and a symmetric grid',
+    remedy: 'use group channel',
   });
 }

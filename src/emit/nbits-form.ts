@@ -5,7 +5,7 @@ import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import type { ActivationClips } from './activation-clips.ts';
 import { fakeQuantize } from './fake-quantize.ts';
 import type { LinearForm } from './grouped-ffn.ts';
-import { packCodes, storageOf } from './pack-codes.ts';
+import { packUnsigned } from './pack-codes.ts';
 import { tritPacker } from './packed-trits.ts';
 import { blockScaleConstant } from './scale-constant.ts';
 
@@ -70,9 +70,9 @@ function blockSizeOf(cols: number, groupSize: number): number | undefined {
   return fitting.find((size) => filled(size) <= Math.max(least, cols * (1 + 1 / 16)));
 }
 
-function blocksOf({ rows, cols, bits, groupSize, codes, zeroPoints }: QuantizedTensor): Blocks {
+function blocksOf({ rows, cols, bits, groupSize, codes }: QuantizedTensor): Blocks {
   const size = blockSizeOf(cols, groupSize);
-  if (size === undefined || zeroPoints) throw unsupported(groupSize, zeroPoints !== null);
+  if (size === undefined) throw unsupported(groupSize);
   const perRow = Math.ceil(cols / size);
   const groupOfBlock = Array.from({ length: perRow }, (_, i) => Math.floor((i * size) / groupSize));
   const filled = fillRows(codes, cols, perRow * size);
@@ -93,34 +93,20 @@ function fillRows(codes: Int8Array, cols: number, width: number): Int8Array {
  * stay: MatMulNBits (ONNX Runtime 1.30, accuracy level 4) computes wrongly where codes alone are a constant.
  */
 function weightBlob(b: Builder, name: string, blocks: Blocks): Value {
-  return b.op('Identity', [b.constant(name, 'uint8', blobShape(blocks), unsignedCodes(blocks))]);
+  return b.op('Identity', [
+    b.constant(name, 'uint8', blobShape(blocks), packUnsigned(blocks.codes, blocks.bits)),
+  ]);
 }
-
-/** The operator's codes are unsigned, 2^(bits-1) stands for zero: two's complement with the highest bit turned over. */
-function unsignedCodes(blocks: Blocks): Uint8Array {
-  const packed = packCodes(blocks.codes, storageOf(blocks));
-  // Bytes that are the codes themselves are not ours to change.
-  const bytes = blocks.bits === 8 ? packed.slice() : packed;
-  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-  const mask = highestBits[blocks.bits];
-  for (let i = 0; i < words.length; i++) words[i] ^= mask;
-  return bytes;
-}
-
-/** Of every code in four bytes. A block is 4 bytes at least. */
-const highestBits = { 2: 0xaaaaaaaa, 4: 0x88888888, 8: 0x80808080 };
 
 /** [rows, blocks, bytes of a block] */
 export function blobShape({ rows, perRow, size, bits }: Blocks): number[] {
   return [rows, perRow, (size * bits) / 8];
 }
 
-function unsupported(groupSize: number, hasZeroPoints: boolean): Fault {
+function unsupported(groupSize: number): Fault {
   return new Fault({
     code: 'GROUP_TARGET',
-    what: hasZeroPoints
-      ? 'target nbits is written for symmetric grids'
-      : `target nbits cannot be written with group ${groupSize}`,
+    what: `target nbits cannot be written with group ${groupSize}`,
     why: 'MatMulNBits takes blocks of 16, 32, 64 or 128 weights',
     remedy: 'use a group that is a multiple of 16, or channel',
   });

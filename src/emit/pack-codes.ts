@@ -15,3 +15,19 @@ export function packCodes(codes: Int8Array, dtype: CodeType): Uint8Array {
   if (dtype === 'int8') return new Uint8Array(codes.buffer, codes.byteOffset, codes.length);
   return dtype === 'int2' ? packCrumbs(codes) : packNibbles(codes);
 }
+
+/**
+ * Codes as operators with unsigned ones want them, for which 2^(bits-1) stands for zero: two's complement with the highest
+ * bit of each turned over.
+ */
+export function packUnsigned(codes: Int8Array, bits: 2 | 4 | 8): Uint8Array {
+  const packed = packCodes(codes, storageOf({ bits }));
+  // Bytes that are the codes themselves are not ours to change.
+  const bytes = bits === 8 ? packed.slice() : packed;
+  const mask = highestBits[bits];
+  for (let i = 0; i < bytes.length; i++) bytes[i] ^= mask;
+  return bytes;
+}
+
+/** Of every code in a byte. */
+const highestBits = { 2: 0xaa, 4: 0x88, 8: 0x80 };

@@ -27,7 +27,7 @@ export function qdqForm(activationBits: number | null, clips: ActivationClips): 
 
 /** The float32 weight [out, in]. */
 export function dequantized(b: Builder, name: string, weight: QuantizedTensor): Value {
-  const { rows, cols, groupSize, codes, scales, zeroPoints } = weight;
+  const { rows, cols, groupSize, codes, scales } = weight;
   const dtype = storageOf(weight);
   const isPerChannel = groupSize >= cols;
   const shape = isPerChannel ? [rows] : [rows, scales.length / rows];
@@ -35,7 +35,6 @@ export function dequantized(b: Builder, name: string, weight: QuantizedTensor): 
     b.constant(`${name}/weight`, dtype, [rows, cols], packCodes(codes, dtype)),
     scaleConstant(b, `${name}/scales`, shape, scales),
   ];
-  if (zeroPoints) inputs.push(b.constant(`${name}/zero_points`, dtype, shape, packCodes(zeroPoints, dtype)));
   const attributes = isPerChannel ? { axis: 0 } : { axis: 1, block_size: groupSize };
   return b.op('DequantizeLinear', inputs, attributes, { name: `${name}/float` });
 }

@@ -5,7 +5,7 @@ import type { Builder } from '../onnx/build.ts';
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
-import { packCrumbs, packNibbles } from '../tensor/pack.ts';
+import { packUnsigned } from './pack-codes.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import { denseWeights } from './dispatch-tokens.ts';
 import type { FusedEmitter } from './expert-emitter.ts';
@@ -133,7 +133,7 @@ function stack(
   const count = linears.length;
   const bytes = Buffer.concat(linears.map(({ weight }) => packUnsigned(weight.codes, bits)));
   const scales = Float32Array.from(linears.flatMap(({ weight }) => [...weight.scales]));
-  const biases = linears.flatMap(({ bias }) => [...(bias ?? new Float32Array(rows))]);
+  const biasOf = ({ bias }: QuantizedLinear): Float32Array => bias ?? new Float32Array(rows);
   return [
     b.constant(`${name}/weight`, 'uint8', [count, rows, (cols * bits) / 8], bytes),
     block === null
@@ -143,7 +143,12 @@ function stack(
           groupOfBlock: Array.from({ length: cols / block }, (_, i) => Math.floor((i * block) / groupSize)),
         }),
     linears.some(({ bias }) => bias)
-      ? b.constant(`${name}/bias`, 'float32', [count, rows], Float32Array.from(biases))
+      ? b.constant(
+          `${name}/bias`,
+          'float32',
+          [count, rows],
+          Float32Array.from(linears.flatMap((linear) => [...biasOf(linear)])),
+        )
       : null,
   ];
 }
@@ -162,12 +167,6 @@ function blockSizeOf(layer: MoeLayer, weights: readonly QuantizedTensor[]): numb
   );
   if (size !== undefined) return size;
   throw refused(layer, 'no block size of 16 to 256 divides both hidden and intermediate size in two or more');
-}
-
-function packUnsigned(codes: Int8Array, bits: 2 | 4 | 8): Uint8Array {
-  const unsigned = Uint8Array.from(codes, (code) => code + 2 ** (bits - 1));
-  if (bits === 8) return unsigned;
-  return bits === 4 ? packNibbles(unsigned) : packCrumbs(unsigned);
 }
 
 function activationOf(layer: MoeLayer): Record<string, string | number | { f: number }> {

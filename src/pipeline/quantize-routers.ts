@@ -10,7 +10,7 @@ import { routerLinear } from '../emit/router-linear.ts';
 import type { LayerProbes } from '../emit/parity-probes.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
-import { clipCandidates, clipRatios } from '../quantize/clip-candidates.ts';
+import { clipRatios, quantizeRouter } from '../quantize/quantize-router.ts';
 import { dequantize } from '../quantize/dequantize.ts';
 import { lookAt } from '../run/look-at.ts';
 import { walkLayers } from '../run/stage-walk.ts';
@@ -65,7 +65,7 @@ function clipTrial(layer: MoeLayer): ClipTrial {
     input,
     weight,
     bias: linear!.bias && readVector(linear!.bias.view),
-    candidates: clipCandidates(weight).map(dequantize),
+    candidates: clipRatios.map((ratio) => dequantize(quantizeRouter(weight, ratio))),
     top: topK ?? experts,
   };
 }
@@ -91,7 +91,7 @@ export function quantizeRouters(
   probes.forEach((layerProbes, i) => {
     const { layer, resolved } = layerProbes;
     const { view } = routerLinear(layer);
-    const weight = clipCandidates(readMatrix(view))[clipRatios.indexOf(clips[i].ratio)];
+    const weight = quantizeRouter(readMatrix(view), clips[i].ratio);
     layerProbes.router = emitRouter(model, layer, weight, resolved.target === 'qdq');
   });
   model.graph.removeDeadCode();

@@ -89,7 +89,7 @@ async function scalesOf(
   const kind = kindOf(config, isRotated);
   if (kind === 'off' || tokens < fewestSmoothed) return null;
   const { absMax, gram } = hidden;
-  if (kind === 'otsu') return outlierScales({ max: absMax, min: absMax.map((value) => -value) });
+  if (kind === 'otsu') return outlierScales(absMax);
   const { weight } = weights.down;
   if (kind === 'smoothquant')
     return smoothQuantScales(

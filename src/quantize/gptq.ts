@@ -74,7 +74,6 @@ export async function quantizeGptq(
     codes: new Int8Array(transpose(byColumn).data),
     groupSize,
     scales,
-    zeroPoints: null,
     method: options.method ?? 'gptq',
   };
 }

@@ -1,45 +1,24 @@
-/** Largest and smallest value each channel takes, [channels]. */
-export interface ChannelRange {
-  max: ArrayLike<number>;
-  min: ArrayLike<number>;
-}
-
-export interface OutlierOptions {
-  /** Upper quantile of the channel extremes that counts as usual; the lower one is its mirror. */
-  quantile?: number;
-  /** Interquantile ranges above the upper quantile from where a channel may be an outlier. */
-  reach?: number;
-  /** Exponent of the outlier's ratio to the largest usual channel, 0 (no smoothing) to 1 (full). */
-  rate?: number;
-}
+/** Upper quantile of the channels that counts as usual; the lower one is its mirror. */
+const quantile = 0.65;
+/** Interquantile ranges above the upper quantile from where a channel may be an outlier. */
+const reach = 1.5;
+/** Exponent of an outlier's ratio to the largest usual channel. */
+const rate = 0.7;
 
 /**
- * Smoothing scales for the few outlier channels only, 1 elsewhere, as EAQuant does between `up` and `down` of an
- * expert (arXiv 2506.13329, released code): channels far above the interquantile range are candidates, an
- * Otsu-like split of the candidates sets the threshold, and an outlier gets (its extreme / largest usual
- * extreme)^rate. Positive and negative extremes are judged apart and the larger scale wins.
- * The split compares extremes as shares of the largest one, so the scales do not depend on the unit of the data.
+ * Smoothing scales for the few outlier channels only, 1 elsewhere, from the largest magnitude of each, as EAQuant does
+ * between `up` and `down` of an expert (arXiv 2506.13329, released code): channels far above the interquantile range are
+ * candidates, an Otsu-like split of the candidates sets the threshold, and an outlier gets (its magnitude / the largest
+ * usual one)^rate. The split compares shares of the largest one, so the scales do not depend on the unit of the data.
  */
-export function outlierScales({ max, min }: ChannelRange, options: OutlierOptions = {}): Float32Array {
-  const above = oneSided(Array.from(max), options);
-  const below = oneSided(
-    Array.from(min, (value) => -value),
-    options,
-  );
-  return Float32Array.from(above, (scale, j) => Math.max(scale, below[j]));
-}
-
-function oneSided(
-  extremes: number[],
-  { quantile = 0.65, reach = 1.5, rate = 0.7 }: OutlierOptions,
-): number[] {
-  const sorted = extremes.toSorted((a, b) => a - b);
+export function outlierScales(absMax: Float32Array): Float32Array {
+  const sorted = Array.from(absMax).toSorted((a, b) => a - b);
   const [low, high] = [quantileOf(sorted, 1 - quantile), quantileOf(sorted, quantile)];
   const candidates = sorted.filter((value) => value > high + reach * (high - low));
   const threshold = splitOf(candidates);
-  const usual = Math.max(...extremes.filter((value) => value < threshold));
-  if (candidates.length === 0 || !(usual > 0)) return extremes.map(() => 1);
-  return extremes.map((value) => (value < threshold ? 1 : (value / usual) ** rate));
+  const usual = Math.max(...sorted.filter((value) => value < threshold));
+  const isAny = candidates.length > 0 && usual > 0;
+  return absMax.map((value) => (isAny && value >= threshold ? (value / usual) ** rate : 1));
 }
 
 /** The smallest candidate that is an outlier: the split with the largest gap less the variance below it. */

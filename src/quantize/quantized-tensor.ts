@@ -1,6 +1,6 @@
 /**
  * A quantized [rows, cols] = [out, in] weight as plain data. A weight is
- * `(codes[r, c] - zeroPoint[r, g]) * scales[r, g]` with `g = floor(c / groupSize)`.
+ * `codes[r, c] * scales[r, g]` with `g = floor(c / groupSize)`.
  */
 export interface QuantizedTensor {
   rows: number;
@@ -13,8 +13,6 @@ export interface QuantizedTensor {
   groupSize: number;
   /** [rows, ceil(cols / groupSize)], all finite, none 0 (1 where every code of the group is 0); some may be negative. */
   scales: Float32Array;
-  /** [rows, ceil(cols / groupSize)], or null for a symmetric grid. */
-  zeroPoints: Int8Array | null;
   /** Name of the rounding method that made it, e.g. `rtn`, `clip`, `gptq`, `ternary`. */
   method: string;
 }

@@ -1,4 +1,3 @@
-import { Fault } from '../fault.ts';
 import { addCombination, gemm as plainGemm, type Gemm } from '../tensor/gemm.ts';
 import { matrix, transpose, type Matrix } from '../tensor/matrix.ts';
 import { rowsOf, submatrix } from '../tensor/submatrix.ts';
@@ -28,7 +27,7 @@ const blockSize = 32;
  * errors of those that come after it; this looks back. No step ever raises the loss.
  *
  * With E = HΔᵀ, column j of Δ is best at Δ_j − E_j / H_jj, and the scale of group g moves by Σ c·E / c·(H_gg c).
- * Throws `REFINE_ASYMMETRIC` for a tensor with zero points, and `HESSIAN_NOT_POSITIVE`.
+ * Throws `HESSIAN_NOT_POSITIVE`.
  */
 export async function refine(
   weight: Matrix,
@@ -36,7 +35,6 @@ export async function refine(
   tensor: QuantizedTensor,
   options: RefineOptions = {},
 ): Promise<QuantizedTensor> {
-  requireSymmetric(tensor);
   const { sweeps = 4, damping = 0.01, refitScales = true, gemm = plainGemm } = options;
   const { rows, cols, groupSize } = tensor;
   // Damped as far as GPTQ would: without it an indefinite Hessian rewards errors.
@@ -67,15 +65,6 @@ export async function refine(
     codes: new Int8Array(transpose(state.codes).data),
     scales: transpose(state.scales).data,
   };
-}
-
-function requireSymmetric({ zeroPoints, method }: QuantizedTensor): void {
-  if (zeroPoints === null) return;
-  throw new Fault({
-    code: 'REFINE_ASYMMETRIC',
-    what: `a weight quantized by ${method} with zero points cannot be refined`,
-    remedy: 'quantize it on a symmetric grid, or leave refinement out',
-  });
 }
 
 interface State {

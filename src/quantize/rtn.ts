@@ -35,7 +35,7 @@ export function quantizeRtn(weight: Matrix, options: RtnOptions): QuantizedTenso
     !fit && fitsVectors(cols, groupSize)
       ? roundByVectors(weight.data, scales, groupSize)
       : roundGroups(weight, scales, groupSize, fit ? grid : null);
-  return { rows, cols, bits, codes, groupSize, scales, zeroPoints: null, method };
+  return { rows, cols, bits, codes, groupSize, scales, method };
 }
 
 /** Adding it to a double of magnitude below 2^51 and taking it away leaves the nearest integer, ties to even. */

@@ -29,9 +29,9 @@ function rowOf({ data, cols }: Matrix, row: number): Float32Array {
 
 /** [rows, inputs] */
 function multiply(inputs: readonly Float32Array[], weight: QuantizedTensor): Float64Array {
-  const { cols, groupSize, zeroPoints } = weight;
+  const { cols, groupSize } = weight;
   const size = Math.min(cols, groupSize);
-  if (!zeroPoints && fitsVectors(cols, size)) return multiplyByVectors(inputs, weight, size);
+  if (fitsVectors(cols, size)) return multiplyByVectors(inputs, weight, size);
   const sums = new Float64Array(weight.rows * inputs.length);
   for (let i = 0; i < sums.length; i++)
     sums[i] = rowProduct(inputs[i % inputs.length], weight, Math.floor(i / inputs.length));
@@ -39,17 +39,13 @@ function multiply(inputs: readonly Float32Array[], weight: QuantizedTensor): Flo
 }
 
 /** An input times one row of a weight. */
-function rowProduct(
-  x: Float32Array,
-  { cols, codes, groupSize, scales, zeroPoints }: QuantizedTensor,
-  r: number,
-): number {
+function rowProduct(x: Float32Array, { cols, codes, groupSize, scales }: QuantizedTensor, r: number): number {
   const row = codes.subarray(r * cols, (r + 1) * cols);
   let [sum, group] = [0, r * Math.ceil(cols / groupSize)];
   for (let from = 0; from < cols; from += groupSize, group++) {
-    const [to, zero] = [Math.min(from + groupSize, cols), zeroPoints?.[group] ?? 0];
+    const to = Math.min(from + groupSize, cols);
     let part = 0;
-    for (let c = from; c < to; c++) part += x[c] * (row[c] - zero);
+    for (let c = from; c < to; c++) part += x[c] * row[c];
     sum += part * scales[group];
   }
   return sum;

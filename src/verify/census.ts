@@ -23,12 +23,12 @@ const routerConstant = /^moeq\/L\d+\/router\/linear\/(?:weight|scales)$/;
 /** What stands in a quantized file, by role, and how many bits an expert weight takes. */
 export interface Census {
   rows: CensusRow[];
-  /** Codes, scales and zero points of routed experts, per weight; null without quantized experts. */
+  /** Codes and scales of routed experts, per weight; null without quantized experts. */
   expertBitsPerWeight: number | null;
 }
 
 /**
- * Counts the bytes of a quantized model by role: in low precision (with scales and zero points) and kept as they
+ * Counts the bytes of a quantized model by role: in low precision (with scales) and kept as they
  * were, and lists what could not be quantized. Constants keep their names from the reference, or carry them in theirs,
  * so their roles are read off it.
  */

@@ -5,7 +5,7 @@ import type { ClipTrial } from '../../src/calibrate/tap-clips.ts';
 import type { Batch } from '../../src/data/batches.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { dequantizeActivations, quantizeActivations } from '../../src/quantize/activation.ts';
-import { clipCandidates, clipRatios } from '../../src/quantize/clip-candidates.ts';
+import { clipRatios, quantizeRouter } from '../../src/quantize/quantize-router.ts';
 import { dequantize } from '../../src/quantize/dequantize.ts';
 import { runBatches } from '../../src/run/run-batches.ts';
 import { addValidInput } from '../../src/run/valid-input.ts';
@@ -24,7 +24,7 @@ function setUp(weight: Matrix, top: number, added: Float32Array | null): { model
     y: b.op('Neg', [input]),
   }));
   const input = model.graph.outputs[0];
-  const candidates = clipCandidates(weight).map(dequantize);
+  const candidates = clipRatios.map((ratio) => dequantize(quantizeRouter(weight, ratio)));
   return { model, trial: { input, weight, bias: added, candidates, top } };
 }
 

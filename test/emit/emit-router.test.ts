@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { emitRouter } from '../../src/emit/emit-router.ts';
 import { routerLinear } from '../../src/emit/router-linear.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
-import { clipCandidates } from '../../src/quantize/clip-candidates.ts';
+import { quantizeRouter } from '../../src/quantize/quantize-router.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 import { readMatrix, readVector } from '../../src/tensor/view.ts';
 import { faultOf } from '../helpers/fault-of.ts';
@@ -23,7 +23,7 @@ describe.each(graphs)('a router in 8 bits: %s', (_name, file) => {
     const [layer] = layers;
     const { node, input, view } = routerLinear(layer);
     const bias = node.inputs[2] ? readVector(layer.router.linear!.bias!.view) : null;
-    const [weight] = clipCandidates(readMatrix(view));
+    const weight = quantizeRouter(readMatrix(view), 1);
     emitRouter(model, layer, weight, portable);
     model.graph.outputs = [input, layer.router.logits];
     model.graph.removeDeadCode();

@@ -4,7 +4,6 @@ import { ternaryGrid } from '../../src/quantize/grid.ts';
 import { quantizeGptq } from '../../src/quantize/gptq.ts';
 import { outputError } from './output-error.ts';
 import { refine } from '../../src/quantize/refine.ts';
-import { quantizeRtnAsymmetric } from './rtn-asymmetric.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { quantizeTernary, ternaryScale } from '../../src/quantize/ternary.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
@@ -79,12 +78,6 @@ describe('refine', () => {
     expect(refined).toMatchObject({ rows: 4, cols: 40, bits: 2, groupSize: 16, method: 'ternary' });
     expect(refined.codes.every((code) => Math.abs(code) <= 1)).toBe(true);
     expect(refined.codes).not.toEqual(start.codes);
-  });
-
-  test('refuses zero points', async () => {
-    const weight = gaussian(2, 8, 1);
-    const tensor = quantizeRtnAsymmetric(weight, { bits: 4, groupSize: 8 });
-    await expect(refine(weight, correlatedHessian(8, 20, 1), tensor)).rejects.toThrow(/REFINE_ASYMMETRIC/);
   });
 
   test('leaves a group of zeros alone', async () => {
