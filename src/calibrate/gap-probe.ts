@@ -1,12 +1,14 @@
 import type { Batch } from '../data/batches.ts';
 import type { RouterLinear } from '../emit/router-linear.ts';
+import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Value } from '../onnx/value.ts';
-import type { Probe } from '../run/probe.ts';
+import type { Probe, Results } from '../run/probe.ts';
 import type { RunTensor } from '../runtime/session.ts';
-import type { GapSums } from './tap-gap.ts';
-import { addGap, emptyGap, tapGap } from './tap-gap.ts';
+import { toFloats } from '../runtime/session.ts';
+import type { MatrixView } from '../tensor/view.ts';
+import { keptRows } from './kept-rows.ts';
 
 /** What a router made of one batch before its model was changed, [positions, experts] in float32; see `RouterValuePair`. */
 export interface OriginalLogits {
@@ -43,4 +45,77 @@ export function gapProbe(
     },
     take: (results) => addGap(sums, taps, results),
   };
+}
+
+/** What a router computes of the same tokens in two models. */
+export interface RouterValuePair {
+  /** Its weight, [experts, hidden]. */
+  view: Pick<MatrixView, 'rows' | 'cols'>;
+  /** Experts per token; null where every token visits all. */
+  topK: number | null;
+  /** The product with the weight, and the logits with their bias, [..., experts]. */
+  original: { product: Value; logits: Value };
+  /** What it reads [..., hidden], and the product. */
+  changed: { input: Value; product: Value };
+}
+
+/** Graph outputs of one batch: what separates a router in two models, summed over tokens. */
+export interface GapTaps {
+  /** Σ w·x̂·x̂ᵀ of what the changed model's router reads, [hidden, hidden]. */
+  gram: Value;
+  /** Σ w·x̂·eᵀ, e being what the changed logits lack to the original ones, [hidden, experts]. */
+  cross: Value;
+}
+
+/** The same, summed over batches, row-major. */
+export interface GapSums {
+  gram: Float64Array;
+  cross: Float64Array;
+}
+
+/** Adds these sums to a graph in which both are, or what the original made is fed. For `valid` see `keptFlags`. */
+export function tapGap(
+  b: Builder,
+  { view: { rows: experts, cols: hidden }, topK, original, changed }: RouterValuePair,
+  valid: Value | null,
+): GapTaps {
+  const rowsOf = (value: Value, width: number): Value => keptRows(b, value, width, valid);
+  const x = rowsOf(changed.input, hidden);
+  const lacking = b.op('Sub', [rowsOf(original.product, experts), rowsOf(changed.product, experts)]);
+  const isChosen = topK !== null && topK < experts;
+  const weights = isChosen ? tippingWeights(b, rowsOf(original.logits, experts), topK, lacking) : null;
+  const weighed = weights ? b.op('Mul', [x, weights]) : x;
+  return {
+    gram: b.op('Gemm', [weighed, x], { transA: 1 }, { name: 'gram' }),
+    cross: b.op('Gemm', [weighed, lacking], { transA: 1 }, { name: 'cross' }),
+  };
+}
+
+/** Keeps a division by the mean square of errors that are all zero from giving NaN. */
+const tiny = 1e-30;
+
+/**
+ * Weights [T, 1] of tokens by how easily their choice tips over: 1 / (1 + m²/4σ²) with m the margin between the last
+ * chosen and the first rejected logit and σ the root mean square of the logit errors of the batch. An error on a token
+ * whose choice is beyond doubt changes nothing.
+ */
+function tippingWeights(b: Builder, logits: Value, k: number, lacking: Value): Value {
+  const scalar = (name: string, value: number): Value => b.constant(name, 'float32', [], [value]);
+  const [best] = b.ops(2, 'TopK', [logits, b.ints([k + 1])], { axis: -1 });
+  const [chosen, rejected] = [k - 1, k].map((at) => b.op('Gather', [best, b.ints([at])], { axis: 1 }));
+  const margin = b.op('Sub', [chosen, rejected]);
+  const meanSquare = b.op('ReduceMean', [b.op('Mul', [lacking, lacking])], { keepdims: 0 });
+  const scale = b.op('Max', [b.op('Mul', [meanSquare, scalar('four', 4)]), scalar('tiny', tiny)]);
+  const doubts = b.op('Div', [b.op('Mul', [margin, margin]), scale]);
+  return b.op('Reciprocal', [b.op('Add', [doubts, scalar('one', 1)])], {}, { name: 'weights' });
+}
+
+export function emptyGap({ rows, cols }: RouterValuePair['view']): GapSums {
+  return { gram: new Float64Array(cols * cols), cross: new Float64Array(cols * rows) };
+}
+
+/** Adds one batch. */
+export function addGap(sums: GapSums, taps: GapTaps, results: Results): void {
+  for (const key of ['gram', 'cross'] as const)
+    toFloats(results[taps[key].name]).forEach((value, i) => (sums[key][i] += value));
 }

@@ -1,3 +1,5 @@
+import { Fault } from '../fault.ts';
+
 /** Statistics of one linear input over the tokens that reached it. */
 export interface ChannelStats {
   /** Largest magnitude per channel, [channels]. */
@@ -41,4 +43,14 @@ export function withoutGram(stats: LayerStats): LayerStats {
     hidden: { absMax: expert.hidden.absMax, gram: null },
   }));
   return { ...stats, experts };
+}
+
+/** What calibration saw in a layer or an expert, `where`, are no numbers to quantize by. */
+export function activationsNotFinite(where: string): Fault {
+  return new Fault({
+    code: 'ACTIVATIONS_NOT_FINITE',
+    what: 'activations are infinite or no numbers',
+    where,
+    remedy: 'look at the model and the records: "moeq verify" tells where they come from',
+  });
 }

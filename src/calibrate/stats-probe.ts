@@ -4,8 +4,8 @@ import type { Value } from '../onnx/value.ts';
 import { valuesIn } from '../onnx/values-in.ts';
 import type { Probe, Results } from '../run/probe.ts';
 import { toFloats } from '../runtime/session.ts';
-import { activationsNotFinite } from './activations-not-finite.ts';
 import type { ChannelStats, LayerStats } from './layer-stats.ts';
+import { activationsNotFinite } from './layer-stats.ts';
 import type { LayerTaps, TapOptions } from './tap-layer.ts';
 import { tapLayer } from './tap-layer.ts';
 

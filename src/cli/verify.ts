@@ -3,7 +3,7 @@ import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import { writeReport } from '../pipeline/convert.ts';
 import { recordProgress } from '../pipeline/progress.ts';
-import { verifyOptions } from '../pipeline/verify-options.ts';
+import { verifyOptions } from '../pipeline/run-options.ts';
 import { requireKnownGates } from '../report/gate-keys.ts';
 import { evaluateGates } from '../report/gates.ts';
 import { parseLimits } from '../report/limits.ts';

@@ -1,7 +1,9 @@
 import { Fault } from '../fault.ts';
+import { activate } from '../moe/activation.ts';
 import type { Activation } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
+import type { Matrix } from '../tensor/matrix.ts';
 
 /** From the results of the first linears ([n, intermediate] each) to the input of `down`. */
 export function emitActivation(b: Builder, activation: Activation, gate: Value | null, up: Value): Value {
@@ -34,11 +36,21 @@ function nonlinearity(b: Builder, { name, alpha }: Activation, x: Value, hint: s
     case 'identity':
       return x;
     default:
-      throw new Fault({
-        code: 'ACTIVATION_UNKNOWN',
-        what: 'the activation function of the experts is unknown',
-      });
+      throw unknownActivation();
   }
+}
+
+/** The same, computed here: the slow twin. */
+export function applyActivation(activation: Activation, gate: Matrix | null, up: Matrix): Matrix {
+  if (activation.name === 'unknown') throw unknownActivation();
+  return { ...up, data: up.data.map((value, i) => activate(activation, gate ? gate.data[i] : null, value)) };
+}
+
+function unknownActivation(): Fault {
+  return new Fault({
+    code: 'ACTIVATION_UNKNOWN',
+    what: 'the activation function of the experts is unknown',
+  });
 }
 
 function scalar(b: Builder, value: number): Value {

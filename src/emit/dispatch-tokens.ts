@@ -143,3 +143,8 @@ function rowOf(b: Builder, matrix: Value, row: number, name: string): Value {
 function asFloat(b: Builder, value: Value): Value {
   return b.op('Cast', [value], { to: 1 }, { name: 'float' });
 }
+
+/** The rows of each expert, cut from a value with one row per pair. */
+export function splitByExpert(b: Builder, perPair: Value, counts: Value, experts: number): Value[] {
+  return b.ops(experts, 'Split', [perPair, counts], { axis: 0 }, { name: 'by_expert' });
+}

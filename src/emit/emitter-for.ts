@@ -14,7 +14,7 @@ import { qmoeLayer } from './qmoe-layer.ts';
 import type { QuantizedExpert } from './quantized-expert.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
 import type { RotationBlocks } from './rotated-form.ts';
-import { noRotation, rotatedForm } from './rotated-form.ts';
+import { isRotated, noRotation, rotatedForm } from './rotated-form.ts';
 
 export interface EmitterOptions {
   layer: MoeLayer;
@@ -64,7 +64,7 @@ export function emitterFor(
     case 'packed':
       return grouped(nbitsForm({ activationBits, clips, accuracyLevel, packed: true }));
     default:
-      if (rotation.input !== null || rotation.hidden !== null) throw cannotRotate();
+      if (isRotated(rotation)) throw cannotRotate();
       return qmoeLayer(layer, weightsOf);
   }
 }

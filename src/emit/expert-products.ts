@@ -3,8 +3,8 @@ import { builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import { choiceOf, chooseWay } from './choose-way.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
+import { splitByExpert } from './dispatch-tokens.ts';
 import type { Operand, Product, WrittenWeight } from './grouped-ffn.ts';
-import { splitByExpert } from './split-by-expert.ts';
 import type { ResultRows } from './where-any.ts';
 import { whereAny } from './where-any.ts';
 

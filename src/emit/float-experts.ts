@@ -8,10 +8,10 @@ import { bytesOf } from '../onnx/tensor.ts';
 import { readMatrix, readVector } from '../tensor/view.ts';
 import { emitActivation } from './activation.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
+import { splitByExpert } from './dispatch-tokens.ts';
 import type { EmittedPairs } from './emit-layer.ts';
 import { emitLayer } from './emit-layer.ts';
 import type { PairEmitter } from './expert-emitter.ts';
-import { splitByExpert } from './split-by-expert.ts';
 import { whereAny } from './where-any.ts';
 
 /** Called with each expert's two linear inputs, so that statistics can be attached to them. */

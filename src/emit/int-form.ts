@@ -4,11 +4,11 @@ import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { codeOf } from '../tensor/dtype.ts';
 import type { ActivationClips } from './activation-clips.ts';
-import { boundedCodes } from './bounded-codes.ts';
 import { fewRowsWriter } from './few-rows.ts';
 import type { LinearForm } from './grouped-ffn.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
-import { tokenGrid } from './quantize-tokens.ts';
+import type { TokenGrid } from './quantize-tokens.ts';
+import { perRow, tokenGrid } from './quantize-tokens.ts';
 import { unsignedWay } from './unsigned-way.ts';
 
 /**
@@ -68,4 +68,27 @@ function requireChannelScales({ cols, groupSize }: QuantizedTensor): void {
     why: 'MatMulInteger sums over the whole input before a scale applies',
     remedy: 'use group channel',
   });
+}
+
+/**
+ * uint8 codes [n, channels] of a grid narrower than its tokens, whose ends take what lies beyond. QuantizeLinear stops at
+ * code 0 by itself and Clip at the last one; then the codes of each token are shifted until that of zero is `zeroPoint`.
+ * Two passes over bytes: clipping x itself would take two over floats, six times as long.
+ */
+export function boundedCodes(
+  b: Builder,
+  x: Value,
+  { vector, smallest }: TokenGrid & { smallest: Value },
+  { bits, zeroPoint }: { bits: number; zeroPoint: Value },
+): Value {
+  const zeros = b.op(
+    'QuantizeLinear',
+    [b.op('Neg', [smallest]), vector],
+    { axis: 0 },
+    { name: 'zero_codes' },
+  );
+  const codes = b.op('QuantizeLinear', [x, vector, perRow(b, zeros)], { axis: 0 });
+  const last = b.constant('last_code', 'uint8', [], [2 ** bits - 1]);
+  const bounded = b.op('Clip', [codes, null, last], {}, { name: 'bounded' });
+  return b.op('Add', [bounded, b.op('Sub', [zeroPoint, zeros])], {}, { name: 'codes' });
 }

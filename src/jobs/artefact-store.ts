@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { Fault } from '../fault.ts';
 import { bytesOf } from '../tensor/encode.ts';
-import { writeWhole } from '../tensor/write-whole.ts';
+import { writeWhole } from '../tensor/write-file.ts';
 
 /** Results on disk by content key. Whatever is there is whole: files appear by renaming and carry a checksum. */
 export interface ArtefactStore {

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseReport } from '../report/parse-report.ts';
 import { contentKey } from './content-key.ts';
-import { writeWhole } from '../tensor/write-whole.ts';
+import { writeWhole } from '../tensor/write-file.ts';
 import { fileHash } from './file-identity.ts';
 import type { JobOutcome } from './job-outcome.ts';
 import { judge } from './job-outcome.ts';

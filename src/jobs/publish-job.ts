@@ -5,7 +5,7 @@ import { weightsBeside } from '../pipeline/weights-beside.ts';
 import { writeRecord } from './job-record.ts';
 import type { JobPlan } from './plan.ts';
 import { stagingIn } from './work-folder.ts';
-import { writeWhole } from '../tensor/write-whole.ts';
+import { writeWhole } from '../tensor/write-file.ts';
 
 /** A job whose files are finished and not yet in their places. */
 export interface MadeJob {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { BatchJob } from '../config/batch-jobs.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
-import { isApart, isByLayer } from '../pipeline/model-size.ts';
+import { isByLayer } from '../pipeline/model-size.ts';
 import { recordsHeldOut } from '../pipeline/hold-out.ts';
 import { judgements } from '../pipeline/realign-router.ts';
 import { recordsClipped } from '../pipeline/clip-draft.ts';
@@ -77,7 +77,10 @@ function calibrationRun({ job: { model, config }, prepared, bytes, tuning }: Run
     inputs: [model, ...(data === null ? [] : [data])],
     outputs: [],
     bytes: bytes.before,
-    ...estimateRun(runSize(prepared, isByLayer(prepared.model, config)), tuning?.tokens ?? 0),
+    ...estimateRun(
+      runSize(prepared, isByLayer(prepared.model, config.calibration.byLayer)),
+      tuning?.tokens ?? 0,
+    ),
   };
 }
 
@@ -135,7 +138,7 @@ export function verifyItems(facts: RunFacts, emit: WorkItem): WorkItem[] {
   const { job, prepared, ingredients, verification } = facts;
   const { verify, data } = job.config;
   if (!verification) return [];
-  const size = runSize(prepared, isApart(prepared.model, verify.byLayer));
+  const size = runSize(prepared, isByLayer(prepared.model, verify.byLayer));
   const run = pairRuns({ ...facts, size }, [
     { runs: verify.attribution ? 2 : 1, tokens: verification.tokens },
   ]);

@@ -3,7 +3,7 @@ import { makeTensor } from '../onnx/tensor.ts';
 import type { Workshop } from '../pipeline/workshop.ts';
 import type { Value } from '../onnx/value.ts';
 import { fileSource } from '../tensor/source.ts';
-import { writeFully } from '../tensor/write-fully.ts';
+import { writeFully } from '../tensor/write-file.ts';
 
 const settledFrom = 4096;
 

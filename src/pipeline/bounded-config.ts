@@ -20,7 +20,7 @@ export interface BoundedConfig {
  * config asks for by name stays. Nothing is left undone where there are no records to settle it by.
  */
 export function boundedConfig(model: Model, config: QuantizeConfig, hasRecords: boolean): BoundedConfig {
-  if (!isByLayer(model, config)) return { config, notes: [] };
+  if (!isByLayer(model, config.calibration.byLayer)) return { config, notes: [] };
   const { calibration, activations } = config;
   const variants = variantsTried(config, hasRecords);
   const variant = variants.at(-1)!;

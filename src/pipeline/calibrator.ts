@@ -15,12 +15,12 @@ import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { balanceData, chosenRecords } from './balance-data.ts';
-import { isByLayer, runsByLayer } from './model-size.ts';
+import { isByLayer, calibratesByLayer } from './model-size.ts';
 import { needsGram, needsRecords, requireRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
-import { sessionOptions } from './session-options.ts';
+import { sessionOptions } from './run-options.ts';
 import type { Variant } from './variants.ts';
-import { layerStep } from './layer-step.ts';
+import { layerStep } from './variants.ts';
 import type { Workshop } from './workshop.ts';
 
 /** A calibration whose records are chosen. */
@@ -45,7 +45,10 @@ export async function openCalibrator(
   if (!data || !needsRecords(config)) return null;
   const prepared = prepareModel(path);
   checkVocabulary([...data.records, ...data.pool], vocabularySize(prepared.model));
-  const running = { ...sessionOptions(config), byLayer: isByLayer(prepared.model, config) };
+  const running = {
+    ...sessionOptions(config),
+    byLayer: isByLayer(prepared.model, config.calibration.byLayer),
+  };
   const balance = await remember('calibrate', () => balanceData(path, data, config.calibration, running));
   const records = chosenRecords(data, balance, config.calibration);
   const sourceOf = sourcesOver(records, path, prepared, config, progress);
@@ -64,7 +67,7 @@ export async function openCalibrator(
       return {
         statsOf: (index, written) =>
           remember(stepOf(index), () => sourceFor(variants[index]).statsOf(index, written)),
-        look: runsByLayer(prepared.model, config) ? sourceFor(variants[0]).look : null,
+        look: calibratesByLayer(prepared.model, config) ? sourceFor(variants[0]).look : null,
         close: () => sources.forEach((source) => source.close()),
       };
     },
@@ -97,7 +100,7 @@ function sourcesOver(
   const onStep = (done: number, total: number): void => progress({ stage: 'calibrate', detail, done, total });
   const options = { gram: needsGram(config), onStep, ...sessionOptions(config) };
   const open = (): PreparedModel => prepareModel(path);
-  const isKept = !runsByLayer(model, config) && (!options.gram || gramBytesOf(layers) <= gramKept);
+  const isKept = !calibratesByLayer(model, config) && (!options.gram || gramBytesOf(layers) <= gramKept);
   if (!isKept) return (affinity) => calibrateByLayer(open, batches, { ...options, affinity, sequential });
   const byLayer = layers.reduce((sum, { experts }) => sum + experts.length, 0) > expertsAtOnce;
   let last: { affinity: boolean; all: Promise<LayerStats[]> } | null = null;

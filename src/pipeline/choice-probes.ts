@@ -3,9 +3,8 @@ import { positionsOf } from '../data/positions.ts';
 import { valuesIn } from '../onnx/values-in.ts';
 import type { Probe } from '../run/probe.ts';
 import { agreementOf, choiceOf } from '../verify/router-metrics.ts';
-import type { RouterValues } from '../verify/router-values.ts';
+import type { RouterValues, TokenChoices } from '../verify/router-values.ts';
 import { readRouting } from '../verify/router-values.ts';
-import type { TokenChoices } from '../verify/token-routing.ts';
 
 /** What a router chose on each batch: a few numbers per token, so that those of all layers can be kept. */
 export type Choices = ReadonlyMap<Batch, TokenChoices>;

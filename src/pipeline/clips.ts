@@ -1,4 +1,4 @@
-import { activationsNotFinite } from '../calibrate/activations-not-finite.ts';
+import { activationsNotFinite } from '../calibrate/layer-stats.ts';
 import type { ActivationErrors, TriedGrids } from '../calibrate/activation-probe.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import { Fault } from '../fault.ts';
@@ -9,7 +9,7 @@ import type { ResolvedTarget } from '../emit/resolve-target.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import type { Model } from '../onnx/model.ts';
 import { hasCoarseActivations, schemeOf } from '../quantize/scheme.ts';
-import { runsByLayer } from './model-size.ts';
+import { calibratesByLayer } from './model-size.ts';
 import { needsRecords } from './needs-records.ts';
 
 /** Shares of each token's range that are tried, all of it first. */
@@ -32,7 +32,7 @@ export function measuresClips({ activations, ...config }: QuantizeConfig, hasRec
 
 /** True where that is measured layer by layer, on each one's turn, since each is calibrated on its own. */
 export function looksInTurn(model: Model, config: QuantizeConfig, hasRecords: boolean): boolean {
-  return measuresClips(config, hasRecords) && needsRecords(config) && runsByLayer(model, config);
+  return measuresClips(config, hasRecords) && needsRecords(config) && calibratesByLayer(model, config);
 }
 
 /**

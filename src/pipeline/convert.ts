@@ -26,7 +26,7 @@ import { weightsBeside } from './weights-beside.ts';
 import { checksOf } from './write-experts.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
-import { verifyOptions } from './verify-options.ts';
+import { verifyOptions } from './run-options.ts';
 
 export interface ConversionResult {
   model: string;

@@ -11,9 +11,8 @@ import type { RouterMetrics } from '../report/report.ts';
 import type { Probe } from '../run/probe.ts';
 import { routerOfLayer } from '../verify/raw-router.ts';
 import { addToken, decisionOf, emptySums, meansOf, referenceDecisionOf } from '../verify/router-metrics.ts';
-import type { RouterValues } from '../verify/router-values.ts';
+import type { RouterValues, TokenRouting } from '../verify/router-values.ts';
 import { readRouting, routerValues } from '../verify/router-values.ts';
-import type { TokenRouting } from '../verify/token-routing.ts';
 
 /** What a layer's router decides, ready to be read. */
 export function decisionsOf(graph: Graph, layer: MoeLayer): RouterValues {

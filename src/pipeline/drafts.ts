@@ -1,5 +1,4 @@
-import type { Distance } from './distance.ts';
-import type { Gauge } from './gauge.ts';
+import type { Distance, Gauge } from './gauge.ts';
 import type { Progress } from './progress.ts';
 import type { Variant } from './variants.ts';
 import { variantName } from './variants.ts';

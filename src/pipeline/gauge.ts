@@ -1,7 +1,7 @@
 import { positionsOf } from '../data/positions.ts';
 import type { DataRecord } from '../data/record.ts';
-import { Fault } from '../fault.ts';
 import { emitFloat } from '../emit/float-experts.ts';
+import { Fault } from '../fault.ts';
 import { readModelRecord } from '../moe/model-record.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
@@ -17,8 +17,22 @@ import { joinModels, mainOutput } from '../verify/join-models.ts';
 import type { Choices } from './choice-probes.ts';
 import { agreementProbe, choiceProbe } from './choice-probes.ts';
 import { decisionsOf } from './decision-probes.ts';
-import type { Distance } from './distance.ts';
-import { joint } from './distance.ts';
+
+/** How far a model is from the reference. */
+export interface Distance {
+  /** Divergence of the output, in nats. */
+  divergence: number;
+  /** Share of the routers' choices that differ, over all layers: the worst one alone tells less, by chance. */
+  rerouted: number;
+}
+
+/** Fewer choices that differ do not make a model better than another. */
+const leastRerouted = 1e-3;
+
+/** Both in one number, since either can be bought with the other: their product. */
+export function joint({ divergence, rerouted }: Distance): number {
+  return divergence * (rerouted + leastRerouted);
+}
 
 /** Tells how far written models are from the one they were made from, on the same records. */
 export interface Gauge {

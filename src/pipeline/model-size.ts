@@ -7,17 +7,12 @@ export function isSmall(model: Model): boolean {
   return weightBytesOf(model) <= 2 ** 30;
 }
 
-/** True for a model that is only run one layer at a time, since it is too large or the config says so. */
-export function isByLayer(model: Model, { calibration: { byLayer } }: QuantizeConfig): boolean {
-  return isApart(model, byLayer);
-}
-
-/** The same, as one setting says it. */
-export function isApart(model: Model, byLayer: 'auto' | 'always' | 'never'): boolean {
+/** True for a model that is only run one layer at a time, since it is too large or the setting says so. */
+export function isByLayer(model: Model, byLayer: 'auto' | 'always' | 'never'): boolean {
   return byLayer === 'auto' ? !isSmall(model) : byLayer === 'always';
 }
 
 /** True where layers are calibrated one at a time: in such a model, or since each is to wait for the one before it. */
-export function runsByLayer(model: Model, config: QuantizeConfig): boolean {
-  return config.calibration.sequential || isByLayer(model, config);
+export function calibratesByLayer(model: Model, { calibration }: QuantizeConfig): boolean {
+  return calibration.sequential || isByLayer(model, calibration.byLayer);
 }

@@ -1,11 +1,12 @@
 import type { LayerStats } from '../calibrate/layer-stats.ts';
+import type { RotationBlocks } from '../emit/rotated-form.ts';
 import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
+import { hadamardBlock } from '../quantize/hadamard.ts';
 import type { ExpertOrder, Recipe } from './quantize-expert.ts';
-import { rotationOf } from './rotation.ts';
-import type { SettledConfig } from './variants.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import { noSmoothing, smoothLayer } from './smooth-layer.ts';
+import type { SettledConfig, SettledRotation } from './variants.ts';
 
 /** What a layer's experts are to be made from. */
 export interface LayerOrder {
@@ -25,4 +26,17 @@ export function orderLayer(layer: MoeLayer, stats: LayerStats | null, config: Se
     return { id, stats: seen, input: { scales, shift: shifts.get(id) ?? null } };
   });
   return { layer, smoothing, experts, recipe: { config, rotation } };
+}
+
+/** Where a config rotates a layer, and in blocks of how many channels. */
+export function rotationOf(
+  { hidden, intermediate }: MoeLayer,
+  { input, down, block }: SettledRotation,
+): RotationBlocks {
+  const limit = block === 'auto' ? 128 : block;
+  const blockOf = (kind: 'none' | 'hadamard', width: number): number | null => {
+    const size = hadamardBlock(width, limit);
+    return kind === 'none' || size === 1 ? null : size;
+  };
+  return { input: blockOf(input, hidden), hidden: blockOf(down, intermediate) };
 }

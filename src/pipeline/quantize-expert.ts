@@ -3,14 +3,15 @@ import type { ProbedExpert } from '../emit/parity-probes.ts';
 import { probeExpert } from '../emit/parity-probes.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../emit/quantized-expert.ts';
 import type { RotationBlocks } from '../emit/rotated-form.ts';
+import { isRotated } from '../emit/rotated-form.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { ExpertWeights, LinearWeights } from '../moe/read-expert.ts';
 import { readExpert } from '../moe/read-expert.ts';
-import { dequantize } from '../quantize/dequantize.ts';
+import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
+import { dequantize } from '../quantize/quantized-tensor.ts';
 import { rotateHessian, rotateRows } from '../quantize/hadamard.ts';
 import type { Hessian } from '../quantize/hessian.ts';
-import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { roundToHalf } from '../tensor/half.ts';
 import { scaleColumns, scaleRows } from '../tensor/matrix.ts';
 import { giveBuffer } from '../tensor/spare-buffers.ts';
@@ -52,7 +53,7 @@ export async function quantizeOrder(
   const expert = layer.experts.find((each) => each.id === id)!;
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const round = roundingOf(resolved.scheme, config, resolved.groupSizeOf);
-  if (!stats && !input.scales && !input.shift && rotation.input === null && rotation.hidden === null)
+  if (!stats && !input.scales && !input.shift && !isRotated(rotation))
     return probeExpert(id, { layer, resolved, rotation }, await roundStored(expert, round));
   const floats = readExpert(expert);
   const hidden =

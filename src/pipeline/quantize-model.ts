@@ -14,7 +14,7 @@ import { openDrafts } from './drafts.ts';
 import { openGauge } from './gauge.ts';
 import type { Progress } from './progress.ts';
 import { refuseShift } from './refuse-shift.ts';
-import { sessionOptions } from './session-options.ts';
+import { sessionOptions } from './run-options.ts';
 import type { RouterOutcome } from './settle-routers.ts';
 import { requireRouters, settleRouters, whyNotRealigned } from './settle-routers.ts';
 import { settleVariants } from './settle-variants.ts';

@@ -1,7 +1,6 @@
-import { activationsNotFinite } from '../calibrate/activations-not-finite.ts';
-import type { ClipSums } from '../calibrate/clip-probe.ts';
+import { activationsNotFinite } from '../calibrate/layer-stats.ts';
+import type { ClipSums, ClipTrial } from '../calibrate/clip-probe.ts';
 import { clipProbe } from '../calibrate/clip-probe.ts';
-import type { ClipTrial } from '../calibrate/tap-clips.ts';
 import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/declared-inputs.ts';
 import type { DataRecord } from '../data/record.ts';
@@ -11,7 +10,7 @@ import type { LayerProbes } from '../emit/parity-probes.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
 import { clipRatios, quantizeRouter } from '../quantize/quantize-router.ts';
-import { dequantize } from '../quantize/dequantize.ts';
+import { dequantize } from '../quantize/quantized-tensor.ts';
 import { lookAt } from '../run/look-at.ts';
 import { walkLayers } from '../run/stage-walk.ts';
 import type { SessionOptions } from '../runtime/session.ts';

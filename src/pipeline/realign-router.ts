@@ -1,4 +1,4 @@
-import type { GapSums } from '../calibrate/tap-gap.ts';
+import type { GapSums } from '../calibrate/gap-probe.ts';
 import { changeRouter } from '../emit/change-router.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';

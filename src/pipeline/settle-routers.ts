@@ -11,7 +11,7 @@ import { chooseClips, quantizeRouters } from './quantize-routers.ts';
 import type { RouterRealignment } from './realign-router.ts';
 import { applyRealignment, realignRouters } from './realign-routers.ts';
 import type { Workshop } from './workshop.ts';
-import { sessionOptions } from './session-options.ts';
+import { sessionOptions } from './run-options.ts';
 import type { WrittenModel } from './write-experts.ts';
 
 /** What became of the routers, one entry per layer; null for what the config does not ask for. */

@@ -1,6 +1,6 @@
 import type { QuantizeConfig } from '../config/schema.ts';
-import type { Distance } from './distance.ts';
-import { joint } from './distance.ts';
+import type { Distance } from './gauge.ts';
+import { joint } from './gauge.ts';
 import type { Drafts } from './drafts.ts';
 import type { Progress } from './progress.ts';
 import type { Variant } from './variants.ts';

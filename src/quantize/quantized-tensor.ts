@@ -1,3 +1,7 @@
+import type { Matrix } from '../tensor/matrix.ts';
+import { matrix } from '../tensor/matrix.ts';
+import { groupCountOf } from './grid.ts';
+
 /**
  * A quantized [rows, cols] = [out, in] weight as plain data. A weight is
  * `codes[r, c] * scales[r, g]` with `g = floor(c / groupSize)`.
@@ -15,4 +19,18 @@ export interface QuantizedTensor {
   scales: Float32Array;
   /** Name of the rounding method that made it, e.g. `rtn`, `clip`, `gptq`, `ternary`. */
   method: string;
+}
+
+/** The float32 weight a quantized tensor stands for, [rows, cols]. */
+export function dequantize(tensor: QuantizedTensor): Matrix {
+  const { rows, cols, codes, groupSize, scales } = tensor;
+  const groups = groupCountOf(cols, groupSize);
+  const result = matrix(rows, cols);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < cols; c++) {
+      const group = r * groups + Math.floor(c / groupSize);
+      result.data[r * cols + c] = codes[r * cols + c] * scales[group];
+    }
+  }
+  return result;
 }

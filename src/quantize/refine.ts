@@ -1,6 +1,6 @@
 import { addCombination, gemm as plainGemm, type Gemm } from '../tensor/gemm.ts';
-import { matrix, transpose, type Matrix } from '../tensor/matrix.ts';
-import { rowsOf, submatrix } from '../tensor/submatrix.ts';
+import type { Matrix } from '../tensor/matrix.ts';
+import { matrix, rowsOf, submatrix, transpose } from '../tensor/matrix.ts';
 import { type Grid, gridOf, groupCountOf, roundToGrid } from './grid.ts';
 import { factorHessian, type Hessian } from './hessian.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';

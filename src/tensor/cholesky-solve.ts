@@ -1,6 +1,6 @@
 import { addCombination, gemm as plainGemm, type Gemm } from './gemm.ts';
-import { matrix, transpose, type Matrix } from './matrix.ts';
-import { rowsOf, submatrix } from './submatrix.ts';
+import type { Matrix } from './matrix.ts';
+import { matrix, rowsOf, submatrix, transpose } from './matrix.ts';
 
 const blockSize = 64;
 

@@ -1,6 +1,6 @@
 import { gemm as plainGemm, type Gemm } from './gemm.ts';
-import { matrix, transpose, type Matrix } from './matrix.ts';
-import { submatrix } from './submatrix.ts';
+import type { Matrix } from './matrix.ts';
+import { matrix, submatrix, transpose } from './matrix.ts';
 
 /** A symmetric [rows, cols] matrix; float64 where sums of many products must not lose their tail. */
 export interface SymmetricMatrix {

@@ -76,12 +76,6 @@ export function exactHalves(values: Float32Array): Uint16Array<ArrayBuffer> | nu
   return result;
 }
 
-/** bfloat16 bits to a number. */
-export function bfloatToFloat(bits: number): number {
-  u32[0] = bits << 16;
-  return f32[0];
-}
-
 /** A number to bfloat16 bits, rounding half to even. */
 export function floatToBfloat(value: number): number {
   f32[0] = value;

@@ -1,7 +1,7 @@
 import { accessSync, constants, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import { writeWhole } from './write-whole.ts';
+import { writeWhole } from './write-file.ts';
 
 /**
  * Makes a folder, and sees whether it takes files: to be asked before the work whose results go there.

@@ -30,21 +30,11 @@ function packWords({ buffer, byteOffset, length }: Int8Array, bytes: Uint8Array<
   return packed.length * 4;
 }
 
-/** The first `count` 4-bit codes, 0 to 15. */
-export function unpackNibbles(bytes: Uint8Array, count: number): Uint8Array<ArrayBuffer> {
-  return unpackBits(bytes, count, 4);
-}
-
 /** 2-bit codes, four to a byte. Only the low two bits of each element count. */
 export function packCrumbs(codes: ArrayLike<number>): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(Math.ceil(codes.length / 4));
   for (let i = 0; i < codes.length; i++) bytes[i >> 2] |= (codes[i] & 3) << ((i & 3) * 2);
   return bytes;
-}
-
-/** The first `count` 2-bit codes, 0 to 3. */
-export function unpackCrumbs(bytes: Uint8Array, count: number): Uint8Array<ArrayBuffer> {
-  return unpackBits(bytes, count, 2);
 }
 
 /** Base-3 digits (0, 1, 2), five to a byte: 1.6 bits each, as 3^5 = 243. */
@@ -53,21 +43,4 @@ export function packTrits(digits: ArrayLike<number>): Uint8Array<ArrayBuffer> {
   for (let i = 0; i < digits.length; i++)
     bytes[Math.floor(i / tritsPerByte)] += digits[i] * 3 ** (i % tritsPerByte);
   return bytes;
-}
-
-/** The first `count` base-3 digits. */
-export function unpackTrits(bytes: Uint8Array, count: number): Uint8Array<ArrayBuffer> {
-  const digits = new Uint8Array(count);
-  for (let i = 0; i < count; i++) {
-    digits[i] = Math.floor(bytes[Math.floor(i / tritsPerByte)] / 3 ** (i % tritsPerByte)) % 3;
-  }
-  return digits;
-}
-
-function unpackBits(bytes: Uint8Array, count: number, bits: 2 | 4): Uint8Array<ArrayBuffer> {
-  const perByte = 8 / bits;
-  const mask = (1 << bits) - 1;
-  const codes = new Uint8Array(count);
-  for (let i = 0; i < count; i++) codes[i] = (bytes[(i / perByte) | 0] >> ((i % perByte) * bits)) & mask;
-  return codes;
 }

@@ -2,10 +2,9 @@ import type { Batch } from '../data/batches.ts';
 import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/declared-inputs.ts';
 import type { DataRecord } from '../data/record.ts';
-import { checkVocabulary } from '../data/vocabulary.ts';
 import { vocabularySize } from '../data/vocabulary-size.ts';
+import { checkVocabulary } from '../data/vocabulary.ts';
 import type { Model } from '../onnx/model.ts';
-import { positionsFor } from './positions-for.ts';
 
 /**
  * Batches of records for a model whose outputs are to be compared, of as many positions as its logits allow.
@@ -15,4 +14,14 @@ export function batchesFor(model: Model, records: readonly DataRecord[]): Iterab
   const classes = vocabularySize(model);
   checkVocabulary(records, classes);
   return makeBatches(records, declaredInputs(model), positionsFor(classes ?? 0));
+}
+
+/** Numbers in one output of a batch, 128 MB: a joined graph holds several such outputs at a time. */
+const outputSize = 2 ** 25;
+/** Activations of so many positions are small beside the weights of the layers they go through. */
+const mostPositions = 4096;
+
+/** Positions of a batch for a model with so many classes, whose logits may take more room than all else. */
+export function positionsFor(classes: number): number {
+  return Math.max(1, Math.min(mostPositions, Math.floor(outputSize / Math.max(1, classes))));
 }

@@ -1,4 +1,5 @@
 import type { LayerProbes, LinearProbe, LinearRows } from '../emit/parity-probes.ts';
+import { isRotated } from '../emit/rotated-form.ts';
 import type { Target } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 
@@ -40,7 +41,7 @@ function expertChecks(probes: LayerProbes): ParityCheck[] {
     if (expected.length === 0) return [];
     return kernelsOf(target).map((exactKernels) => {
       const exact = parityTolerance(target, scheme.weight.bits, exactKernels);
-      const tolerance = Math.max(exact, isRotated(probes) ? rotatedTolerance : 0);
+      const tolerance = Math.max(exact, isRotated(probes.rotation) ? rotatedTolerance : 0);
       return { layer: placeOf(probes), part, exactKernels, tolerance, expected };
     });
   });
@@ -80,7 +81,3 @@ export function parityTolerance(target: Target, bits: number, exactKernels: bool
 const exactTolerance = 1e-5;
 /** Behind a rotation, computed in another order here and there, a value on a tie may fall to either code. */
 const rotatedTolerance = 1e-2;
-
-function isRotated({ rotation }: LayerProbes): boolean {
-  return rotation.input !== null || rotation.hidden !== null;
-}

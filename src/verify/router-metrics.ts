@@ -1,5 +1,5 @@
 import type { RouterMetrics } from '../report/report.ts';
-import type { TokenChoices, TokenRouting } from './token-routing.ts';
+import type { TokenChoices, TokenRouting } from './router-values.ts';
 
 /** The sums behind {@link RouterMetrics}, so that batches and records can be added up. */
 export type RouterSums = { tokens: number } & Required<RouterMetrics>;

@@ -5,7 +5,6 @@ import type { Value } from '../onnx/value.ts';
 import type { RunTensor } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
 import type { RawRouter } from './raw-router.ts';
-import type { TokenRouting } from './token-routing.ts';
 
 /** What one router decides, ready to be read: token-major, float32 and int32. */
 export interface RouterValues {
@@ -50,4 +49,22 @@ export function readRouting(
   const weights = toFloats(results[values.weights.name]);
   const indices = values.indices && (results[values.indices.name].data as Int32Array);
   return { tokens, experts, k: weights.length / tokens, logits, indices, weights };
+}
+
+/** The experts that one router chose for a run of tokens. Everything is token-major. */
+export interface TokenChoices {
+  tokens: number;
+  experts: number;
+  /** Weights per token; equal to `experts` where every expert has one. */
+  k: number;
+  /** Selected experts, [tokens, k]; null where every expert has a weight. */
+  indices: Int32Array | null;
+  /** [tokens, k]; without indices 0 means that an expert takes no part. */
+  weights: Float32Array;
+}
+
+/** What they were chosen by, too. */
+export interface TokenRouting extends TokenChoices {
+  /** [tokens, experts] */
+  logits: Float32Array;
 }

@@ -3,7 +3,7 @@ import { readExpert } from '../../src/moe/read-expert.ts';
 import type { LinearWeights } from '../../src/moe/read-expert.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../../src/emit/quantized-expert.ts';
 import { dequantizeActivations, quantizeActivations } from '../../src/quantize/activation.ts';
-import { dequantize } from '../../src/quantize/dequantize.ts';
+import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import type { Scheme } from '../../src/quantize/scheme.ts';
 import { quantizeTernary } from '../../src/quantize/ternary.ts';

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openStore } from '../../src/jobs/artefact-store.ts';
 import { contentKey } from '../../src/jobs/content-key.ts';
-import { writeWhole } from '../../src/tensor/write-whole.ts';
+import { writeWhole } from '../../src/tensor/write-file.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 
 const key = contentKey('a result');

@@ -70,7 +70,7 @@ test('a model is never written over, whatever name leads to it', async () => {
   for (const output of [model, `${folder}/./source.onnx`, join(folder, 'link.onnx')]) {
     await expect(convert({ ...common, output }, () => {})).rejects.toMatchObject({ code: 'OUTPUT_EXISTS' });
   }
-  expect(readFileSync(model)).toEqual(before);
+  expect(readFileSync(model).equals(before)).toBe(true);
 });
 
 test('weights go with the model they belong to, and those of another stay', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Distance } from '../../src/pipeline/distance.ts';
+import type { Distance } from '../../src/pipeline/gauge.ts';
 import { bandsOf, settleVariants } from '../../src/pipeline/settle-variants.ts';
 import type { Variant } from '../../src/pipeline/variants.ts';
 import { variantName } from '../../src/pipeline/variants.ts';

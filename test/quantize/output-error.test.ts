@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { dequantize } from '../../src/quantize/dequantize.ts';
+import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 import { outputError } from './output-error.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { gemm } from '../../src/tensor/gemm.ts';

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { dequantize } from '../../src/quantize/dequantize.ts';
+import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 import { gaussian } from './random.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { absMeanScale } from './absmean.ts';
-import { dequantize } from '../../src/quantize/dequantize.ts';
+import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 import { relativeError } from './relative-error.ts';
 import { ternaryGrid } from '../../src/quantize/grid.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { dequantize } from '../../src/quantize/dequantize.ts';
+import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { timesCodes } from '../../src/quantize/times-codes.ts';
 import { matrix } from '../../src/tensor/matrix.ts';

@@ -1,13 +1,17 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
-  bfloatToFloat,
   floatToBfloat,
   floatToHalf,
   halfToFloat,
   roundHalfToEven,
   roundToHalf,
 } from '../../src/tensor/half.ts';
+
+/** bfloat16 bits to a number. */
+function bfloatToFloat(bits: number): number {
+  return new Float32Array(Uint32Array.of(bits << 16).buffer)[0];
+}
 
 /** All 65536 patterns; NaN has many, of which one comes back. */
 const patterns = Array.from({ length: 65536 }, (_, bits) => bits);

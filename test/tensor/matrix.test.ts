@@ -2,9 +2,11 @@ import { expect, test } from 'vitest';
 import {
   columnAbsMax,
   matrix,
+  rowsOf,
   scaleColumns,
   scaleRows,
   stackRows,
+  submatrix,
   transpose,
 } from '../../src/tensor/matrix.ts';
 import type { Matrix } from '../../src/tensor/matrix.ts';
@@ -46,4 +48,23 @@ test('columnAbsMax sees negative numbers', () => {
 test('stackRows puts one under the other', () => {
   const stacked = stackRows(sample(), matrix(1, 3, Float32Array.of(7, 8, 9)));
   expect(stacked).toEqual(matrix(3, 3, Float32Array.of(1, 2, 3, 4, 5, -6, 7, 8, 9)));
+});
+
+const table = matrix(
+  3,
+  4,
+  Float32Array.from({ length: 12 }, (_, i) => i),
+);
+
+test('submatrix copies a window', () => {
+  const window = submatrix(table, [1, 3], [1, 3]);
+  expect(window).toEqual(matrix(2, 2, Float32Array.of(5, 6, 9, 10)));
+  window.data[0] = -1;
+  expect(table.data[5]).toBe(5);
+});
+
+test('rowsOf shares the memory of the matrix', () => {
+  const rows = rowsOf(table, 1, 2);
+  expect(rows).toEqual(matrix(1, 4, Float32Array.of(4, 5, 6, 7)));
+  expect(rows.data.buffer).toBe(table.data.buffer);
 });

@@ -1,13 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  packCrumbs,
-  packNibbles,
-  packTrits,
-  unpackCrumbs,
-  unpackNibbles,
-  unpackTrits,
-} from '../../src/tensor/pack.ts';
+import { packCrumbs, packNibbles, packTrits } from '../../src/tensor/pack.ts';
+import { unpackCrumbs, unpackNibbles, unpackTrits } from './unpack.ts';
 
 const kinds = [
   { name: 'nibbles', base: 16, perByte: 2, pack: packNibbles, unpack: unpackNibbles },

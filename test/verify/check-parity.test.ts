@@ -19,7 +19,7 @@ import { raiseOpset } from '../../src/onnx/raise-opset.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
 import { makeTensor } from '../../src/onnx/tensor.ts';
 import { quantizeActivations } from '../../src/quantize/activation.ts';
-import { dequantize } from '../../src/quantize/dequantize.ts';
+import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { timesCodes } from '../../src/quantize/times-codes.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';

@@ -6,7 +6,7 @@ import {
   meansOf,
   referenceDecisionOf,
 } from '../../src/verify/router-metrics.ts';
-import type { TokenRouting } from '../../src/verify/token-routing.ts';
+import type { TokenRouting } from '../../src/verify/router-values.ts';
 
 function softmax(values: readonly number[]): number[] {
   const exps = values.map((value) => Math.exp(value));

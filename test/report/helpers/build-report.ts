@@ -1,3 +1,4 @@
+import { identicalDb } from '../../../src/report/serialize-report.ts';
 import type {
   Calibration,
   LayerReport,
@@ -119,11 +120,7 @@ function layerReport(shape: Shape, index: number, records: RecordOutcomes): Laye
     tokens: count,
     calibrationTokens: Math.floor(count * 1.6),
     sqnrDb:
-      count === 0
-        ? null
-        : shape.error === 0
-          ? Number.POSITIVE_INFINITY
-          : 21 - 3 * shape.error + 4 * (random() - 0.5),
+      count === 0 ? null : shape.error === 0 ? identicalDb : 21 - 3 * shape.error + 4 * (random() - 0.5),
   }));
   return {
     id: `L${index}`,
@@ -163,7 +160,7 @@ function outputMetrics(shape: Shape, records: RecordOutcomes): Report['output'] 
     quantized: Math.exp(sum(records.nll!.quantized) / predicted),
   };
   return {
-    sqnrDb: shape.error === 0 ? Number.POSITIVE_INFINITY : 17.5 - shape.error + 0.1 * shape.seed,
+    sqnrDb: shape.error === 0 ? identicalDb : 17.5 - shape.error + 0.1 * shape.seed,
     kl: sum(records.kl) / sum(records.tokens),
     top1Agreement: 1 - 0.03 * shape.error,
     perplexity,

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { DataRecord } from '../data/record.ts';
 import type { Model } from '../onnx/model.ts';
 import { storedBytesOf } from '../onnx/model.ts';
 import type { ModelFacts } from '../report/report.ts';
@@ -22,5 +23,18 @@ function hashFile(path: string, byteLength: number): string {
   const file = fileSource(path, 0, byteLength);
   const hash = createHash('sha256');
   for (let at = 0; at < byteLength; at += chunk) hash.update(file.read(at, Math.min(chunk, byteLength - at)));
+  return hash.digest('hex');
+}
+
+/** A checksum of what the model is fed and judged by, so that two reports are known to speak of the same data. */
+export function hashRecords(records: readonly DataRecord[]): string {
+  const hash = createHash('sha256');
+  for (const { task, inputs, answerStart } of records) {
+    hash.update(JSON.stringify([task, answerStart]));
+    for (const [name, { dtype, shape, data }] of Object.entries(inputs)) {
+      hash.update(JSON.stringify([name, dtype, shape]));
+      hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    }
+  }
   return hash.digest('hex');
 }

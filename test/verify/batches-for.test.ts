@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { positionsFor } from '../../src/verify/positions-for.ts';
+import { positionsFor } from '../../src/verify/batches-for.ts';
 
 test.each([
   [0, 4096],

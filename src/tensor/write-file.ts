@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { writeFully } from './write-fully.ts';
 
 /**
  * Writes a file under a temporary name and renames it, so that it is never seen in part.
@@ -20,5 +19,16 @@ export function writeWhole(path: string, parts: readonly Uint8Array[], aside = d
     renameSync(temporary, path);
   } finally {
     rmSync(temporary, { force: true });
+  }
+}
+
+/** What one call writes at most: operating systems stop at 2 GB. */
+const chunk = 1 << 30;
+
+/** Writes all bytes, from `at` on or where the file stands: one call may be cut short, by a disk that is nearly full. */
+export function writeFully(file: number, bytes: Uint8Array, at: number | null = null): void {
+  for (let done = 0; done < bytes.length;) {
+    const length = Math.min(chunk, bytes.length - done);
+    done += writeSync(file, bytes, done, length, at === null ? null : at + done);
   }
 }

@@ -1,9 +1,14 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import { liftConstants } from '../onnx/lift-constants.ts';
 import { openModel } from '../onnx/open-model.ts';
+import type { SessionOptions } from '../runtime/session.ts';
 import type { VerifyOptions } from '../verify/verify.ts';
-import { isApart } from './model-size.ts';
-import { sessionOptions } from './session-options.ts';
+import { isByLayer } from './model-size.ts';
+
+/** How models are run under a config. */
+export function sessionOptions({ threads }: Pick<QuantizeConfig, 'threads'>): SessionOptions {
+  return threads === 'auto' ? {} : { threads };
+}
 
 /** How a model is verified against the one at `reference`. */
 export function verifyOptions(
@@ -12,5 +17,5 @@ export function verifyOptions(
 ): VerifyOptions {
   const model = openModel(reference);
   liftConstants(model.graph);
-  return { ...sessionOptions({ threads }), attribution, byLayer: isApart(model, byLayer) };
+  return { ...sessionOptions({ threads }), attribution, byLayer: isByLayer(model, byLayer) };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { dequantize } from '../../src/quantize/dequantize.ts';
+import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 
 test('dequantize multiplies codes by the scale of their group', () => {
   const tensor = {
