@@ -14,7 +14,7 @@ import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { configSchema } from '../src/config/schema.ts';
-import { threadedWorkshop } from '../src/jobs/threaded-workshop.ts';
+import { threadedWorkshop } from '../src/jobs/threads/threaded-workshop.ts';
 import { builder } from '../src/onnx/build.ts';
 import { Graph } from '../src/onnx/graph.ts';
 import { newModel } from '../src/onnx/model.ts';

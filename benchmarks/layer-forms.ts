@@ -5,7 +5,7 @@ import type { ExpertEmitter } from '../src/emit/expert-emitter.ts';
 import { floatExperts } from '../src/emit/float-experts.ts';
 import type { LinearForm } from '../src/emit/grouped-ffn.ts';
 import { groupedFfn } from '../src/emit/grouped-ffn.ts';
-import { packCodes } from '../src/emit/pack-codes.ts';
+import { packCodes } from '../src/emit/forms/pack-codes.ts';
 import type { QuantizedExpert } from '../src/emit/quantized-expert.ts';
 import type { Target } from '../src/emit/resolve-target.ts';
 import { matrix, type Matrix } from '../src/tensor/matrix.ts';

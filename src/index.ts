@@ -21,6 +21,6 @@ export { convert } from './pipeline/convert.ts';
 export { inspectModel } from './pipeline/inspect-model.ts';
 export { quantizeModel as quantize } from './pipeline/quantize-model.ts';
 export type { QuantizedTensor } from './quantize/quantized-tensor.ts';
-export { evaluateGates } from './report/gates.ts';
+export { evaluateGates } from './report/gates/gates.ts';
 export type { Report } from './report/report.ts';
 export { verify } from './verify/verify.ts';

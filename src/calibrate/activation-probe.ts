@@ -1,4 +1,4 @@
-import { fakeQuantize } from '../emit/fake-quantize.ts';
+import { fakeQuantize } from '../emit/forms/fake-quantize.ts';
 import type { Part } from '../emit/grouped-ffn.ts';
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';

@@ -1,4 +1,4 @@
-import { fakeQuantize } from '../emit/fake-quantize.ts';
+import { fakeQuantize } from '../emit/forms/fake-quantize.ts';
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Graph } from '../onnx/graph.ts';

@@ -1,5 +1,5 @@
 import type { Batch } from '../data/batches.ts';
-import type { RouterLinear } from '../emit/router-linear.ts';
+import type { RouterLinear } from '../emit/linears/router-linear.ts';
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Graph } from '../onnx/graph.ts';

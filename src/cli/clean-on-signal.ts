@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { removeTemporaries } from '../tensor/temporary.ts';
+import { removeTemporaries } from '../files/temporary.ts';
 
 /**
  * Ctrl-C ends the process as it always does, but takes its temporary files along, which may be large. It dies of the

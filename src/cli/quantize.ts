@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { CommandModule } from 'yargs';
-import { threadedWorkshop } from '../jobs/threaded-workshop.ts';
+import { threadedWorkshop } from '../jobs/threads/threaded-workshop.ts';
 import type { ConversionResult } from '../pipeline/convert.ts';
 import { convert } from '../pipeline/convert.ts';
 import { planConversion } from '../pipeline/plan-conversion.ts';

@@ -2,13 +2,13 @@ import type { CommandModule } from 'yargs';
 import { loadBatch } from '../config/load-batch.ts';
 import { parseSet } from '../config/set.ts';
 import { Fault } from '../fault.ts';
-import { describeOutcomes, describePlan } from '../jobs/describe-batch.ts';
-import type { JobOutcome } from '../jobs/job-outcome.ts';
+import { describeOutcomes, describePlan } from '../jobs/plan/describe-batch.ts';
+import type { JobOutcome } from '../jobs/summary/job-outcome.ts';
 import type { GatherCrew, JobProgress } from '../jobs/crew.ts';
-import { isPlanned, planBatch } from '../jobs/plan-batch.ts';
+import { isPlanned, planBatch } from '../jobs/plan/plan-batch.ts';
 import { runBatch } from '../jobs/run-batch.ts';
-import { threadCrew } from '../jobs/thread-crew.ts';
-import { writeSummary } from '../jobs/write-summary.ts';
+import { threadCrew } from '../jobs/threads/thread-crew.ts';
+import { writeSummary } from '../jobs/summary/write-summary.ts';
 import { paint } from './paint.ts';
 import { showNotice } from './show-notice.ts';
 import { plainLines } from './show-progress.ts';
@@ -62,8 +62,8 @@ export const runCommand: CommandModule<object, Arguments> = {
 
 /** What a queue needs is loaded by those who use one. */
 async function crewBehind(queue: string): Promise<GatherCrew> {
-  const { openQueueClient } = await import('../jobs/queue-client.ts');
-  const { queueCrew } = await import('../jobs/queue-crew.ts');
+  const { openQueueClient } = await import('../jobs/queue/queue-client.ts');
+  const { queueCrew } = await import('../jobs/queue/queue-crew.ts');
   const client = await openQueueClient(queue);
   return (plan, options) => queueCrew(client, plan, options);
 }

@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os';
 import type { CommandModule } from 'yargs';
 import { Fault } from '../fault.ts';
-import { openQueueClient } from '../jobs/queue-client.ts';
-import { serveQueue } from '../jobs/serve-queue.ts';
+import { openQueueClient } from '../jobs/queue/queue-client.ts';
+import { serveQueue } from '../jobs/queue/serve-queue.ts';
 import { showNotice } from './show-notice.ts';
 import { stopSignal } from './stop-signal.ts';
 

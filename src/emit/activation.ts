@@ -1,5 +1,5 @@
 import { Fault } from '../fault.ts';
-import { activate } from '../moe/activation.ts';
+import { activate } from '../moe/rules/activation.ts';
 import type { Activation } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';

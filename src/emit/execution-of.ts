@@ -1,6 +1,6 @@
 import type { ModelRecord } from '../moe/model-record.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
-import { storageOf } from './pack-codes.ts';
+import { storageOf } from './forms/pack-codes.ts';
 import type { ResolvedTarget, Target } from './resolve-target.ts';
 
 /**

@@ -4,7 +4,7 @@ import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
-import { fusedResults } from './qmoe-layer.ts';
+import { fusedResults } from './forms/qmoe-layer.ts';
 
 /** The experts of a written layer, ready to be run on pairs of another graph. */
 export interface ExpertResults {

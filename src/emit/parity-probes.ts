@@ -6,12 +6,12 @@ import { rotateRows } from '../quantize/hadamard.ts';
 import { timesCodes } from '../quantize/times-codes.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
-import type { ActivationClips } from './activation-clips.ts';
-import { isClipped, noClips } from './activation-clips.ts';
+import type { ActivationClips } from './forms/activation-clips.ts';
+import { isClipped, noClips } from './forms/activation-clips.ts';
 import { applyActivation } from './activation.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
-import type { RotationBlocks } from './rotated-form.ts';
+import type { RotationBlocks } from './forms/rotated-form.ts';
 
 /** What a linear must compute on the probe inputs. */
 export interface LinearRows {

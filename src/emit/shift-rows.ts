@@ -2,8 +2,8 @@ import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
-import { packCodes } from './pack-codes.ts';
-import { scaleConstant } from './scale-constant.ts';
+import { packCodes } from './forms/pack-codes.ts';
+import { scaleConstant } from './forms/scale-constant.ts';
 
 /** The tokens' rows [S, hidden] for each pair, without the shift [1, hidden] in 8 bits of its expert (null: nothing). */
 export function shiftRows(

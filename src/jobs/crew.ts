@@ -1,6 +1,6 @@
 import type { ProgressEvent } from '../pipeline/progress.ts';
-import type { BatchPlan, JobPlan } from './plan.ts';
-import type { MadeJob } from './publish-job.ts';
+import type { BatchPlan, JobPlan } from './plan/plan.ts';
+import type { MadeJob } from './store/publish-job.ts';
 
 /** Those who do the work of a batch: the threads of a process, or workers behind a queue. */
 export interface Crew {

@@ -1,20 +1,20 @@
 import type { Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
-import type { IsAnchor, RouterCandidate } from './anchor.ts';
-import { isChoice, routerCandidates } from './anchor.ts';
-import { refuseInBody } from './bodies.ts';
-import { expertBank } from './expert-bank.ts';
-import { fusedLayers } from './fused.ts';
-import { isGate } from './gates.ts';
-import type { GraphFacts } from './graph-facts.ts';
-import { graphFacts } from './graph-facts.ts';
-import { layerInputs } from './layer-inputs.ts';
-import { describeLayer } from './describe-layer.ts';
-import type { FoundLayer } from './describe-layer.ts';
-import { regionLinears } from './levels.ts';
+import type { IsAnchor, RouterCandidate } from './rules/anchor.ts';
+import { isChoice, routerCandidates } from './rules/anchor.ts';
+import { refuseInBody } from './rules/bodies.ts';
+import { expertBank } from './rules/expert-bank.ts';
+import { fusedLayers } from './rules/fused.ts';
+import { isGate } from './rules/gates.ts';
+import type { GraphFacts } from './graph/graph-facts.ts';
+import { graphFacts } from './graph/graph-facts.ts';
+import { layerInputs } from './rules/layer-inputs.ts';
+import { describeLayer } from './rules/describe-layer.ts';
+import type { FoundLayer } from './rules/describe-layer.ts';
+import { regionLinears } from './rules/levels.ts';
 import type { MoeLayer, Rejection } from './moe-layer.ts';
-import { growRegion } from './region.ts';
-import { twins } from './twins.ts';
+import { growRegion } from './rules/region.ts';
+import { twins } from './rules/twins.ts';
 
 /** The Mixture-of-Experts layers of a model, and places that looked like one. */
 export interface Location {

@@ -4,7 +4,7 @@ import { raiseOpset } from '../onnx/raise-opset.ts';
 import { locateInFile } from './locate-in-file.ts';
 import { readModelRecord } from './model-record.ts';
 import type { MoeLayer } from './moe-layer.ts';
-import { inferShapes } from './shapes.ts';
+import { inferShapes } from './graph/shapes.ts';
 import { spellOutRouting } from './spell-out-routing.ts';
 
 /** A model whose MoE layers can be written anew. */

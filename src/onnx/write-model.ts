@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { Fault, isFault } from '../fault.ts';
-import { temporary } from '../tensor/temporary.ts';
+import { temporary } from '../files/temporary.ts';
 import type { Model } from './model.ts';
 import { weightBytesOf } from './model.ts';
 import { requireDefined } from './require-defined.ts';

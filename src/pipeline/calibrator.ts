@@ -19,8 +19,8 @@ import { isByLayer, calibratesByLayer } from './model-size.ts';
 import { needsGram, needsRecords, requireRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
 import { sessionOptions } from './run-options.ts';
-import type { Variant } from './variants.ts';
-import { layerStep } from './variants.ts';
+import type { Variant } from './trials/variants.ts';
+import { layerStep } from './trials/variants.ts';
 import type { Workshop } from './workshop.ts';
 
 /** A calibration whose records are chosen. */

@@ -1,8 +1,8 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { schemeOf } from '../quantize/scheme.ts';
-import { needsHessian } from './rounding.ts';
-import { fewestSmoothed, smoothsHidden } from './smooth-hidden.ts';
+import { needsHessian } from './layer/rounding.ts';
+import { fewestSmoothed, smoothsHidden } from './layer/smooth-hidden.ts';
 import type { DoneLayer, WrittenModel } from './write-experts.ts';
 
 /** Names that a note lists before it counts. */

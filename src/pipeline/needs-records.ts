@@ -1,7 +1,7 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import { Fault } from '../fault.ts';
 import { schemeOf } from '../quantize/scheme.ts';
-import { needsHessian } from './rounding.ts';
+import { needsHessian } from './layer/rounding.ts';
 
 /** True when a recipe is computed from activations. */
 export function needsRecords(config: QuantizeConfig): boolean {

@@ -2,7 +2,7 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
-import { requireKnownGates } from '../report/gate-keys.ts';
+import { requireKnownGates } from '../report/gates/gate-keys.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { hasGates, requireMeasurable, requireRecords } from './needs-records.ts';
 import { refuseOutput } from './refuse-output.ts';

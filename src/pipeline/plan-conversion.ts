@@ -4,7 +4,7 @@ import { needsRecords } from './needs-records.ts';
 import type { Conversion } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';
 import { refuseShift } from './refuse-shift.ts';
-import { requireRouters } from './settle-routers.ts';
+import { requireRouters } from './routers/settle-routers.ts';
 
 /** What a conversion would do, without doing it. */
 export interface ConversionPlan {

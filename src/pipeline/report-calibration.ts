@@ -1,13 +1,13 @@
 import type { Balance } from '../calibrate/balance-records.ts';
 import { coverageOf } from '../calibrate/balance-records.ts';
 import type { LayerStats } from '../calibrate/layer-stats.ts';
-import { isRotated } from '../emit/rotated-form.ts';
+import { isRotated } from '../emit/forms/rotated-form.ts';
 import { median } from '../report/median.ts';
 import type { Calibration as CalibrationReport } from '../report/report.ts';
 import type { QuantizedModel } from './quantize-model.ts';
 import type { DoneLayer } from './write-experts.ts';
-import type { ClippedLayer } from './clips.ts';
-import type { RouterOutcome } from './settle-routers.ts';
+import type { ClippedLayer } from './trials/clips.ts';
+import type { RouterOutcome } from './routers/settle-routers.ts';
 
 type LayerCalibration = CalibrationReport['layers'][number];
 

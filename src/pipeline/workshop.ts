@@ -4,8 +4,8 @@ import { openModel } from '../onnx/open-model.ts';
 import type { Value } from '../onnx/value.ts';
 import { checkParity } from '../verify/check-parity.ts';
 import type { ParityCheck } from '../verify/parity-checks.ts';
-import type { LayerOrder } from './order-layer.ts';
-import { quantizeOrder } from './quantize-expert.ts';
+import type { LayerOrder } from './layer/order-layer.ts';
+import { quantizeOrder } from './layer/quantize-expert.ts';
 
 /** Gives an expert's quantized weights when they are to be written, and what they must compute. */
 export type ExpertOf = (expert: Expert) => ProbedExpert;

@@ -1,9 +1,9 @@
 import type { Balance } from '../calibrate/balance-records.ts';
 import type { StatsSource } from '../calibrate/calibrate-by-layer.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
-import type { ActivationClips } from '../emit/activation-clips.ts';
-import type { DenseResult } from '../emit/quantize-dense.ts';
-import { quantizeDense } from '../emit/quantize-dense.ts';
+import type { ActivationClips } from '../emit/forms/activation-clips.ts';
+import type { DenseResult } from '../emit/linears/quantize-dense.ts';
+import { quantizeDense } from '../emit/linears/quantize-dense.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
@@ -12,16 +12,16 @@ import type { ParityCheck } from '../verify/parity-checks.ts';
 import { parityChecks } from '../verify/parity-checks.ts';
 import { annotate } from './annotate.ts';
 import type { Calibrator } from './calibrator.ts';
-import type { Variant } from './variants.ts';
-import { layerStep, settledBy } from './variants.ts';
-import { clipLayer } from './clip-layer.ts';
-import type { ClippedLayer } from './clips.ts';
-import { describeClips } from './clips.ts';
+import type { Variant } from './trials/variants.ts';
+import { layerStep, settledBy } from './trials/variants.ts';
+import { clipLayer } from './trials/clip-layer.ts';
+import type { ClippedLayer } from './trials/clips.ts';
+import { describeClips } from './trials/clips.ts';
 import { isSmall } from './model-size.ts';
 import type { Progress } from './progress.ts';
 import type { Workshop } from './workshop.ts';
-import type { MadeLayer, WrittenLayer } from './write-layer.ts';
-import { makeLayer, writeLayer } from './write-layer.ts';
+import type { MadeLayer, WrittenLayer } from './layer/write-layer.ts';
+import { makeLayer, writeLayer } from './layer/write-layer.ts';
 
 /** A model whose experts are written and whose routers are as they were. */
 export interface WrittenModel {

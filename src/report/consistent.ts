@@ -1,6 +1,6 @@
 import { Fault } from '../fault.ts';
-import type { ChangeEstimate } from './bootstrap.ts';
-import type { Pair } from './movements.ts';
+import type { ChangeEstimate } from './diff/bootstrap.ts';
+import type { Pair } from './diff/movements.ts';
 
 /** Per-record sums may be rounded in the file by this much of the figure. */
 const tolerance = 1e-4;

@@ -1,5 +1,5 @@
 import { escapeMarkup } from './escape-markup.ts';
-import { gateText } from './gate-text.ts';
+import { gateText } from './gates/gate-text.ts';
 import type { Gate } from './report.ts';
 
 /**

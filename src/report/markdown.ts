@@ -1,5 +1,5 @@
 import { attributionRows } from './attribution-rows.ts';
-import type { ReportDiff } from './diff.ts';
+import type { ReportDiff } from './diff/diff.ts';
 import {
   formatAmount,
   formatBytes,
@@ -9,8 +9,8 @@ import {
   formatFigure,
   formatShare,
 } from './format.ts';
-import { verdictText } from './gate-text.ts';
-import { movementCells } from './movement-cells.ts';
+import { verdictText } from './gates/gate-text.ts';
+import { movementCells } from './diff/movement-cells.ts';
 import { findOutliers } from './outliers.ts';
 import type { Gate, Report } from './report.ts';
 

@@ -2,7 +2,7 @@ import { attributionRows } from './attribution-rows.ts';
 import { countState, layerCoverage } from './coverage.ts';
 import { executionText } from './execution-text.ts';
 import { formatBytes, formatCount, formatDb, formatDecibels, formatFigure, formatShare } from './format.ts';
-import { gateText, verdictText } from './gate-text.ts';
+import { gateText, verdictText } from './gates/gate-text.ts';
 import { findOutliers } from './outliers.ts';
 import { refusalsByReason } from './refusals.ts';
 import type { Report } from './report.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Fault } from '../fault.ts';
 import { fromBytes, isNumericType } from '../data/numeric-array.ts';
 import type { RunTensor } from '../runtime/session.ts';
-import { temporary } from '../tensor/temporary.ts';
+import { temporary } from '../files/temporary.ts';
 
 /** Values between two stages of a model, on disk: one file per value and batch. */
 export interface ActivationStore {

@@ -10,7 +10,7 @@ import { linkTensors } from '../onnx/link-tensors.ts';
 import { encodeModel } from '../onnx/save-model.ts';
 import { writeModel } from '../onnx/write-model.ts';
 import type { DataType } from '../tensor/dtype.ts';
-import { temporary } from '../tensor/temporary.ts';
+import { temporary } from '../files/temporary.ts';
 
 /** A tensor on its way into or out of ONNX Runtime. */
 export interface RunTensor {

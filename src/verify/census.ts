@@ -1,4 +1,4 @@
-import { sourceName } from '../emit/source-name.ts';
+import { sourceName } from '../emit/linears/source-name.ts';
 import { readModelRecord } from '../moe/model-record.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { Role } from '../moe/role.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { changeRouter } from '../../src/emit/change-router.ts';
+import { changeRouter } from '../../src/emit/linears/change-router.ts';
 import type { MoeLayer } from '../../src/moe/moe-layer.ts';
 import type { Builder } from '../../src/onnx/build.ts';
 import type { Model } from '../../src/onnx/model.ts';

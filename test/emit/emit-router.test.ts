@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { emitRouter } from '../../src/emit/emit-router.ts';
-import { routerLinear } from '../../src/emit/router-linear.ts';
+import { emitRouter } from '../../src/emit/linears/emit-router.ts';
+import { routerLinear } from '../../src/emit/linears/router-linear.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import { quantizeRouter } from '../../src/quantize/quantize-router.ts';
 import { matrix } from '../../src/tensor/matrix.ts';

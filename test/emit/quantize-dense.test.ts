@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { DenseScheme } from '../../src/emit/quantize-dense.ts';
-import { quantizeDense } from '../../src/emit/quantize-dense.ts';
+import type { DenseScheme } from '../../src/emit/linears/quantize-dense.ts';
+import { quantizeDense } from '../../src/emit/linears/quantize-dense.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Builder } from '../../src/onnx/build.ts';
 import type { Value } from '../../src/onnx/value.ts';

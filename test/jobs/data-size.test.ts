@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { byteTokenizer } from '../../src/data/tokenizer.ts';
-import { dataSize, firstOf } from '../../src/jobs/data-size.ts';
+import { dataSize, firstOf } from '../../src/jobs/plan/data-size.ts';
 import { openModel } from '../../src/onnx/open-model.ts';
 import { bundledModel } from '../helpers/bundled.ts';
 

@@ -11,7 +11,7 @@ import {
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import { lockFolder } from '../../src/jobs/folder-lock.ts';
+import { lockFolder } from '../../src/jobs/store/folder-lock.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 
 const newFolder = () => mkdtempSync(join(tmpdir(), 'moeq-lock-'));

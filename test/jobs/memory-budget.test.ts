@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { memoryBudget } from '../../src/jobs/memory-budget.ts';
+import { memoryBudget } from '../../src/jobs/threads/memory-budget.ts';
 
 test('what runs together never takes more than there is, and everything runs, in order', async () => {
   await fc.assert(

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { openQueueClient, queueName } from '../../src/jobs/queue-client.ts';
+import { openQueueClient, queueName } from '../../src/jobs/queue/queue-client.ts';
 import { startRedis, whyNoQueue } from '../helpers/redis-server.ts';
 import { root } from '../helpers/run-cli.ts';
 

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { configSchema } from '../../src/config/schema.ts';
-import { planJob } from '../../src/jobs/plan-job.ts';
-import { inputsCheck } from '../../src/jobs/same-inputs.ts';
+import { planJob } from '../../src/jobs/plan/plan-job.ts';
+import { inputsCheck } from '../../src/jobs/queue/same-inputs.ts';
 import { smallTextModel } from '../helpers/small-text-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-inputs-'));

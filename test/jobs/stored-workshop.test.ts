@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { configSchema } from '../../src/config/schema.ts';
-import { planJob } from '../../src/jobs/plan-job.ts';
-import { openWorkshop } from '../../src/jobs/stored-workshop.ts';
+import { planJob } from '../../src/jobs/plan/plan-job.ts';
+import { openWorkshop } from '../../src/jobs/store/stored-workshop.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
-import { orderLayer } from '../../src/pipeline/order-layer.ts';
+import { orderLayer } from '../../src/pipeline/layer/order-layer.ts';
 import { plainWorkshop } from '../../src/pipeline/workshop.ts';
-import { settledBy, variantsTried } from '../../src/pipeline/variants.ts';
+import { settledBy, variantsTried } from '../../src/pipeline/trials/variants.ts';
 
 const fixtures = join(import.meta.dirname, '../fixtures/models/tasks-olmoe');
 const model = join(fixtures, 'loop.dyn.onnx');

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { threadedWorkshop } from '../../src/jobs/threaded-workshop.ts';
+import { threadedWorkshop } from '../../src/jobs/threads/threaded-workshop.ts';
 import { plainWorkshop } from '../../src/pipeline/workshop.ts';
 import { smallTextModel } from '../helpers/small-text-model.ts';
 import { damaged, writtenModel } from './written-model.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { activate, fitActivation } from '../../src/moe/activation.ts';
+import { activate, fitActivation } from '../../src/moe/rules/activation.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import type { Builder } from './helpers/build.ts';
 import { builder } from './helpers/build.ts';

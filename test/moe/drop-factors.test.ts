@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { dropFactors } from '../../src/moe/drop-factors.ts';
+import { dropFactors } from '../../src/moe/rewrite/drop-factors.ts';
 import { builder as bareBuilder } from '../../src/onnx/build.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import { builder } from './helpers/build.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { inferShapes } from '../../src/moe/shapes.ts';
+import { inferShapes } from '../../src/moe/graph/shapes.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import type { Builder } from './helpers/build.ts';
 import { builder } from './helpers/build.ts';

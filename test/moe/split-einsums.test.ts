@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { equationOf } from '../../src/moe/einsum.ts';
+import { equationOf } from '../../src/moe/graph/einsum.ts';
 import { locate } from '../../src/moe/locate.ts';
-import { splitEinsums } from '../../src/moe/split-einsums.ts';
+import { splitEinsums } from '../../src/moe/rewrite/split-einsums.ts';
 import type { Builder } from '../../src/onnx/build.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import type { Value } from '../../src/onnx/value.ts';

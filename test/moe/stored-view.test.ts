@@ -1,7 +1,7 @@
 import { array, assert, nat, property, tuple } from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { inferShapes } from '../../src/moe/shapes.ts';
-import { matrixOf, storedView } from '../../src/moe/stored-view.ts';
+import { inferShapes } from '../../src/moe/graph/shapes.ts';
+import { matrixOf, storedView } from '../../src/moe/graph/stored-view.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import { readFloats, readMatrix } from '../../src/tensor/view.ts';
 import type { Builder } from './helpers/build.ts';

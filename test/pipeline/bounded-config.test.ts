@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
-import { boundedConfig } from '../../src/pipeline/bounded-config.ts';
+import { boundedConfig } from '../../src/pipeline/trials/bounded-config.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
 

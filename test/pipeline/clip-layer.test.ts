@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { encodeModel } from '../../src/onnx/save-model.ts';
 import { decodeModel } from '../../src/onnx/open-model.ts';
-import type { ClippedLayer } from '../../src/pipeline/clips.ts';
+import type { ClippedLayer } from '../../src/pipeline/trials/clips.ts';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { checkParity } from '../../src/verify/check-parity.ts';

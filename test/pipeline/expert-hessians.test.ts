@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { ExpertStats } from '../../src/calibrate/layer-stats.ts';
-import { hessianOf, inputHessian } from '../../src/pipeline/expert-hessians.ts';
+import { hessianOf, inputHessian } from '../../src/pipeline/layer/expert-hessians.ts';
 import { clipScale } from '../../src/quantize/clip.ts';
 import { quantizeGptq } from '../../src/quantize/gptq.ts';
 import { refine } from '../../src/quantize/refine.ts';

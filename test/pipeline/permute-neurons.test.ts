@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { ExpertWeights } from '../../src/moe/read-expert.ts';
-import { permuteHessian, permuteNeurons } from '../../src/pipeline/permute-neurons.ts';
+import { permuteHessian, permuteNeurons } from '../../src/pipeline/layer/permute-neurons.ts';
 import { gemm } from '../../src/tensor/gemm.ts';
 import type { Matrix } from '../../src/tensor/matrix.ts';
 import { matrix, transpose } from '../../src/tensor/matrix.ts';

@@ -2,7 +2,7 @@ import { serialize } from 'node:v8';
 import { expect, test } from 'vitest';
 import type { Expert } from '../../src/moe/moe-layer.ts';
 import { readExpert } from '../../src/moe/read-expert.ts';
-import { roundStored } from '../../src/pipeline/round-stored.ts';
+import { roundStored } from '../../src/pipeline/layer/round-stored.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { encodeNumbers } from '../../src/tensor/encode.ts';
 import { tensorSource } from '../../src/tensor/source.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { variantName, variantsTried } from '../../src/pipeline/variants.ts';
+import { variantName, variantsTried } from '../../src/pipeline/trials/variants.ts';
 import { configFrom } from '../helpers/bundled.ts';
 
 const tried = (hasRecords: boolean, ...settings: string[]): string[] =>

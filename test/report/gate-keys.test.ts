@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { requireKnownGates } from '../../src/report/gate-keys.ts';
+import { requireKnownGates } from '../../src/report/gates/gate-keys.ts';
 import { listMeasurements } from '../../src/report/measurements.ts';
 import { buildReport } from './helpers/build-report.ts';
 

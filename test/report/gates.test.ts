@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { evaluateGates } from '../../src/report/gates.ts';
-import { parseLimits } from '../../src/report/limits.ts';
+import { evaluateGates } from '../../src/report/gates/gates.ts';
+import { parseLimits } from '../../src/report/gates/limits.ts';
 import { buildReport } from './helpers/build-report.ts';
 
 const report = buildReport();

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { type Browser, type Page, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { evaluateGates } from '../../src/report/gates.ts';
+import { evaluateGates } from '../../src/report/gates/gates.ts';
 import { reportHtml } from '../../src/report/html.ts';
 import { buildReport } from './helpers/build-report.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { evaluateGates } from '../../src/report/gates.ts';
+import { evaluateGates } from '../../src/report/gates/gates.ts';
 import { reportHtml } from '../../src/report/html.ts';
 import type { Report } from '../../src/report/report.ts';
 import { buildReport } from './helpers/build-report.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { evaluateGates } from '../../src/report/gates.ts';
+import { evaluateGates } from '../../src/report/gates/gates.ts';
 import { junitXml } from '../../src/report/junit.ts';
 import { buildReport } from './helpers/build-report.ts';
 

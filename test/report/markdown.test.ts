@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { diffReports } from '../../src/report/diff.ts';
-import { evaluateGates } from '../../src/report/gates.ts';
+import { diffReports } from '../../src/report/diff/diff.ts';
+import { evaluateGates } from '../../src/report/gates/gates.ts';
 import { markdownDiff, markdownReport } from '../../src/report/markdown.ts';
 import { buildReport } from './helpers/build-report.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { estimateChanges } from '../../src/report/bootstrap.ts';
-import { judgeFamilies } from '../../src/report/noise.ts';
-import { pairSeries } from '../../src/report/paired-series.ts';
+import { estimateChanges } from '../../src/report/diff/bootstrap.ts';
+import { judgeFamilies } from '../../src/report/diff/noise.ts';
+import { pairSeries } from '../../src/report/diff/paired-series.ts';
 import type { RecordOutcomes } from '../../src/report/report.ts';
 import { seededRandom } from './helpers/seeded-random.ts';
 

@@ -1,6 +1,6 @@
 import { stripVTControlCharacters, styleText } from 'node:util';
 import { expect, test } from 'vitest';
-import { evaluateGates } from '../../src/report/gates.ts';
+import { evaluateGates } from '../../src/report/gates/gates.ts';
 import { summarize } from '../../src/report/summarize.ts';
 import { executionOf } from '../../src/emit/execution-of.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { diffReports } from '../../src/report/diff.ts';
+import { diffReports } from '../../src/report/diff/diff.ts';
 import { verify } from '../../src/verify/verify.ts';
 import { bundledModel, bundledRecords, evaluationData } from '../helpers/bundled.ts';
 

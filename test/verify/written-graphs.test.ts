@@ -8,7 +8,7 @@ import type { LayerProbes } from '../../src/emit/parity-probes.ts';
 import { collectProbes, probeExpert } from '../../src/emit/parity-probes.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
-import { noRotation } from '../../src/emit/rotated-form.ts';
+import { noRotation } from '../../src/emit/forms/rotated-form.ts';
 import { isFault } from '../../src/fault.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import type { Model } from '../../src/onnx/model.ts';

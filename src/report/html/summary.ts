@@ -1,6 +1,6 @@
 import { executionText } from '../execution-text.ts';
 import { formatBytes, formatCount, formatDecibels, formatFigure, formatShare } from '../format.ts';
-import { verdictText } from '../gate-text.ts';
+import { verdictText } from '../gates/gate-text.ts';
 import { findOutliers } from '../outliers.ts';
 import type { Report } from '../report.ts';
 import { type Markup, markup, nothing } from './markup.ts';

@@ -1,0 +1,28 @@
+import type { MoeLayer } from '../../moe/moe-layer.ts';
+import type { Model } from '../../onnx/model.ts';
+import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
+import type { LinearProbe } from '../parity-probes.ts';
+import { probeLinear } from '../parity-probes.ts';
+import { replaceLinear } from './replace-linear.ts';
+import { resolveTarget } from '../resolve-target.ts';
+import { routerLinear } from './router-linear.ts';
+
+/**
+ * Writes a layer's router with an 8-bit weight and dynamic 8-bit activations per token: in integer arithmetic, or in
+ * standard operators for portable models (target `qdq`). Biases stay in float.
+ * @returns what it must compute, before its bias
+ * @throws Fault ROUTER_UNSUPPORTED
+ */
+export function emitRouter(
+  { graph }: Model,
+  layer: MoeLayer,
+  weight: QuantizedTensor,
+  portable: boolean,
+): LinearProbe {
+  const { node, product } = routerLinear(layer);
+  const resolved = resolveTarget(portable ? 'qdq' : 'int', 'w8a8', 'channel');
+  const id = `${layer.id}/router`;
+  const logits = replaceLinear(graph, node, weight, { prefix: `moeq/${id}`, resolved });
+  if (layer.router.logits === product) layer.router.logits = logits;
+  return probeLinear(id, weight, resolved);
+}

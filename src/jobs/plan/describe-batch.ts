@@ -1,0 +1,124 @@
+import { formatBytes, formatCount, formatFigure, formatShare } from '../../report/format.ts';
+import { gateText } from '../../report/gates/gate-text.ts';
+import type { Column, Paint } from '../../report/terminal-table.ts';
+import { plainPaint, terminalTable } from '../../report/terminal-table.ts';
+import type { JobOutcome } from '../summary/job-outcome.ts';
+import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
+import { isPlanned } from './plan-batch.ts';
+
+const right = { align: 'right' } as const;
+
+/** A plan for the terminal: one line per job, then what it takes in all. */
+export function describePlan(plan: BatchPlan, paint: Paint = plainPaint): string {
+  const { jobs, output, concurrency, threads, memory } = plan;
+  const planned = jobs.filter(isPlanned);
+  const columns: Column[] = [
+    { title: 'job' },
+    { title: 'steps' },
+    { title: 'model', ...right },
+    { title: 'result', ...right },
+    { title: 'memory', ...right },
+    { title: 'core time', ...right },
+  ];
+  const rows = planned.map((job) => [
+    job.name,
+    stepsOf(job),
+    formatBytes(job.size.before),
+    formatBytes(job.size.after),
+    formatBytes(job.memory),
+    formatSeconds(job.seconds),
+  ]);
+  const seconds = planned.reduce((sum, job) => sum + job.seconds, 0);
+  return [
+    `${jobs.length} jobs into ${output}, ${concurrency} at a time on ${threads} threads and ${formatBytes(memory)}`,
+    ...terminalTable(columns, rows, paint),
+    `about ${formatSeconds(seconds)} of one core in all; sizes and times are estimates`,
+    ...jobs.filter((job) => !isPlanned(job)).map((job) => paint('bad', refusal(job as UnplannedJob))),
+  ].join('\n');
+}
+
+/** Outcomes for the terminal: one line per job, failed gates and faults below. */
+export function describeOutcomes(outcomes: readonly JobOutcome[], paint: Paint = plainPaint): string {
+  const columns: Column[] = [
+    { title: 'job' },
+    { title: 'status', tone: (text) => statusTones[text] },
+    { title: 'model', ...right },
+    { title: 'result', ...right },
+    { title: 'bits', ...right },
+    { title: 'top-k agreement', ...right },
+    { title: 'perplexity ratio', ...right },
+    { title: 'seconds', ...right },
+  ];
+  const rows = outcomes.map((outcome) => [
+    outcome.name,
+    outcome.reused ? `${statusText(outcome)} before` : statusText(outcome),
+    ...rowOf(outcome).slice(2),
+    outcome.seconds.toFixed(1),
+  ]);
+  const failures = outcomes.flatMap(({ name, gates, fault }) => [
+    ...gates.filter(({ ok }) => !ok).map((gate) => `${name}: ${gateText(gate)}`),
+    ...(fault ? [`${name}: ${fault.code}: ${fault.what}`] : []),
+  ]);
+  return [
+    ...terminalTable(columns, rows, paint),
+    ...failures.map((line) => paint('bad', line)),
+    verdict(outcomes),
+  ].join('\n');
+}
+
+/** `2 done, 1 missed a gate`. */
+export function verdict(outcomes: readonly JobOutcome[]): string {
+  const phrases: [JobOutcome['status'], string][] = [
+    ['done', 'done'],
+    ['gates', 'missed a gate'],
+    ['failed', 'failed'],
+    ['skipped', 'not begun'],
+  ];
+  const counts = phrases.map(([status, phrase]) => {
+    const count = outcomes.filter((outcome) => outcome.status === status).length;
+    return count === 0 ? [] : [`${count} ${phrase}`];
+  });
+  return counts.flat().join(', ');
+}
+
+const statusTones: Record<string, 'good' | 'bad' | 'dim'> = {
+  done: 'good',
+  'done before': 'good',
+  'gate failed': 'bad',
+  failed: 'bad',
+  'not begun': 'dim',
+};
+
+/** The cells of a job in a table of outcomes, the same in any run: no times. */
+export function rowOf(outcome: JobOutcome): string[] {
+  const { name, size, expertBitsPerWeight, figures } = outcome;
+  return [
+    name,
+    statusText(outcome),
+    size ? formatBytes(size.before) : '',
+    size ? formatBytes(size.after) : '',
+    expertBitsPerWeight === null ? '' : expertBitsPerWeight.toFixed(2),
+    figures ? formatShare(figures.topKAgreement) : '',
+    figures ? formatFigure(figures.perplexityRatio) : '',
+  ];
+}
+
+function statusText({ status }: JobOutcome): string {
+  if (status === 'gates') return 'gate failed';
+  return status === 'skipped' ? 'not begun' : status;
+}
+
+function stepsOf({ items, experts }: JobPlan): string {
+  const kinds = new Set(items.map(({ kind }) => kind));
+  const quantize = `quantize ${formatCount(experts)} experts`;
+  return [...kinds].map((kind) => (kind === 'quantize' ? quantize : kind)).join(', ');
+}
+
+function refusal({ name, fault: { code, what, where } }: UnplannedJob): string {
+  return `${name}: ${code}: ${what}${where ? ` (${where})` : ''}`;
+}
+
+function formatSeconds(seconds: number): string {
+  if (seconds < 90) return `${Math.ceil(seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}

@@ -1,0 +1,48 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { recordFiles } from '../../data/records.ts';
+import type { Model } from '../../onnx/model.ts';
+import { contentKey } from './content-key.ts';
+
+/** SHA-256 of a file's bytes, read in chunks. */
+export async function fileHash(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
+  return hash.digest('hex');
+}
+
+/**
+ * Identity of records: the bytes of a file, or of every file of a folder under its name.
+ * @throws Fault DATA_NOT_FOUND, DATA_FORMAT
+ */
+export async function dataIdentity(path: string): Promise<string> {
+  const files = recordFiles(path);
+  if (files[0] === path) return fileHash(path);
+  const hashes = await Promise.all(files.map(fileHash));
+  return contentKey(files.map((file, i) => [basename(file), hashes[i]]));
+}
+
+const hashedUpTo = 256e6;
+
+/**
+ * Identity of a model, wherever it lies: the bytes of its files. Of files beyond 256 MB only size and modification
+ * time, as for `make`: to hash hundreds of gigabytes would cost more than much of the work it saves. Copy such
+ * models with their times (`cp -p`, `rsync -t`) to resume elsewhere.
+ */
+export async function modelIdentity(model: Model): Promise<string> {
+  const locations = [...model.graph.constants].flatMap(({ tensor }) =>
+    (tensor!.proto.externalData ?? []).filter(({ key }) => key === 'location').map(({ value }) => value),
+  );
+  const folder = dirname(model.path);
+  const parts = [...new Set(locations)]
+    .toSorted()
+    .map(async (name) => [name, await weightIdentity(join(folder, name))]);
+  return contentKey([await weightIdentity(model.path), ...(await Promise.all(parts))]);
+}
+
+async function weightIdentity(path: string): Promise<unknown> {
+  const { size, mtimeMs } = statSync(path);
+  return size > hashedUpTo ? [size, mtimeMs] : fileHash(path);
+}

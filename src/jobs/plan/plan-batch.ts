@@ -1,0 +1,35 @@
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import type { BatchJob } from '../../config/batch-jobs.ts';
+import type { Batch } from '../../config/load-batch.ts';
+import { errorRecord } from '../error-record.ts';
+import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
+import { planJob } from './plan-job.ts';
+
+/** Share of the free memory that a run may take where the batch says nothing. */
+const memoryShare = 0.8;
+
+/** Everything a batch would do. A model that cannot be read fails its own jobs only. */
+export async function planBatch(batch: Batch): Promise<BatchPlan> {
+  const { output, stopOnFailure } = batch;
+  const threads = batch.threads === 'auto' ? availableParallelism() : batch.threads;
+  const memory = batch.memory === 'auto' ? process.availableMemory() * memoryShare : batch.memory * 1e9;
+  const jobs: BatchPlan['jobs'] = [];
+  for (const job of batch.jobs) jobs.push(await planOrFault(job, output));
+  // Every job has at least one thread, and all of them together no more than there are.
+  const concurrency = Math.min(batch.concurrency, jobs.length, threads);
+  return { output, work: join(output, '.moeq'), concurrency, threads, memory, stopOnFailure, jobs };
+}
+
+async function planOrFault(job: BatchJob, output: string): Promise<JobPlan | UnplannedJob> {
+  try {
+    return await planJob(job, output);
+  } catch (error) {
+    return { name: job.name, job, fault: errorRecord(error, job.model, output) };
+  }
+}
+
+/** True for a job whose work is known. */
+export function isPlanned(job: JobPlan | UnplannedJob): job is JobPlan {
+  return 'items' in job;
+}

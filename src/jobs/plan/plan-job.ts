@@ -1,0 +1,130 @@
+import type { BatchJob } from '../../config/batch-jobs.ts';
+import type { QuantizeConfig } from '../../config/schema.ts';
+import { resolveTarget } from '../../emit/resolve-target.ts';
+import { ffnExperts } from '../../moe/ffn-experts.ts';
+import type { Expert } from '../../moe/moe-layer.ts';
+import { prepareModel } from '../../moe/prepare-model.ts';
+import { boundedConfig } from '../../pipeline/trials/bounded-config.ts';
+import type { Variant } from '../../pipeline/trials/variants.ts';
+import { layerStep, variantsTried } from '../../pipeline/trials/variants.ts';
+import { hasGates, needsRecords, requireMeasurable, requireRecords } from '../../pipeline/needs-records.ts';
+import { looksInTurn, measuresClips } from '../../pipeline/trials/clips.ts';
+import { requireKnownGates } from '../../report/gates/gate-keys.ts';
+import { estimateEmit, estimateQuantize, linearsOf } from './estimate.ts';
+import { bytesOf, expertBytes, resultBytes, storedBytes, sum } from './model-sizes.ts';
+import type { Ingredients } from './plan-item.ts';
+import { ingredientsOf, item } from './plan-item.ts';
+import type { JobPlan, WorkItem } from './plan.ts';
+import { quantizeItemId } from './plan.ts';
+import type { RunFacts } from './run-items.ts';
+import {
+  balanceItem,
+  layerRunItem,
+  clipItems,
+  variantsItem,
+  routerItems,
+  runFacts,
+  verifyItems,
+} from './run-items.ts';
+
+/**
+ * The work of one conversion, from the model's graph and headers; no weight is read, and nothing is written.
+ * @throws Fault those of `requireKnownGates`, `resolveTarget`, `requireRecords`, `requireMeasurable` and `prepareModel`
+ */
+export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
+  const { name, config } = job;
+  requireKnownGates(config.gates);
+  const target = resolveTarget(config.target, config.scheme, config.group);
+  requireRecords(config, config.data !== null);
+  if (hasGates(config)) requireMeasurable(config);
+  const prepared = prepareModel(job.model, target.opset);
+  const before = bytesOf(prepared);
+  const layers = prepared.layers.map((layer) => resultBytes(layer, target));
+  const after = before - expertBytes(prepared) + sum(layers);
+  const ingredients = await ingredientsOf(job, prepared);
+  const { config: bounded } = boundedConfig(prepared.model, config, config.data !== null);
+  const variants = variantsTried(bounded, config.data !== null);
+  const facts = runFacts(job, prepared, ingredients, after);
+  const looks = looksInTurn(prepared.model, bounded, config.data !== null);
+  const isDraft = measuresClips(bounded, config.data !== null) && !looks;
+  const { calibrate, quantize, looked } = expertItems(facts, variants, looks);
+  const settled = variants.length > 1 ? [variantsItem(facts, quantize, variants.length)] : [];
+  const clip = isDraft ? clipItems(facts, [...quantize, ...settled]) : looked;
+  const routers = routerItems(facts, [...quantize, ...settled, ...clip]);
+  const emit = item({
+    id: 'emit',
+    needs: [...calibrate, ...quantize, ...settled, ...clip, ...routers],
+    inputs: [job.model],
+    outputs: [`${name}.onnx`],
+    parts: { target: config.target, output: config.output, records: ingredients.tuning },
+    bytes: before - expertBytes(prepared),
+    ...estimateEmit(after, Math.max(...layers)),
+  });
+  const verify = verifyItems(facts, emit);
+  const items = [...calibrate, ...quantize, ...settled, ...clip, ...routers, emit, ...verify];
+  return {
+    name,
+    job,
+    key: items.at(-1)!.key,
+    folder: output,
+    hasReport: verify.length > 0,
+    layers: prepared.layers.length,
+    experts: quantize.length / variants.length,
+    size: { before, after },
+    memory: Math.max(...items.map(({ memory }) => memory)),
+    seconds: sum(items.map(({ seconds }) => seconds)),
+    items,
+  };
+}
+
+/** Calibration and rounding of every layer, in each variant, and where layers are looked at on their turn, that. */
+function expertItems(
+  facts: RunFacts,
+  variants: readonly Variant[],
+  looks: boolean,
+): { calibrate: WorkItem[]; quantize: WorkItem[]; looked: WorkItem[] } {
+  const { prepared, ingredients } = facts;
+  const { config } = facts.job;
+  const { sequential } = config.calibration;
+  const chosen = needsRecords(config) ? [balanceItem(facts)] : [];
+  const calibrate = new Map(chosen.map((first) => [first.id, first]));
+  const quantize: WorkItem[] = [];
+  const looked: WorkItem[] = [];
+  for (const variant of variants) {
+    let before: WorkItem[] = [];
+    for (const layer of prepared.layers) {
+      const id = layerStep('calibrate', layer.id, variant, sequential);
+      const needs = sequential ? [...chosen, ...before] : chosen;
+      const stats = chosen.map(() => calibrate.get(id) ?? layerRunItem(id, facts, needs));
+      for (const item of stats) calibrate.set(id, item);
+      before = ffnExperts(layer).map((expert) =>
+        quantizeItem({ layer: layer.id, expert, variant }, config, stats, ingredients),
+      );
+      quantize.push(...before);
+      if (!looks) continue;
+      const look = layerRunItem(layerStep('clip', layer.id, variant, sequential), facts, before);
+      looked.push(look);
+      before.push(look);
+    }
+  }
+  return { calibrate: [...calibrate.values()], quantize, looked };
+}
+
+function quantizeItem(
+  { layer, expert, variant }: { layer: string; expert: Expert; variant: Variant },
+  config: QuantizeConfig,
+  needs: WorkItem[],
+  { tuning: _later, verification: _last, ...parts }: Ingredients,
+): WorkItem {
+  const linears = linearsOf(expert);
+  return item({
+    id: quantizeItemId(expert.id, variant),
+    expert: { layer, id: expert.id, variant },
+    needs,
+    inputs: linears.map(({ name }) => name),
+    outputs: [],
+    parts,
+    bytes: storedBytes(expert),
+    ...estimateQuantize(expert, config),
+  });
+}

@@ -1,0 +1,93 @@
+import type { Piscina } from 'piscina';
+import type { ProbedExpert } from '../../emit/parity-probes.ts';
+import type { FaultRecord } from '../../fault.ts';
+import { Fault } from '../../fault.ts';
+import type { ExpertOrder } from '../../pipeline/layer/quantize-expert.ts';
+import { quantizeOrder } from '../../pipeline/layer/quantize-expert.ts';
+import type { LayerOrder } from '../../pipeline/layer/order-layer.ts';
+import type { Workshop } from '../../pipeline/workshop.ts';
+import { plainWorkshop } from '../../pipeline/workshop.ts';
+import type { ArtefactStore } from './artefact-store.ts';
+import { damaged, openStore } from './artefact-store.ts';
+import type { ItemTask } from '../threads/item-worker.ts';
+import { inLanes } from '../threads/in-lanes.ts';
+import { memoryBudget } from '../threads/memory-budget.ts';
+import type { JobPlan, WorkItem } from '../plan/plan.ts';
+import { quantizeItemId } from '../plan/plan.ts';
+import { rememberIn } from './remember.ts';
+import { weightSpool } from './weight-spool.ts';
+import { artefactsIn } from './work-folder.ts';
+import { variantOf } from '../../pipeline/trials/variants.ts';
+import { workerPool } from '../threads/worker-pool.ts';
+
+export interface StoredWorkshopOptions {
+  plan: JobPlan;
+  /** Where the plan is stored, and what the job may take. */
+  task: { work: string; plan: string; threads: number; memory: number };
+  /** File that takes the weights of layers that are written. */
+  spool: string;
+  /** Throws when the run is to stop; asked between items. */
+  checkpoint: () => void;
+}
+
+/** A workshop that keeps results on disk by content key, does not do again what is there, and rounds in threads. */
+export interface StoredWorkshop extends Workshop {
+  close(): Promise<void>;
+}
+
+/** Seconds of rounding from which threads are worth starting: each loads the program anew. */
+const parallelFrom = 0.25;
+
+export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
+  const { plan, task, spool, checkpoint } = options;
+  const store = openStore(artefactsIn(task.work));
+  const items = new Map(plan.items.map((item) => [item.id, item]));
+  const remember = rememberIn(store, plan);
+  const budget = memoryBudget(task.memory);
+  const seconds = plan.items.reduce((sum, item) => sum + (item.kind === 'quantize' ? item.seconds : 0), 0);
+  const isParallel = task.threads > 1 && seconds > parallelFrom;
+  let pool: Piscina | null = null;
+
+  async function quantize(order: ExpertOrder, item: WorkItem, { layer, recipe }: LayerOrder): Promise<void> {
+    const release = await budget.reserve(item.memory);
+    try {
+      checkpoint();
+      if (!pool) return store.write(item.key, await quantizeOrder(layer, order, recipe));
+      const { work, plan } = task;
+      const fault = (await pool.run({
+        work,
+        plan,
+        item: item.id,
+        threads: 1,
+      } satisfies ItemTask)) as FaultRecord | null;
+      if (fault) throw Fault.fromRecord(fault);
+    } finally {
+      release();
+    }
+  }
+
+  return {
+    remember(step, compute) {
+      checkpoint();
+      return remember(step, compute);
+    },
+    async quantizeExperts(order) {
+      const { experts, recipe } = order;
+      const itemOf = (id: string): WorkItem => items.get(quantizeItemId(id, variantOf(recipe.config)))!;
+      const missing = experts.filter(({ id }) => !store.has(itemOf(id).key));
+      if (missing.length > 0 && isParallel) pool ??= workerPool('item-worker', task.threads);
+      await inLanes(missing, pool ? task.threads : 1, (expert) => quantize(expert, itemOf(expert.id), order));
+      return ({ id }) => readExpert(store, itemOf(id));
+    },
+    settle: weightSpool(spool),
+    check: (written, checks) => plainWorkshop.check(written, checks),
+    close: async () => pool?.destroy(),
+  };
+}
+
+/** @throws Fault ARTEFACT_DAMAGED */
+function readExpert(store: ArtefactStore, { id, key }: WorkItem): ProbedExpert {
+  const expert = store.read(key);
+  if (expert === undefined) throw damaged(id);
+  return expert as ProbedExpert;
+}

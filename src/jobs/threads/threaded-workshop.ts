@@ -1,0 +1,96 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import type { Piscina } from 'piscina';
+import type { ProbedExpert } from '../../emit/parity-probes.ts';
+import type { FaultRecord } from '../../fault.ts';
+import { Fault } from '../../fault.ts';
+import { ffnExperts } from '../../moe/ffn-experts.ts';
+import { openModel } from '../../onnx/open-model.ts';
+import type { LayerOrder } from '../../pipeline/layer/order-layer.ts';
+import { quantizeOrder } from '../../pipeline/layer/quantize-expert.ts';
+import type { Workshop } from '../../pipeline/workshop.ts';
+import { plainWorkshop } from '../../pipeline/workshop.ts';
+import { temporary } from '../../files/temporary.ts';
+import { checkParity } from '../../verify/check-parity.ts';
+import type { ParityCheck } from '../../verify/parity-checks.ts';
+import { estimateQuantize } from '../plan/estimate.ts';
+import type { CheckTask, ExpertTask } from './expert-worker.ts';
+import { inLanes } from './in-lanes.ts';
+import { memoryBudget } from './memory-budget.ts';
+import { weightSpool } from '../store/weight-spool.ts';
+import { workerPool } from './worker-pool.ts';
+
+/** Seconds of rounding in a layer from which threads are worth starting: each loads the program anew. */
+const parallelFrom = 0.5;
+/** Share of the free memory that experts at a time may take. */
+const memoryShare = 0.8;
+/** Bytes of written weights that stay in memory; the others wait in a file. */
+const keptInMemory = 2 ** 29;
+
+/**
+ * A workshop that quantizes the experts of a layer, and checks what was written of them, side by side, in this thread and
+ * in others. It is to be closed, and what it made is to be written by then.
+ */
+export function threadedWorkshop(model: string, threads: number): Workshop & { close(): Promise<void> } {
+  const budget = memoryBudget(process.availableMemory() * memoryShare);
+  const folder = mkdtempSync(join(tmpdir(), 'moeq-weights-'));
+  const removeFolder = temporary(folder);
+  let pool: Piscina | null = null;
+  let isBusy = false;
+
+  /** Does a task in this thread if it is free, else in another. */
+  async function wherever<T>(here: () => Promise<T>, elsewhere: () => Promise<T | FaultRecord>): Promise<T> {
+    if (isBusy) return withoutFault(await elsewhere());
+    isBusy = true;
+    // A moment to hear the others and hand them work: this thread is deaf until it is done with its own.
+    await setTimeout(1);
+    return here().finally(() => (isBusy = false));
+  }
+
+  return {
+    ...plainWorkshop,
+    async quantizeExperts(whole: LayerOrder) {
+      const { layer, experts, recipe } = whole;
+      const estimates = new Map(
+        ffnExperts(layer).map((expert) => [expert.id, estimateQuantize(expert, recipe.config)]),
+      );
+      const seconds = [...estimates.values()].reduce((sum, estimate) => sum + estimate.seconds, 0);
+      if (threads === 1 || (!pool && seconds < parallelFrom)) return plainWorkshop.quantizeExperts(whole);
+      const workers = (pool ??= workerPool('expert-worker', threads - 1));
+      const made = new Map<string, ProbedExpert>();
+      await inLanes(experts, threads, async (order) => {
+        const release = await budget.reserve(estimates.get(order.id)!.memory);
+        const task: ExpertTask = { model, layer: layer.id, order, recipe };
+        const expert = await wherever(
+          () => quantizeOrder(layer, order, recipe),
+          () => workers.run(task) as Promise<ProbedExpert | FaultRecord>,
+        ).finally(release);
+        made.set(order.id, expert);
+      });
+      return ({ id }) => made.get(id)!;
+    },
+    settle: weightSpool(join(folder, 'weights'), keptInMemory),
+    async check(written, checks) {
+      if (!pool) return plainWorkshop.check(written, checks);
+      const workers = pool;
+      const opened = openModel(written);
+      await inLanes(checks, threads, (check: ParityCheck) =>
+        wherever(
+          () => checkParity(opened, [check], { threads: 1 }),
+          () => workers.run({ written, check } satisfies CheckTask, { name: 'checkTask' }) as Promise<void>,
+        ),
+      );
+    },
+    async close() {
+      await pool?.destroy();
+      removeFolder();
+    },
+  };
+}
+
+function withoutFault<T>(result: T | FaultRecord): T {
+  if (typeof result === 'object' && result !== null && 'code' in result) throw Fault.fromRecord(result);
+  return result;
+}

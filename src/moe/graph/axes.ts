@@ -1,0 +1,13 @@
+import type { Node } from '../../onnx/node.ts';
+import { numbersOf } from './constant.ts';
+
+/** The axes an operator works on: an attribute up to opset 12, an input since then; null when left out or computed. */
+export function axesOf(node: Node): number[] | null {
+  const input = node.opType.startsWith('Reduce') || node.opType.endsWith('queeze') ? 1 : 3;
+  return node.ints('axes') ?? numbersOf(node.inputs[input]);
+}
+
+/** An axis counted from the front. */
+export function positiveAxis(axis: number, rank: number): number {
+  return axis < 0 ? axis + rank : axis;
+}

@@ -1,0 +1,125 @@
+import type { Node } from '../../onnx/node.ts';
+import type { Value } from '../../onnx/value.ts';
+import { scalarOf } from './constant.ts';
+import { layoutOps } from './operators.ts';
+
+/** Evaluates the elementwise function that a graph computes between `leaves` and `value` for one number per leaf. */
+export function evaluate(value: Value, leaves: ReadonlyMap<Value, number>): number | null {
+  const known = new Map<Value, number | null>(leaves);
+  const visit = (each: Value | null | undefined, depth: number): number | null => {
+    if (!each || depth > 64) return null;
+    const cached = known.get(each);
+    if (cached !== undefined) return cached;
+    const node = each.producer;
+    const result = scalarOf(each) ?? (node && apply(node, (index) => visit(node.inputs[index], depth + 1)));
+    known.set(each, result);
+    return result;
+  };
+  return visit(value, 0);
+}
+
+type Input = (index: number) => number | null;
+type Operation = (x: number, node: Node, input: Input) => number | null;
+
+function apply(node: Node, input: Input): number | null {
+  const known = Object.hasOwn(operations, node.opType) ? operations[node.opType] : undefined;
+  const operation = layoutOps.has(node.opType) ? same : known;
+  const x = input(0);
+  return operation === undefined || x === null ? null : operation(x, node, input);
+}
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+const geluTanh = (x: number): number =>
+  0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+const gelu = (x: number): number => 0.5 * x * (1 + erf(x / Math.SQRT2));
+
+const both =
+  (operation: (x: number, y: number) => number): Operation =>
+  (x, _node, input) => {
+    const y = input(1);
+    return y === null ? null : operation(x, y);
+  };
+const all =
+  (operation: (x: number, y: number) => number): Operation =>
+  (x, node, input) => {
+    const rest = node.inputs.slice(1).map((_, index) => input(index + 1));
+    return rest.includes(null) ? null : (rest as number[]).reduce((total, each) => operation(total, each), x);
+  };
+
+/** The activation a fused operator applies; NaN everywhere for one that is not known here. */
+export function fusedFunction(name: string | null): (x: number) => number {
+  if (name === null) return (x) => x;
+  return { Relu: (x: number) => Math.max(x, 0), Sigmoid: sigmoid, Tanh: Math.tanh }[name] ?? (() => NaN);
+}
+
+/** Selections keep the numbers they let through. */
+const same: Operation = (x) => x;
+
+const operations: Record<string, Operation> = {
+  Slice: same,
+  Split: same,
+  Gather: same,
+  GatherND: same,
+  Add: both((x, y) => x + y),
+  Sub: both((x, y) => x - y),
+  Mul: both((x, y) => x * y),
+  Div: both((x, y) => x / y),
+  Pow: both((x, y) => x ** y),
+  Max: all(Math.max),
+  Min: all(Math.min),
+  Sum: all((x, y) => x + y),
+  Equal: both((x, y) => Number(x === y)),
+  Greater: both((x, y) => Number(x > y)),
+  GreaterOrEqual: both((x, y) => Number(x >= y)),
+  Less: both((x, y) => Number(x < y)),
+  LessOrEqual: both((x, y) => Number(x <= y)),
+  And: both((x, y) => x && y),
+  Or: both((x, y) => x || y),
+  Not: (x) => Number(!x),
+  Where: (x, _node, input) => input(x ? 1 : 2),
+  Neg: (x) => -x,
+  Abs: (x) => Math.abs(x),
+  Sqrt: (x) => Math.sqrt(x),
+  Reciprocal: (x) => 1 / x,
+  Exp: (x) => Math.exp(x),
+  Log: (x) => Math.log(x),
+  Erf: (x) => erf(x),
+  Tanh: (x) => Math.tanh(x),
+  Sigmoid: (x) => sigmoid(x),
+  Softplus: (x) => Math.log1p(Math.exp(x)),
+  Relu: (x) => Math.max(x, 0),
+  LeakyRelu: (x, node) => (x < 0 ? x * (node.float('alpha') ?? 0.01) : x),
+  Elu: (x, node) => (x < 0 ? (node.float('alpha') ?? 1) * Math.expm1(x) : x),
+  HardSigmoid: (x, node) =>
+    Math.min(1, Math.max(0, (node.float('alpha') ?? 0.2) * x + (node.float('beta') ?? 0.5))),
+  HardSwish: (x) => x * Math.min(1, Math.max(0, x / 6 + 0.5)),
+  Swish: (x, node) => x * sigmoid((node.float('alpha') ?? 1) * x),
+  Silu: (x) => x * sigmoid(x),
+  QuickGelu: (x, node) => x * sigmoid((node.float('alpha') ?? 1.702) * x),
+  Gelu: (x, node) => (node.string('approximate') === 'tanh' ? geluTanh(x) : gelu(x)),
+  BiasGelu: (x) => gelu(x),
+  FastGelu: (x) => geluTanh(x),
+  Clip: (x, node, input) => {
+    const low = node.float('min') ?? (node.inputs[1] ? input(1) : -Infinity);
+    const high = node.float('max') ?? (node.inputs[2] ? input(2) : Infinity);
+    return low === null || high === null ? null : Math.min(high, Math.max(low, x));
+  },
+};
+
+/** Error function by its Taylor series and, further out, its continued fraction; good to about 1e-12. */
+export function erf(x: number): number {
+  const z = Math.abs(x);
+  if (z > 6) return Math.sign(x);
+  if (z < 2.5) {
+    let term = z;
+    let sum = z;
+    for (let n = 1; Math.abs(term) > 1e-17 * sum; n++) {
+      term *= -(z * z) / n;
+      sum += term / (2 * n + 1);
+    }
+    return (Math.sign(x) * 2 * sum) / Math.sqrt(Math.PI);
+  }
+  let fraction = 0;
+  for (let n = 60; n > 0; n--) fraction = n / 2 / (z + fraction);
+  return Math.sign(x) * (1 - Math.exp(-z * z) / ((z + fraction) * Math.sqrt(Math.PI)));
+}

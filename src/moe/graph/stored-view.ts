@@ -1,0 +1,299 @@
+import type { Node } from '../../onnx/node.ts';
+import type { Value } from '../../onnx/value.ts';
+import { codeOf } from '../../tensor/dtype.ts';
+import type { TensorSource } from '../../tensor/source.ts';
+import type { MatrixView } from '../../tensor/view.ts';
+import { axesOf, positiveAxis } from './axes.ts';
+import { computedRoot } from './computed-root.ts';
+import { numbersOf, tensorOf } from './constant.ts';
+import type { Shapes } from './shapes.ts';
+
+/** One axis of a stored view. `stride` is null for an axis that comes from an index chosen at run time. */
+export interface Axis {
+  size: number | null;
+  stride: number | null;
+}
+
+/** What a value shows of one stored tensor: an offset and one stride per axis, in elements. */
+export interface StoredView {
+  /** The initializer (or the output of a Constant) that holds the tensor. */
+  root: Value;
+  name: string;
+  source: TensorSource;
+  axes: Axis[];
+  offset: number;
+  /** The axis of the tensor that `index` picks from at run time, e.g. the experts of a gathered stack. */
+  selector: { index: Value; size: number; stride: number } | null;
+  /** What stands in the file: the numbers themselves, codes of them, or others that the graph computes them from. */
+  numbers: 'plain' | 'quantized' | 'computed';
+}
+
+/**
+ * Follows a value back to the stored tensor it is a view of: through transposes, reshapes, slices, constant and run-time
+ * gathers. Null when something else lies between.
+ */
+export function storedView(value: Value | null | undefined, shapes: Shapes): StoredView | null {
+  return viewOf(value, shapes, plainRoot);
+}
+
+/** The same for the weight of a linear, which the graph may also compute, e.g. columns divided by their lengths. */
+export function weightView(value: Value | null | undefined, shapes: Shapes): StoredView | null {
+  return viewOf(value, shapes, (root) => plainRoot(root) ?? computed(root, shapes));
+}
+
+type Root = Pick<StoredView, 'source' | 'numbers'> & { shape: readonly number[] };
+
+function plainRoot(value: Value): Root | null {
+  const source = tensorOf(value)?.source;
+  return source ? { source, shape: source.shape, numbers: 'plain' } : null;
+}
+
+function computed(value: Value, shapes: Shapes): Root | null {
+  const found = computedRoot(value, shapes);
+  return found && { source: found.tensor.source, shape: found.shape, numbers: 'computed' };
+}
+
+function viewOf(
+  value: Value | null | undefined,
+  shapes: Shapes,
+  rootOf: (value: Value) => Root | null,
+): StoredView | null {
+  const chain: { node: Node; value: Value }[] = [];
+  let root = value ?? null;
+  while (root && !tensorOf(root)) {
+    const node: Node | null = root.producer;
+    if (!node || !Object.hasOwn(steps, node.opType) || chain.length > 16) break;
+    chain.push({ node, value: root });
+    root = node.inputs[0] ?? null;
+  }
+  const stored = root && rootOf(root);
+  if (!root || !stored) return null;
+  const { shape, ...rest } = stored;
+  let view: StoredView | null = {
+    root,
+    name: root.name,
+    axes: contiguous(shape),
+    offset: 0,
+    selector: null,
+    ...rest,
+  };
+  for (const step of chain.toReversed())
+    view = view && steps[step.node.opType](view, step.node, shapes, step.value);
+  return view;
+}
+
+/** The matrix that two axes of a view span at `offset` elements from its start. */
+export function matrixOf(view: StoredView, rowAxis: number, colAxis: number, offset = 0): MatrixView {
+  const [row, col] = [view.axes[rowAxis], view.axes[colAxis]];
+  return {
+    source: view.source,
+    rows: row.size!,
+    cols: col.size!,
+    offset: view.offset + offset,
+    rowStride: row.stride!,
+    colStride: col.stride!,
+  };
+}
+
+function contiguous(shape: readonly number[]): Axis[] {
+  let stride = 1;
+  return shape
+    .toReversed()
+    .map((size) => {
+      const axis = { size, stride };
+      stride *= size;
+      return axis;
+    })
+    .toReversed();
+}
+
+type Step = (view: StoredView, node: Node, shapes: Shapes, value: Value) => StoredView | null;
+
+const keep: Step = (view) => view;
+
+const steps: Record<string, Step> = {
+  Identity: keep,
+  Dropout: keep,
+  Cast: (view, node) =>
+    ['float32', 'float64', 'float16', 'bfloat16'].some((type) => codeOf(type as 'float32') === node.int('to'))
+      ? view
+      : null,
+  CastLike: keep,
+  DequantizeLinear: (view) => ({ ...view, numbers: 'quantized' }),
+  Transpose: (view, node) => {
+    const order = node.ints('perm') ?? view.axes.map((_, index) => view.axes.length - 1 - index);
+    const axes = order.map((axis) => view.axes[axis]);
+    return axes.length === view.axes.length && axes.every(Boolean) ? { ...view, axes } : null;
+  },
+  Unsqueeze: (view, node) => {
+    const given = axesOf(node);
+    if (!given) return null;
+    const rank = view.axes.length + given.length;
+    const added = new Set(given.map((axis) => positiveAxis(axis, rank)));
+    const rest = [...view.axes];
+    const axes = Array.from({ length: rank }, (_, index) =>
+      added.has(index) ? { size: 1, stride: 0 } : rest.shift()!,
+    );
+    return { ...view, axes };
+  },
+  Squeeze: (view, node) => {
+    const given = axesOf(node)?.map((axis) => positiveAxis(axis, view.axes.length));
+    return {
+      ...view,
+      axes: view.axes.filter((axis, index) => (given ? !given.includes(index) : axis.size !== 1)),
+    };
+  },
+  Reshape: (view, node, shapes) =>
+    reshapeView(view, shapes.integersOf(node.inputs[1]), !node.int('allowzero')),
+  Flatten: (view, node) => {
+    const at = positiveAxis(node.int('axis') ?? 1, view.axes.length);
+    return reshapeView(view, [countAxes(view.axes.slice(0, at)), countAxes(view.axes.slice(at))], false);
+  },
+  Expand: (view, node, shapes) => {
+    const target = shapes.integersOf(node.inputs[1]);
+    if (!target || target.length < view.axes.length) return null;
+    const missing = target.length - view.axes.length;
+    const axes = target.map((size, index): Axis => {
+      const axis = index < missing ? { size: 1, stride: 0 } : view.axes[index - missing];
+      return axis.size === 1 && size !== 1 ? { size, stride: 0 } : axis;
+    });
+    return { ...view, axes };
+  },
+  Slice: sliceView,
+  Split: splitView,
+  Gather: gatherView,
+  GatherND: gatherNDView,
+};
+
+/** Number of elements that some axes span; null when one of them is unknown. */
+function countAxes(axes: readonly Axis[]): number | null {
+  return axes.reduce<number | null>(
+    (total, { size }) => (total === null || size === null ? null : total * size),
+    1,
+  );
+}
+
+function sliceView(view: StoredView, node: Node, shapes: Shapes): StoredView | null {
+  const starts = node.ints('starts') ?? shapes.integersOf(node.inputs[1]);
+  const ends = node.ints('ends') ?? shapes.integersOf(node.inputs[2]);
+  if (!starts || !ends) return null;
+  const given = node.inputs[3] || node.ints('axes') ? axesOf(node) : starts.map((_, index) => index);
+  const strides = node.inputs[4] ? numbersOf(node.inputs[4]) : starts.map(() => 1);
+  if (!given || !strides) return null;
+  let result: StoredView | null = view;
+  given.forEach((axis, index) => {
+    result =
+      result &&
+      sliceAxis(result, positiveAxis(axis, view.axes.length), starts[index], ends[index], strides[index]);
+  });
+  return result;
+}
+
+function sliceAxis(
+  view: StoredView,
+  axis: number,
+  start: number | null,
+  end: number | null,
+  step: number,
+): StoredView | null {
+  const { size, stride } = view.axes[axis] ?? {};
+  if (size == null || stride == null || start === null || end === null || !(step > 0)) return null;
+  const clamp = (at: number): number => Math.min(Math.max(at < 0 ? at + size : at, 0), size);
+  const [from, to] = [clamp(start), clamp(end)];
+  const part = { size: Math.max(0, Math.ceil((to - from) / step)), stride: stride * step };
+  return { ...view, offset: view.offset + from * stride, axes: view.axes.with(axis, part) };
+}
+
+function splitView(view: StoredView, node: Node, shapes: Shapes, value: Value): StoredView | null {
+  const axis = positiveAxis(node.int('axis') ?? 0, view.axes.length);
+  const size = view.axes[axis]?.size ?? null;
+  const part = node.outputs.indexOf(value);
+  const sizes = node.ints('split') ?? shapes.integersOf(node.inputs[1]);
+  if (sizes) {
+    if (sizes.includes(null)) return null;
+    const start = sizes.slice(0, part).reduce<number>((total, each) => total + each!, 0);
+    return sliceAxis(view, axis, start, start + sizes[part]!, 1);
+  }
+  if (size === null || node.inputs[1]) return null;
+  const step = Math.ceil(size / node.outputs.length);
+  return sliceAxis(view, axis, part * step, Math.min(size, (part + 1) * step), 1);
+}
+
+function gatherView(view: StoredView, node: Node, shapes: Shapes): StoredView | null {
+  const axis = positiveAxis(node.int('axis') ?? 0, view.axes.length);
+  const { size, stride } = view.axes[axis] ?? {};
+  if (size == null || stride == null) return null;
+  const index = node.inputs[1]!;
+  const constant = numbersOf(index);
+  const rank = shapes.shapeOf(index)?.length;
+  if (constant) return gatherConstant(view, axis, constant, rank ?? 0);
+  if (rank === undefined || view.selector || tensorOf(index)) return null;
+  const chosen = shapes.shapeOf(index)!.map((each) => ({ size: each, stride: null }));
+  return { ...view, axes: view.axes.toSpliced(axis, 1, ...chosen), selector: { index, size, stride } };
+}
+
+function gatherConstant(view: StoredView, axis: number, index: number[], rank: number): StoredView | null {
+  const size = view.axes[axis].size!;
+  const [first, second = first + 1] = index;
+  const step = second - first;
+  const even = index.every((each, at) => each === first + at * step);
+  if (rank > 1 || !even || step <= 0) return null;
+  const start = first < 0 ? first + size : first;
+  const part = sliceAxis(view, axis, start, start + (index.length - 1) * step + 1, step);
+  return part && rank === 0 ? { ...part, axes: part.axes.toSpliced(axis, 1) } : part;
+}
+
+function gatherNDView(view: StoredView, node: Node, shapes: Shapes): StoredView | null {
+  const index = node.inputs[1]!;
+  const shape = shapes.shapeOf(index);
+  const [first, ...rest] = view.axes;
+  if ((node.int('batch_dims') ?? 0) > 0 || shape?.at(-1) !== 1 || view.selector) return null;
+  if (first.size === null || first.stride === null || tensorOf(index)) return null;
+  const chosen = shape.slice(0, -1).map((size) => ({ size, stride: null }));
+  return { ...view, axes: [...chosen, ...rest], selector: { index, size: first.size, stride: first.stride } };
+}
+
+/** Splits and merges axes without moving data, as far as their strides allow. */
+function reshapeView(
+  view: StoredView,
+  target: readonly (number | null)[] | null,
+  zeroCopies: boolean,
+): StoredView | null {
+  if (!target || view.axes.some(({ size, stride }) => size === null || stride === null)) return null;
+  const total = view.axes.reduce((product, { size }) => product * size!, 1);
+  const copied = target.map((dim, index) => (dim === 0 && zeroCopies ? view.axes[index].size : dim));
+  if (copied.includes(null)) return null;
+  const known = copied.reduce<number>((product, dim) => (dim === -1 ? product : product * dim!), 1);
+  const sizes = copied.map((dim) => (dim === -1 ? total / known : dim!));
+  const merged = mergeAxes(view.axes);
+  const axes: Axis[] = [];
+  let source = merged.pop();
+  let left = source?.size ?? 1;
+  for (const size of sizes.toReversed()) {
+    if (size === 1) {
+      axes.unshift({ size: 1, stride: 0 });
+      continue;
+    }
+    if (left === 1) {
+      source = merged.pop();
+      left = source?.size ?? 1;
+    }
+    if (!source || left % size !== 0) return null;
+    axes.unshift({ size, stride: source.stride! * (source.size! / left) });
+    left /= size;
+  }
+  return left === 1 && merged.length === 0 ? { ...view, axes } : null;
+}
+
+/** Joins neighbouring axes that lie one after another in memory, and drops those of size 1. */
+function mergeAxes(axes: readonly Axis[]): Axis[] {
+  const merged: Axis[] = [];
+  for (const axis of axes) {
+    if (axis.size === 1) continue;
+    const last = merged.at(-1);
+    if (last && last.stride === axis.size! * axis.stride!) {
+      merged[merged.length - 1] = { size: last.size! * axis.size!, stride: axis.stride };
+    } else merged.push(axis);
+  }
+  return merged;
+}

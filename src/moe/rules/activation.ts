@@ -1,0 +1,127 @@
+import type { Value } from '../../onnx/value.ts';
+import { scalarOf } from '../graph/constant.ts';
+import { elementwiseOps } from '../graph/operators.ts';
+import type { Activation } from '../moe-layer.ts';
+import { erf, evaluate } from '../graph/scalar-function.ts';
+
+/** A leaf of the expression: every name it is read by, and what the operator that makes it has done to it already. */
+export interface ActivationLeaf {
+  names: readonly Value[];
+  fused: (x: number) => number;
+}
+
+/** An activation together with which leaf is the gate (null for ungated experts). */
+export interface FittedActivation<Leaf> {
+  activation: Activation;
+  gate: Leaf | null;
+  up: Leaf;
+}
+
+const probes = [-9.3, -3.1, -1.7, -0.6, -0.2, 0.3, 0.9, 1.6, 2.8, 4.1, 8.7];
+
+/**
+ * Names the elementwise function between the leaves and `value` by its values: it is evaluated on a grid and compared
+ * with every known activation. This sees through any way of writing it.
+ */
+export function fitActivation<Leaf extends ActivationLeaf>(
+  value: Value,
+  leaves: readonly Leaf[],
+): FittedActivation<Leaf> {
+  const [first, second] = leaves;
+  const constants = constantsBetween(value, new Set(leaves.flatMap(({ names }) => names)));
+  const unknown: Activation = { name: 'unknown', alpha: 1, limit: null, upOffset: 0 };
+  if (leaves.length === 1) {
+    const activation = ungated(constants).find((each) => agrees(value, each, null, first));
+    return { activation: activation ?? unknown, gate: null, up: first };
+  }
+  if (leaves.length === 2) {
+    for (const [gate, up] of [
+      [first, second],
+      [second, first],
+    ]) {
+      const activation = gated(constants).find((each) => agrees(value, each, gate, up));
+      if (activation) return { activation, gate, up };
+    }
+  }
+  return { activation: unknown, gate: second ? first : null, up: second ?? first };
+}
+
+/** What an activation computes; the reference for fitting and for anyone who runs a layer anew. */
+export function activate(
+  { name, alpha, limit, upOffset }: Activation,
+  gate: number | null,
+  up: number,
+): number {
+  const cut = limit ?? Infinity;
+  if (gate === null) return functions[name](up, alpha);
+  return functions[name](Math.min(gate, cut), alpha) * (Math.min(cut, Math.max(-cut, up)) + upOffset);
+}
+
+const functions: Record<Activation['name'], (x: number, alpha: number) => number> = {
+  silu: (x, alpha) => x / (1 + Math.exp(-alpha * x)),
+  gelu: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
+  'gelu-tanh': (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  relu: (x) => Math.max(x, 0),
+  relu2: (x) => Math.max(x, 0) ** 2,
+  identity: (x) => x,
+  unknown: () => NaN,
+};
+
+function agrees(
+  value: Value,
+  activation: Activation,
+  gate: ActivationLeaf | null,
+  up: ActivationLeaf,
+): boolean {
+  return probes.every((u) =>
+    (gate ? probes : [0]).every((g) => {
+      const leaves = new Map([
+        ...up.names.map((name) => [name, up.fused(u)] as const),
+        ...(gate?.names ?? []).map((name) => [name, gate!.fused(g)] as const),
+      ]);
+      const actual = evaluate(value, leaves);
+      const expected = activate(activation, gate && g, u);
+      return actual !== null && Math.abs(actual - expected) <= 1e-5 * (1 + Math.abs(expected));
+    }),
+  );
+}
+
+function ungated(constants: readonly number[]): Activation[] {
+  const plain = ['gelu', 'gelu-tanh', 'relu', 'relu2', 'identity'] as const;
+  return [...plain.map((name) => ({ name, alpha: 1, limit: null, upOffset: 0 })), ...silus(constants)];
+}
+
+function gated(constants: readonly number[]): Activation[] {
+  const limits = [null, ...constants.filter((each) => each > 0)];
+  const offsets = [0, ...constants.filter((each) => each !== 0)];
+  return ungated(constants).flatMap((base) =>
+    limits.flatMap((limit) => offsets.map((upOffset) => ({ ...base, limit, upOffset }))),
+  );
+}
+
+function silus(constants: readonly number[]): Activation[] {
+  const alphas = new Set([1, ...constants.filter((each) => each > 0)]);
+  return [...alphas].map((alpha) => ({ name: 'silu', alpha, limit: null, upOffset: 0 }));
+}
+
+/** The distinct scalars an expression uses, attributes included. */
+function constantsBetween(value: Value, leaves: ReadonlySet<Value>): number[] {
+  const numbers = new Set<number>();
+  const pending = [value];
+  const seen = new Set<Value>();
+  for (let each = pending.pop(); each && seen.size < 64; each = pending.pop()) {
+    if (seen.has(each) || leaves.has(each)) continue;
+    seen.add(each);
+    const scalar = scalarOf(each);
+    if (scalar !== null) numbers.add(scalar);
+    const node = each.producer;
+    for (const name of ['alpha', 'min', 'max']) {
+      const attribute = node?.float(name);
+      if (attribute !== undefined) numbers.add(attribute);
+    }
+    if (node?.opType === 'QuickGelu') numbers.add(node.float('alpha') ?? 1.702);
+    const inputs = node && elementwiseOps.has(node.opType) ? node.inputs : (node?.inputs.slice(0, 1) ?? []);
+    inputs.forEach((input) => input && pending.push(input));
+  }
+  return [...numbers].filter((number) => Math.abs(number) < 1e6).slice(0, 8);
+}

@@ -1,0 +1,158 @@
+import type { Node } from '../../onnx/node.ts';
+import type { Value } from '../../onnx/value.ts';
+import type { Combination } from './combine.ts';
+import { combination, summedAxis } from './combine.ts';
+import type { Evidence } from './describe-layer.ts';
+import type { Boundary, Router, Routing } from '../moe-layer.ts';
+import { aliasRoot } from '../graph/operators.ts';
+import { indexSource, weightSource } from './routing-source.ts';
+import type { TokenSource } from './token-source.ts';
+import { tokenSource } from './token-source.ts';
+import { equationOf } from '../graph/einsum.ts';
+import { isZero } from '../graph/constant.ts';
+
+/**
+ * The values between which a layer can be written anew. Every step from the experts to the output must be understood;
+ * otherwise the result is the reason why not.
+ */
+export function boundaryOf(evidence: Evidence, router: Router): Boundary | string {
+  const combined = combination(evidence, router.topK);
+  if (typeof combined === 'string') return combined;
+  const source = tokenSource(evidence);
+  if (typeof source === 'string') return source;
+  const problem = sumProblem(combined, evidence, router);
+  if (problem) return problem;
+  const routing = source.scale
+    ? scaledInput(source.scale, combined, evidence, router)
+    : readRouting(combined, source, evidence, router);
+  return typeof routing === 'string' ? routing : { input: source.value, output: combined.output, routing };
+}
+
+/** Sums must run over the choices of a token, or over all experts. */
+function sumProblem({ sums }: Combination, { facts }: Evidence, router: Router): string | null {
+  for (const node of sums) {
+    const dims = facts.shapes.shapeOf(node.inputs[0]);
+    const axis = dims && summedAxis(node, dims.length);
+    const size = axis === null || !dims ? null : dims.at(axis);
+    if (size === null || (size !== router.topK && size !== router.experts))
+      return `${node.name} sums over an axis that is neither choices nor experts`;
+  }
+  return null;
+}
+
+function scaledInput(
+  scale: Value,
+  { weights }: Combination,
+  evidence: Evidence,
+  router: Router,
+): Routing | string {
+  if (weights.some((each) => each.length > 0))
+    return 'the routing weighs both input and output of the experts';
+  const { value } = weightSource(scale, evidence.region);
+  const last = evidence.facts.shapes.shapeOf(value)?.at(-1);
+  if (last !== router.experts || !evidence.bank.isStacked)
+    return "the weights of the experts' inputs were not found";
+  return { kind: 'dense', weights: value, expertAxis: 'last', appliesTo: 'input' };
+}
+
+function readRouting(
+  combined: Combination,
+  { index: tokenIndex, isDispatched }: TokenSource,
+  evidence: Evidence,
+  router: Router,
+): Routing | string {
+  const { bank, facts, region } = evidence;
+  const { weights, selections } = combined;
+  const wrong = weights.findIndex((each) => each.length !== 1);
+  if (wrong >= 0)
+    return `${bank.branches[wrong].down.node.name} is weighed ${weights[wrong].length} times by the routing, not once`;
+  const [[first]] = weights;
+  const masked = weights.map(([{ weight }]) => maskedSum(weight, evidence));
+  if (masked.every((each) => each !== null)) {
+    const same = masked.every(
+      (each) => each.weights === masked[0].weights && each.indices === masked[0].indices,
+    );
+    return same
+      ? topK(masked[0].indices, masked[0].weights, router, evidence)
+      : 'its experts are masked in unequal ways';
+  }
+  const sources = weights.map(([{ weight }]) => weightSource(weight, region));
+  const [{ value, isTransposed }] = sources;
+  if (sources.some((source) => source.value !== value)) return 'its experts are weighed by unequal tables';
+  const dims = facts.shapes.shapeOf(value);
+  if (isDispatched && !isTransposed && first.node.opType === 'Einsum' && sumsExpertsAndSlots(first.node))
+    return { kind: 'combine', weights: value, appliesTo: 'output' };
+  if (isDispatched) {
+    const slots = dims?.at(-1);
+    const isFlat = first.node.opType !== 'Einsum' && slots != null && slots % router.experts === 0;
+    return isFlat
+      ? { kind: 'combine', weights: value, appliesTo: 'output' }
+      : 'the weights of the slots were not found';
+  }
+  if (dims?.at(-1) === router.experts) return denseRouting(value, tokenIndex, evidence, router);
+  if (isTransposed) return 'the weights of the chosen experts are transposed';
+  const chosenBy =
+    tokenIndex ?? bank.branches[0].down.view.selector?.index ?? selections[0]?.inputs[1] ?? null;
+  const indices = chosenBy && indexSource(chosenBy, region, facts);
+  if (!indices)
+    return 'the table of chosen experts was not found, or more than it decides which tokens an expert gets';
+  return topK(indices, value, router, evidence);
+}
+
+/** True for a combine einsum such as `tec,ecd->td`: weights and outputs share an axis of experts and one of slots. */
+function sumsExpertsAndSlots(node: Node): boolean {
+  const {
+    operands: [first, second = []],
+    output,
+  } = equationOf(node) ?? { operands: [[]], output: [] };
+  return first.filter((label) => second.includes(label) && !output.includes(label)).length === 2;
+}
+
+function topK(indices: Value, weights: Value, router: Router, { facts }: Evidence): Routing | string {
+  const k = router.topK;
+  if (k === null) return 'the number of experts per token is not fixed';
+  const isTable = (value: Value): boolean =>
+    facts.shapes.shapeOf(value)?.at(-1) === k ||
+    (k === 1 && ['ArgMax', 'ReduceMax'].includes(value.producer?.opType ?? ''));
+  if (!isTable(indices)) return `${indices.name} is no table of ${k} experts per token`;
+  if (!isTable(weights)) return `${weights.name} is no table of ${k} weights per token`;
+  return { kind: 'topk', indices, weights, k, appliesTo: 'output' };
+}
+
+/** Weights for every expert; where they were scattered into zeros, the tables they were scattered from. */
+function denseRouting(
+  weights: Value,
+  tokenIndex: Value | null,
+  evidence: Evidence,
+  router: Router,
+): Routing | string {
+  const node = weights.producer;
+  const [base, indices, updates] = node?.inputs ?? [];
+  if (node?.opType === 'ScatterElements' && base && indices && updates && isZero(base)) {
+    const reduced = node.string('reduction') ?? 'none';
+    const found =
+      reduced === 'none' || reduced === 'add'
+        ? topK(aliasRoot(indices), updates, router, evidence)
+        : 'reduced';
+    const isSame =
+      !tokenIndex || indexSource(tokenIndex, evidence.region, evidence.facts) === aliasRoot(indices);
+    if (typeof found !== 'string' && isSame) return found;
+  }
+  if (tokenIndex) return 'weights of all experts meet tokens of one';
+  return { kind: 'dense', weights, expertAxis: 'last', appliesTo: 'output' };
+}
+
+/** A weight written as the sum over k of weights · (indices == e). */
+function maskedSum(weight: Value, { region, facts }: Evidence): { weights: Value; indices: Value } | null {
+  const sum = aliasRoot(weight).producer;
+  const product = sum?.opType === 'ReduceSum' ? sum.inputs[0]?.producer : null;
+  if (product?.opType !== 'Mul') return null;
+  for (const at of [0, 1]) {
+    const mask = product.inputs[at] && aliasRoot(product.inputs[at]).producer;
+    const table = product.inputs[1 - at];
+    if (mask?.opType !== 'Equal' || !table) continue;
+    const indices = indexSource(mask.outputs[0]!, region, facts);
+    if (indices) return { weights: aliasRoot(table), indices };
+  }
+  return null;
+}

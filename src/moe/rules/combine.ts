@@ -1,0 +1,245 @@
+import type { Node } from '../../onnx/node.ts';
+import type { Value } from '../../onnx/value.ts';
+import { axesOf, positiveAxis } from '../graph/axes.ts';
+import { isZero, scalarOf } from '../graph/constant.ts';
+import type { Evidence } from './describe-layer.ts';
+import { layoutOps, shapeOps } from '../graph/operators.ts';
+import type { RegionLinear } from './levels.ts';
+import { fromInput, fromRouter } from './region.ts';
+
+/** How the outputs of the experts become the output of the layer. */
+export interface Combination {
+  /** The sum over the routed experts. */
+  output: Value;
+  /** Per branch, the routing values it is multiplied by on its way, and the node that does so. */
+  weights: Weighing[][];
+  /** Selections of rows by the routing after the experts (un-sorting, or choosing among all experts' outputs). */
+  selections: Node[];
+  /** Sums over an axis of experts or choices. */
+  sums: Node[];
+}
+
+export interface Weighing {
+  node: Node;
+  weight: Value;
+}
+
+/** A step on the way from an expert to the output of its layer. */
+interface Step {
+  value: Value;
+  weighing: Weighing | null;
+  selection: Node | null;
+  sum: Node | null;
+  /** Puts rows into a table without adding to what is there. */
+  overwrite: { node: Node; data: Value } | null;
+  /** True where outputs of several experts come together, or rows are put back in their places. */
+  isJoin: boolean;
+}
+
+/**
+ * Follows the outputs of all experts, through multiplications by the routing, scatters, selections and sums, to where
+ * they have become one value. Only operators that are linear in the experts' outputs are passed; a string tells which
+ * one was not.
+ */
+export function combination(evidence: Evidence, topK: number | null): Combination | string {
+  const downs = evidence.bank.branches.map(({ down }) => down);
+  const context = {
+    ...evidence,
+    fromDowns: reach(downs, evidence),
+    fromOthers: reach(otherLinears(evidence), evidence),
+  };
+  const paths = new Map<Value, Step[]>();
+  const walks = downs.map((down) => walk(down.output, context, paths));
+  const [first] = walks;
+  const last = first.findLastIndex((step) => step.weighing || step.selection || step.sum || step.isJoin);
+  const output = last < 0 ? downs[0].output : first[last].value;
+  const lost = walks.findIndex((steps) => steps.length > 0 && !steps.some(({ value }) => value === output));
+  if (lost > 0 || (downs.length > 1 && last < 0))
+    return lostMessage(downs[Math.max(lost, 0)], walks[Math.max(lost, 0)]);
+  const until = first.slice(0, last + 1);
+  for (const steps of walks) {
+    const problem = overwriteProblem(steps, evidence, topK);
+    if (problem) return problem;
+  }
+  return {
+    output,
+    weights: walks.map((steps) =>
+      steps
+        .slice(0, steps.findIndex(({ value }) => value === output) + 1)
+        .flatMap(({ weighing }) => weighing ?? []),
+    ),
+    selections: until.flatMap(({ selection }) => selection ?? []),
+    sums: until.flatMap(({ sum }) => sum ?? []),
+  };
+}
+
+/** Says where the way of an expert's output ended before it met the others. */
+function lostMessage(down: RegionLinear, steps: readonly Step[]): string {
+  const end = steps.at(-1)?.value ?? down.output;
+  const stop = end.uses.map(({ node }) => node.name || node.opType).join(' and ') || 'an output of the graph';
+  return `the output of ${down.node.name} is not added to that of the other experts: ${stop} stands between`;
+}
+
+interface Context extends Evidence {
+  fromDowns: ReadonlySet<Value>;
+  fromOthers: ReadonlySet<Value>;
+}
+
+function otherLinears({ linears, bank }: Evidence): RegionLinear[] {
+  const own = new Set(bank.branches.map(({ down }) => down.node));
+  return linears.filter(({ node, isRouted, isBeyond }) => !own.has(node) && !isRouted && !isBeyond);
+}
+
+/** Everything in the region that descends from the outputs of some linears. */
+function reach(linears: readonly RegionLinear[], { region }: Evidence): Set<Value> {
+  const reached = new Set(linears.map(({ product }) => product));
+  for (const node of region.nodes) {
+    // What a router reads does not make its choice part of what it read.
+    if (region.routers.has(node)) continue;
+    if (!node.inputs.some((input) => input && reached.has(input))) continue;
+    for (const output of node.outputs) if (output) reached.add(output);
+  }
+  return reached;
+}
+
+/** Steps from `start` to where the way ends. Ways that run together share their rest. */
+function walk(start: Value, context: Context, paths: Map<Value, Step[]>): Step[] {
+  const steps: Step[] = [];
+  let value = start;
+  while (steps.length < 100_000) {
+    const known = paths.get(value);
+    if (known) {
+      steps.push(...known);
+      break;
+    }
+    const step = nextStep(value, context);
+    if (!step) break;
+    steps.push(step);
+    value = step.value;
+  }
+  // Later branches meet an earlier one at a join.
+  steps.forEach((step, index) => {
+    if (step.isJoin && !paths.has(step.value)) paths.set(step.value, steps.slice(index + 1));
+  });
+  return steps;
+}
+
+function nextStep(value: Value, context: Context): Step | null {
+  const { colour } = context.region;
+  const uses = value.uses.filter(({ node }) => !shapeOps.has(node.opType) && !isOnlyMeasured(node));
+  const [use, ...others] = uses;
+  if (!use || others.length > 0 || context.region.exits.includes(use.node)) return null;
+  const { node, index } = use;
+  const [output] = node.outputs;
+  if (!output || !colour.has(output)) return null;
+  const bits = (input: Value | null): number => (input && colour.get(input)) ?? 0;
+  const rest = node.inputs.filter((_, at) => at !== index);
+  const isRouting = (input: Value | null): input is Value => input !== null && bits(input) === fromRouter;
+  const plain: Step = {
+    value: output,
+    weighing: null,
+    selection: null,
+    sum: null,
+    overwrite: null,
+    isJoin: false,
+  };
+  if (layoutOps.has(node.opType) && index === 0) return plain;
+  if (node === context.bank.joinedBias) return plain;
+  switch (node.opType) {
+    case 'Mul': {
+      const [other] = rest;
+      if (isRouting(other)) return { ...plain, weighing: { node, weight: other } };
+      return scalarOf(other) === 1 ? plain : null;
+    }
+    case 'MatMul':
+    case 'FusedMatMul':
+    case 'Einsum': {
+      const routing = rest.filter(isRouting);
+      return routing.length === 1 && rest.length === 1
+        ? { ...plain, weighing: { node, weight: routing[0] }, isJoin: true }
+        : null;
+    }
+    case 'Add':
+    case 'Sum':
+    case 'Concat':
+      return rest.every((input) => isPart(input, context)) ? { ...plain, isJoin: true } : null;
+    case 'ScatterND':
+    case 'ScatterElements':
+      return rest.every((input) => isPart(input, context) || isRouting(input) || isIndex(input, context))
+        ? { ...plain, isJoin: true, overwrite: overwriteOf(node, index) }
+        : null;
+    case 'Gather':
+    case 'GatherND':
+    case 'GatherElements':
+      return index === 0 && rest.every((input) => isRouting(input) || isIndex(input, context))
+        ? { ...plain, selection: node }
+        : null;
+    case 'ReduceSum':
+      return index === 0 ? { ...plain, sum: node } : null;
+    default:
+      return null;
+  }
+}
+
+function overwriteOf(node: Node, index: number): Step['overwrite'] {
+  const isAdding = node.string('reduction') === 'add' || index !== 2;
+  return isAdding ? null : { node, data: node.inputs[0]! };
+}
+
+/**
+ * A scatter that overwrites is a sum only while no row comes twice: where each token visits one expert, or where the rows
+ * of one expert go into zeros.
+ */
+function overwriteProblem(steps: readonly Step[], evidence: Evidence, topK: number | null): string | null {
+  const { bank } = evidence;
+  const at = steps.findIndex(({ overwrite }) => overwrite);
+  const found = steps[at]?.overwrite;
+  if (!found || topK === 1) return null;
+  const isJoined = steps.slice(0, at).some(({ isJoin }) => isJoin);
+  if (bank.branches.length > 1 && !isJoined && isZero(found.data)) return null;
+  // Rows of sorted tokens laid end to end, and rows put back where a sort took them from.
+  const isWeighed = steps.slice(0, at).some(({ weighing }) => weighing);
+  if (!isWeighed && bank.branches[0].up.linears.length > 1 && !isJoined)
+    return overwriteProblem(pastPlacing(steps, at), evidence, topK);
+  if (isPermutation(found.node.inputs[1]!)) return null;
+  return `${found.node.name} overwrites what other experts of a token gave`;
+}
+
+/** The steps after a chain of writes that lays the rows of all experts end to end. */
+function pastPlacing(steps: readonly Step[], at: number): Step[] {
+  let end = at;
+  while (steps[end + 1]?.overwrite?.data === steps[end].value) end += 1;
+  return steps.slice(end + 1);
+}
+
+/** True for the positions that a sort gives: each row comes once. */
+function isPermutation(index: Value): boolean {
+  let value = index;
+  while (value.producer && layoutOps.has(value.producer.opType)) value = value.producer.inputs[0]!;
+  const node = value.producer;
+  return node?.opType === 'TopK' && node.outputs[1] === value && scalarOf(node.inputs[1]) === null;
+}
+
+/** A slice that serves only to read a shape, as exporters write it for index_add. */
+function isOnlyMeasured(node: Node): boolean {
+  return (
+    node.opType === 'Slice' && node.outputs[0]!.uses.every(({ node: user }) => shapeOps.has(user.opType))
+  );
+}
+
+/** Another part of the routed sum, or zeros to add to. */
+function isPart(input: Value | null, { facts, fromDowns, fromOthers }: Context): boolean {
+  if (input === null) return true;
+  return facts.isDataless(input) ? isZero(input) : fromDowns.has(input) && !fromOthers.has(input);
+}
+
+/** Row numbers: they depend on the routing, on nothing but shapes, or on nothing that experts made. */
+function isIndex(input: Value | null, { region, facts }: Context): boolean {
+  return input === null || facts.isDataless(input) || !((region.colour.get(input) ?? 0) & fromInput);
+}
+
+/** The one axis a ReduceSum adds over, from the back (−1 is the last). Null for several or unknown. */
+export function summedAxis(node: Node, rank: number): number | null {
+  const axes = axesOf(node);
+  return axes?.length === 1 ? positiveAxis(axes[0], rank) - rank : null;
+}

@@ -1,0 +1,58 @@
+import type { Value } from '../../onnx/value.ts';
+import { isZero } from '../graph/constant.ts';
+import type { Evidence } from './describe-layer.ts';
+import type { Boundary } from '../moe-layer.ts';
+import { layoutOps } from '../graph/operators.ts';
+import { evaluate } from '../graph/scalar-function.ts';
+
+/** Columns of a router that choose no expert, and a boundary whose routing tells columns, not places in a stack. */
+export interface MaskedColumns {
+  columns: number[];
+  boundary: Boundary;
+}
+
+/**
+ * Columns beyond the experts of a stack, as ZAYA has one to skip a layer: where one is chosen, the graph takes some
+ * expert of the stack and weighs it with zero. Null unless index and weight show that of every such column, and that
+ * every other column chooses the expert of its own number.
+ */
+export function maskedColumns({ bank, candidate }: Evidence, boundary: Boundary): MaskedColumns | null {
+  const { routing } = boundary;
+  if (routing.kind !== 'topk') return null;
+  const held = new Set(bank.experts.map(({ key }) => key));
+  const columns = Array.from({ length: candidate.experts }, (_, column) => column);
+  const index = bank.branches[0].down.view.selector?.index ?? routing.indices;
+  const table = choiceBehind(index);
+  if (!table || held.has(null)) return null;
+  const others = columns.filter((column) => !held.has(column));
+  const isMasked =
+    columns.every((column) => !held.has(column) || evaluate(index, new Map([[table, column]])) === column) &&
+    others.every((column) => weighsNothing(routing.weights, new Map([[table, column]])));
+  return isMasked
+    ? { columns: others, boundary: { ...boundary, routing: { ...routing, indices: table } } }
+    : null;
+}
+
+/** The output of the one TopK or ArgMax that an index is worked out from, element by element. */
+function choiceBehind(index: Value): Value | null {
+  const found = new Set<Value>();
+  const seen = new Set([index]);
+  for (const value of seen) {
+    const node = value.producer;
+    if (node?.opType === 'ArgMax' || (node?.opType === 'TopK' && node.outputs[1] === value)) found.add(value);
+    else if (seen.size < 64) for (const input of node?.inputs ?? []) if (input) seen.add(input);
+  }
+  const [table] = found;
+  return found.size === 1 ? table : null;
+}
+
+/** Whether a weight is zero whatever else it is made of. */
+function weighsNothing(weight: Value, choice: ReadonlyMap<Value, number>): boolean {
+  if (isZero(weight) || evaluate(weight, choice) === 0) return true;
+  const { opType = '', inputs = [] } = weight.producer ?? {};
+  const [first, ...rest] = inputs.map((input) => input!);
+  if (layoutOps.has(opType) || opType === 'Div') return weighsNothing(first, choice);
+  if (opType === 'Mul') return [first, ...rest].some((each) => weighsNothing(each, choice));
+  const condition = opType === 'Where' ? evaluate(first, choice) : null;
+  return condition !== null && weighsNothing(rest[condition ? 0 : 1], choice);
+}

@@ -1,0 +1,87 @@
+import type { Node } from '../../onnx/node.ts';
+import type { Value } from '../../onnx/value.ts';
+import type { GraphFacts } from '../graph/graph-facts.ts';
+import { aliasesOf, isShapeInput, shapeOps } from '../graph/operators.ts';
+
+/** What a value inside a layer depends on, as bits. */
+export const fromInput = 1;
+export const fromRouter = 2;
+export const fromOutside = 4;
+
+/** Everything that descends from a layer's input, up to where it is added to the residual stream. */
+export interface Region {
+  input: Value;
+  /** The input under all its names. */
+  aliases: ReadonlySet<Value>;
+  /** In topological order. */
+  nodes: Node[];
+  /** Bits per value; values that are not in the map do not belong to the region. */
+  colour: ReadonlyMap<Value, number>;
+  /** Nodes whose outputs count as routing. */
+  routers: ReadonlySet<Node>;
+  /** Additions to the residual stream, which end the region. */
+  exits: Node[];
+}
+
+/**
+ * Forward closure of `input`, cut at additions of an activation that does not descend from it. `routers` are the nodes
+ * whose outputs count as router logits rather than as descendants of the input.
+ */
+export function growRegion(input: Value, routers: ReadonlySet<Node>, facts: GraphFacts): Region {
+  const aliases = aliasesOf(input);
+  const colour = new Map<Value, number>([[input, fromInput]]);
+  const region: Region = { input, aliases, nodes: [], colour, routers, exits: [] };
+  // Uses of coloured values that lie ahead; the scan stops when none is left.
+  let pending = input.uses.length;
+  const start = input.producer ? (facts.position.get(input.producer) ?? -1) + 1 : 0;
+  for (let at = start; at < facts.nodes.length && pending > 0; at++) {
+    const node = facts.nodes[at];
+    const uses = node.inputs.filter((value) => value && colour.has(value)).length;
+    pending -= uses;
+    if (uses === 0 || shapeOps.has(node.opType)) continue;
+    if (isExit(node, region, facts)) {
+      region.exits.push(node);
+      continue;
+    }
+    const bits = routers.has(node) ? fromRouter : colourOf(node, colour, facts);
+    if (bits === 0) continue;
+    region.nodes.push(node);
+    for (const output of node.outputs) {
+      if (!output) continue;
+      colour.set(output, bits);
+      pending += output.uses.length;
+    }
+  }
+  return region;
+}
+
+function colourOf(node: Node, colour: ReadonlyMap<Value, number>, facts: GraphFacts): number {
+  let bits = 0;
+  node.inputs.forEach((value, index) => {
+    if (!value || isShapeInput(node, index)) return;
+    bits |= colour.get(value) ?? (facts.isDataless(value) ? 0 : fromOutside);
+  });
+  return bits & (fromInput | fromRouter) ? bits : 0;
+}
+
+const residualOps = new Set([
+  'Add',
+  'SkipLayerNormalization',
+  'SkipSimplifiedLayerNormalization',
+  'GatedAdd',
+  'Sum',
+]);
+
+function isExit(node: Node, { input, colour, aliases }: Region, facts: GraphFacts): boolean {
+  if (!residualOps.has(node.opType)) return false;
+  // The residual is as wide as the input; a router that adds what another one left is not.
+  const [width, own] = [input, node.outputs[0]!].map((value) => facts.shapes.shapeOf(value)?.at(-1));
+  if (typeof width === 'number' && typeof own === 'number' && width !== own) return false;
+  const operands = (node.opType.startsWith('Skip') ? node.inputs.slice(0, 2) : node.inputs).filter(
+    (value) => value !== null,
+  );
+  const isBesides = (value: Value): boolean => !colour.has(value) && !facts.isDataless(value);
+  const isItself = (value: Value): boolean =>
+    aliases.has(value) && operands.some((other) => other !== value && colour.has(other));
+  return operands.some((value) => isBesides(value) || isItself(value));
+}

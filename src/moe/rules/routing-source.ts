@@ -1,0 +1,72 @@
+import type { Node } from '../../onnx/node.ts';
+import type { Value } from '../../onnx/value.ts';
+import { isConstant } from '../graph/constant.ts';
+import type { GraphFacts } from '../graph/graph-facts.ts';
+import { layoutOps } from '../graph/operators.ts';
+import type { Region } from './region.ts';
+import { fromRouter } from './region.ts';
+
+/** A routing value before rows or columns of it were picked. */
+export interface RoutingSource {
+  value: Value;
+  isTransposed: boolean;
+}
+
+const picking = new Set(['Gather', 'GatherND', 'Slice', 'Split', 'GatherElements']);
+
+/** Walks back from a weight, through layout and selection, to the table that it is taken from. */
+export function weightSource(weight: Value, { colour }: Region): RoutingSource {
+  let value = weight;
+  let isTransposed = false;
+  for (;;) {
+    const node = value.producer;
+    const input = node?.inputs[0];
+    if (!node || !input || colour.get(input) !== fromRouter) break;
+    // Picking by the very choice (from all scores) is where the table of chosen weights is made.
+    if (!layoutOps.has(node.opType) && !(picking.has(node.opType) && node.opType !== 'GatherElements')) break;
+    if (node.opType === 'Transpose') isTransposed = !isTransposed;
+    value = input;
+  }
+  return { value, isTransposed };
+}
+
+const indexOps = new Set(
+  `NonZero Equal OneHot Cast CastLike Gather GatherND Split Slice Squeeze Unsqueeze Reshape Flatten Transpose Expand Identity
+  Div Floor Abs Sign Mul Sub Mod And Less TopK Add`.split(/\s+/),
+);
+
+/**
+ * The table of chosen experts that an index descends from, when nothing but comparing, sorting and picking lies between.
+ * Null when there are several, or when something else takes part, e.g. a capacity that drops tokens.
+ */
+export function indexSource(index: Value, region: Region, facts: GraphFacts): Value | null {
+  const roots = new Set<Value>();
+  const seen = new Set<Value>();
+  const pending = [index];
+  for (let value = pending.pop(); value; value = pending.pop()) {
+    if (seen.has(value)) continue;
+    seen.add(value);
+    const node = value.producer;
+    if (!node || !indexOps.has(node.opType) || isSelection(node, facts)) roots.add(value);
+    else pending.push(...indexInputs(node, region));
+  }
+  const [root] = roots;
+  return roots.size === 1 ? root : null;
+}
+
+/** A top-k with a fixed k chooses experts; one whose k is computed sorts. */
+function isSelection(node: Node, { shapes }: GraphFacts): boolean {
+  return (
+    node.opType === 'TopK' && (node.int('k') !== undefined || shapes.integersOf(node.inputs[1])?.[0] != null)
+  );
+}
+
+function indexInputs(node: Node, { colour }: Region): Value[] {
+  const isOneInput =
+    layoutOps.has(node.opType) ||
+    ['Gather', 'GatherND', 'Slice', 'Split', 'OneHot', 'TopK', 'NonZero'].includes(node.opType);
+  const inputs = isOneInput ? node.inputs.slice(0, 1) : node.inputs;
+  return inputs.filter(
+    (input): input is Value => input !== null && !isConstant(input) && (colour.get(input) ?? 0) !== 0,
+  );
+}

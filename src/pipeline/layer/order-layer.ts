@@ -1,0 +1,42 @@
+import type { LayerStats } from '../../calibrate/layer-stats.ts';
+import type { RotationBlocks } from '../../emit/forms/rotated-form.ts';
+import { ffnExperts } from '../../moe/ffn-experts.ts';
+import type { MoeLayer } from '../../moe/moe-layer.ts';
+import { hadamardBlock } from '../../quantize/hadamard.ts';
+import type { ExpertOrder, Recipe } from './quantize-expert.ts';
+import type { LayerSmoothing } from './smooth-layer.ts';
+import { noSmoothing, smoothLayer } from './smooth-layer.ts';
+import type { SettledConfig, SettledRotation } from '../trials/variants.ts';
+
+/** What a layer's experts are to be made from. */
+export interface LayerOrder {
+  layer: MoeLayer;
+  smoothing: LayerSmoothing;
+  experts: ExpertOrder[];
+  recipe: Recipe & { config: SettledConfig };
+}
+
+/** Settles how the experts of a layer are quantized, from its statistics; null where nothing was calibrated. */
+export function orderLayer(layer: MoeLayer, stats: LayerStats | null, config: SettledConfig): LayerOrder {
+  const smoothing = stats ? smoothLayer(layer, stats, config) : noSmoothing;
+  const rotation = rotationOf(layer, config.rotation);
+  const experts = ffnExperts(layer).map(({ id }): ExpertOrder => {
+    const seen = stats?.experts.find((expert) => expert.id === id && expert.tokens > 0) ?? null;
+    const { input: scales, shifts } = smoothing;
+    return { id, stats: seen, input: { scales, shift: shifts.get(id) ?? null } };
+  });
+  return { layer, smoothing, experts, recipe: { config, rotation } };
+}
+
+/** Where a config rotates a layer, and in blocks of how many channels. */
+export function rotationOf(
+  { hidden, intermediate }: MoeLayer,
+  { input, down, block }: SettledRotation,
+): RotationBlocks {
+  const limit = block === 'auto' ? 128 : block;
+  const blockOf = (kind: 'none' | 'hadamard', width: number): number | null => {
+    const size = hadamardBlock(width, limit);
+    return kind === 'none' || size === 1 ? null : size;
+  };
+  return { input: blockOf(input, hidden), hidden: blockOf(down, intermediate) };
+}

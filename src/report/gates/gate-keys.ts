@@ -1,0 +1,49 @@
+import { behind, behindAny } from './gate-path.ts';
+import { unknownKey } from './gates.ts';
+import type { Limits } from './limits.ts';
+import { layerMetricNames, modelMetricNames } from '../measurements.ts';
+import { reportJsonSchema } from '../schema.ts';
+
+/** As much of a JSON Schema as tells which paths there are. */
+interface Shape {
+  type?: string | string[];
+  properties?: Record<string, Shape>;
+  additionalProperties?: Shape | false;
+  items?: Shape;
+  anyOf?: Shape[];
+}
+
+/**
+ * Refuses gates that no report could have, before the work that a report takes. Whether a layer or task of some name is
+ * there is only known then.
+ * @throws Fault `GATE_UNKNOWN`
+ */
+export function requireKnownGates({ min, max }: { min: Limits; max: Limits }): void {
+  const metrics = [...layerMetricNames, ...modelMetricNames];
+  const paths = [...Object.keys(min), ...Object.keys(max)].filter((name) => {
+    const plain = name.replace(/^cumulative\./, '');
+    return !plain.startsWith('task.') && !metrics.includes(plain);
+  });
+  if (paths.length === 0) return;
+  const shape: Shape = reportJsonSchema();
+  const unknown = paths.find((path) => !leadsTo(shape, `.${path}`));
+  if (unknown !== undefined) throw unknownKey(unknown, [...metrics, 'task.NAME']);
+}
+
+/** Whether a path may lead to a number in what a shape describes. */
+function leadsTo(shape: Shape, path: string): boolean {
+  const { type, properties = {}, additionalProperties, items, anyOf } = shape;
+  if (anyOf) return anyOf.some((each) => leadsTo(each, path));
+  if (path === '') return type !== 'object' && type !== 'array' && type !== 'string';
+  const any = behindAny(path);
+  const named = Object.entries(properties).some(([name, part]) => {
+    const rest = behind(path, name);
+    return rest !== null && leadsTo(part, rest);
+  });
+  const free = additionalProperties ?? (type === undefined ? shape : false);
+  return (
+    named ||
+    (free !== false && any.some((rest) => leadsTo(free, rest))) ||
+    (items !== undefined && [path, ...any].some((rest) => leadsTo(items, rest)))
+  );
+}
