@@ -6,23 +6,23 @@
  * counts, XᵀX) against the same run without. All on one thread.
  */
 import { parseArgs } from 'node:util';
+import { seededRandom } from '../scripts/kill-run.ts';
 import { calibrate } from '../src/calibrate/calibrate.ts';
-import { runBatches } from '../src/run/run-batches.ts';
 import { makeBatches } from '../src/data/batches.ts';
 import { declaredInputs } from '../src/data/declared-inputs.ts';
-import { emitLayer } from '../src/emit/emit-layer.ts';
-import { floatExperts } from '../src/emit/float-experts.ts';
 import { readRecords } from '../src/data/records.ts';
 import { openTokenizer } from '../src/data/tokenizer.ts';
+import { emitLayer } from '../src/emit/emit-layer.ts';
+import { floatExperts } from '../src/emit/float-experts.ts';
 import { prepareModel } from '../src/moe/prepare-model.ts';
 import { quantizeGptq } from '../src/quantize/gptq.ts';
+import { median } from '../src/report/median.ts';
+import { runBatches } from '../src/run/run-batches.ts';
 import { ortGemm } from '../src/runtime/ort-gemm.ts';
 import type { Gemm } from '../src/tensor/gemm.ts';
 import { gemm } from '../src/tensor/gemm.ts';
 import type { Matrix } from '../src/tensor/matrix.ts';
 import { matrix, transpose } from '../src/tensor/matrix.ts';
-import { median } from '../src/report/median.ts';
-import { seededRandom } from '../scripts/kill-run.ts';
 import { gptqReference } from '../test/quantize/gptq-reference.ts';
 
 const { values, positionals } = parseArgs({

@@ -13,6 +13,7 @@ import { enableCompileCache } from 'node:module';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { seededRandom } from '../scripts/kill-run.ts';
 import { configSchema } from '../src/config/schema.ts';
 import { threadedWorkshop } from '../src/jobs/threads/threaded-workshop.ts';
 import { builder } from '../src/onnx/build.ts';
@@ -26,7 +27,6 @@ import { median } from '../src/report/median.ts';
 import { codeOf } from '../src/tensor/dtype.ts';
 import { matrix } from '../src/tensor/matrix.ts';
 import { packNibbles } from '../src/tensor/pack.ts';
-import { seededRandom } from '../scripts/kill-run.ts';
 
 const size = 4096;
 const block = 32;

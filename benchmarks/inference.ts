@@ -1,8 +1,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { median } from '../src/report/median.ts';
 import type { Session } from '../src/runtime/session.ts';
 import { openSession } from '../src/runtime/session.ts';
-import { median } from '../src/report/median.ts';
 import { gaussian } from '../test/quantize/random.ts';
 import type { Size } from './layer-forms.ts';
 import { layerForms } from './layer-forms.ts';

@@ -5,8 +5,8 @@ import { builder } from '../onnx/build.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Value } from '../onnx/value.ts';
 import type { Probe } from '../run/probe.ts';
-import { keptFlags } from './kept-rows.ts';
 import { toFloats } from '../runtime/session.ts';
+import { keptFlags } from './kept-rows.ts';
 
 /** What a written layer quantizes in front of its linears. */
 export interface QuantizedRows {

@@ -1,15 +1,15 @@
 import { readFileSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { Fault } from '../fault.ts';
+import { writeText } from '../files/output-files.ts';
 import { defaultDiffLimits } from '../report/diff/diff-limits.ts';
 import { diffReports } from '../report/diff/diff.ts';
-import { junitXml } from '../report/junit.ts';
+import { summarizeDiff } from '../report/diff/summarize-diff.ts';
 import { parseLimits } from '../report/gates/limits.ts';
+import { junitXml } from '../report/junit.ts';
 import { markdownDiff } from '../report/markdown.ts';
 import { parseReport } from '../report/parse-report.ts';
 import type { Report } from '../report/report.ts';
-import { summarizeDiff } from '../report/diff/summarize-diff.ts';
-import { writeText } from '../files/output-files.ts';
 import { paint } from './paint.ts';
 import { print, printJson } from './write-output.ts';
 

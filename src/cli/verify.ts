@@ -1,6 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
+import { makeFolder, makeFolderOf, writeText } from '../files/output-files.ts';
 import { writeReport } from '../pipeline/convert.ts';
 import { recordProgress } from '../pipeline/progress.ts';
 import { verifyOptions } from '../pipeline/run-options.ts';
@@ -10,7 +11,6 @@ import { parseLimits } from '../report/gates/limits.ts';
 import { markdownReport } from '../report/markdown.ts';
 import { serializeReport } from '../report/serialize-report.ts';
 import { summarize } from '../report/summarize.ts';
-import { makeFolder, makeFolderOf, writeText } from '../files/output-files.ts';
 import { verify } from '../verify/verify.ts';
 import { cleanOnSignal } from './clean-on-signal.ts';
 import { paint } from './paint.ts';

@@ -1,5 +1,5 @@
-import { allocate, generate, type NumericType } from './numeric-array.ts';
 import type { Feed, ModelInput } from './model-input.ts';
+import { allocate, generate, type NumericType } from './numeric-array.ts';
 
 /** Makes an input from the lengths of a batch's rows and the length they are padded to. */
 type Companion = (lengths: readonly number[], sequence: number) => Feed;

@@ -1,5 +1,5 @@
-import type { ModelInput } from './model-input.ts';
 import type { Model } from '../onnx/model.ts';
+import type { ModelInput } from './model-input.ts';
 
 /** What a model wants to be fed: its graph inputs that are no constants. */
 export function declaredInputs({ graph }: Model): ModelInput[] {

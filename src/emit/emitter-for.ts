@@ -1,20 +1,20 @@
 import { Fault } from '../fault.ts';
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
-import type { ActivationClips } from './forms/activation-clips.ts';
-import { noClips } from './forms/activation-clips.ts';
 import type { Value } from '../onnx/value.ts';
 import type { ExpertEmitter } from './expert-emitter.ts';
-import type { LinearForm, Part } from './grouped-ffn.ts';
-import { groupedFfn } from './grouped-ffn.ts';
+import type { ActivationClips } from './forms/activation-clips.ts';
+import { noClips } from './forms/activation-clips.ts';
 import { intForm } from './forms/int-form.ts';
 import type { AccuracyLevel } from './forms/nbits-form.ts';
 import { nbitsForm } from './forms/nbits-form.ts';
 import { qdqForm } from './forms/qdq-form.ts';
 import { qmoeLayer } from './forms/qmoe-layer.ts';
-import type { QuantizedExpert } from './quantized-expert.ts';
-import type { ResolvedTarget } from './resolve-target.ts';
 import type { RotationBlocks } from './forms/rotated-form.ts';
 import { isRotated, noRotation, rotatedForm } from './forms/rotated-form.ts';
+import type { LinearForm, Part } from './grouped-ffn.ts';
+import { groupedFfn } from './grouped-ffn.ts';
+import type { QuantizedExpert } from './quantized-expert.ts';
+import type { ResolvedTarget } from './resolve-target.ts';
 
 export interface EmitterOptions {
   layer: MoeLayer;

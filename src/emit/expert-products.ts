@@ -1,9 +1,9 @@
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
-import { choiceOf, chooseWay } from './forms/choose-way.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import { splitByExpert } from './dispatch-tokens.ts';
+import { choiceOf, chooseWay } from './forms/choose-way.ts';
 import type { Operand, Product, WrittenWeight } from './grouped-ffn.ts';
 import type { ResultRows } from './where-any.ts';
 import { whereAny } from './where-any.ts';

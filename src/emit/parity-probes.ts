@@ -1,17 +1,17 @@
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import { dequantizeActivations, quantizeActivations } from '../quantize/activation.ts';
+import { rotateRows } from '../quantize/hadamard.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { dequantize } from '../quantize/quantized-tensor.ts';
-import { rotateRows } from '../quantize/hadamard.ts';
 import { timesCodes } from '../quantize/times-codes.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
+import { applyActivation } from './activation.ts';
 import type { ActivationClips } from './forms/activation-clips.ts';
 import { isClipped, noClips } from './forms/activation-clips.ts';
-import { applyActivation } from './activation.ts';
+import type { RotationBlocks } from './forms/rotated-form.ts';
 import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
-import type { RotationBlocks } from './forms/rotated-form.ts';
 
 /** What a linear must compute on the probe inputs. */
 export interface LinearRows {

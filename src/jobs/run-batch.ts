@@ -2,15 +2,15 @@ import { globSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Crew, CrewOptions, GatherCrew } from './crew.ts';
 import { errorRecord } from './error-record.ts';
+import { isPlanned } from './plan/plan-batch.ts';
+import type { BatchPlan, JobPlan, UnplannedJob } from './plan/plan.ts';
 import { lockFolder } from './store/folder-lock.ts';
 import { refuseForeignResults, refuseForeignSummary } from './store/foreign-files.ts';
-import type { JobOutcome } from './summary/job-outcome.ts';
-import { describeJob, unfinished } from './summary/job-outcome.ts';
 import { finishedOutcome } from './store/job-record.ts';
-import type { BatchPlan, JobPlan, UnplannedJob } from './plan/plan.ts';
-import { isPlanned } from './plan/plan-batch.ts';
 import { publishJob } from './store/publish-job.ts';
 import { artefactsIn, stagingIn } from './store/work-folder.ts';
+import type { JobOutcome } from './summary/job-outcome.ts';
+import { describeJob, unfinished } from './summary/job-outcome.ts';
 
 export interface RunOptions extends CrewOptions {
   /** Keeps what an earlier run finished; otherwise everything is done anew. */

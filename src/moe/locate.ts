@@ -1,18 +1,18 @@
 import type { Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
+import type { GraphFacts } from './graph/graph-facts.ts';
+import { graphFacts } from './graph/graph-facts.ts';
+import type { MoeLayer, Rejection } from './moe-layer.ts';
 import type { IsAnchor, RouterCandidate } from './rules/anchor.ts';
 import { isChoice, routerCandidates } from './rules/anchor.ts';
 import { refuseInBody } from './rules/bodies.ts';
+import type { FoundLayer } from './rules/describe-layer.ts';
+import { describeLayer } from './rules/describe-layer.ts';
 import { expertBank } from './rules/expert-bank.ts';
 import { fusedLayers } from './rules/fused.ts';
 import { isGate } from './rules/gates.ts';
-import type { GraphFacts } from './graph/graph-facts.ts';
-import { graphFacts } from './graph/graph-facts.ts';
 import { layerInputs } from './rules/layer-inputs.ts';
-import { describeLayer } from './rules/describe-layer.ts';
-import type { FoundLayer } from './rules/describe-layer.ts';
 import { regionLinears } from './rules/levels.ts';
-import type { MoeLayer, Rejection } from './moe-layer.ts';
 import { growRegion } from './rules/region.ts';
 import { twins } from './rules/twins.ts';
 

@@ -1,10 +1,10 @@
 import { Fault } from '../fault.ts';
 import type { Model } from '../onnx/model.ts';
 import { raiseOpset } from '../onnx/raise-opset.ts';
+import { inferShapes } from './graph/shapes.ts';
 import { locateInFile } from './locate-in-file.ts';
 import { readModelRecord } from './model-record.ts';
 import type { MoeLayer } from './moe-layer.ts';
-import { inferShapes } from './graph/shapes.ts';
 import { spellOutRouting } from './spell-out-routing.ts';
 
 /** A model whose MoE layers can be written anew. */

@@ -5,8 +5,8 @@ import { Graph } from './graph.ts';
 import type { AttributeProto } from './messages.ts';
 import { attributeType } from './messages.ts';
 import type { Node } from './node.ts';
-import { makeTensor } from './tensor.ts';
 import type { Tensor } from './tensor.ts';
+import { makeTensor } from './tensor.ts';
 import type { Value } from './value.ts';
 
 /** A number is an int and a list of numbers is ints; everything else says what it is. */

@@ -1,5 +1,5 @@
-import { Graph } from './graph.ts';
 import { graft } from './graft.ts';
+import { Graph } from './graph.ts';
 import type { Model } from './model.ts';
 import { Value } from './value.ts';
 

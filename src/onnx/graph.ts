@@ -1,8 +1,8 @@
 import type { DataType } from '../tensor/dtype.ts';
 import type { AttributeProto, GraphProto, ValueInfoProto } from './messages.ts';
 import { Node } from './node.ts';
-import type { Tensor } from './tensor.ts';
 import { tensorInfo } from './tensor-info.ts';
+import type { Tensor } from './tensor.ts';
 import { Value } from './value.ts';
 
 /**

@@ -1,4 +1,5 @@
 import { Fault } from '../fault.ts';
+import { memorySource } from '../tensor/source.ts';
 import type { Scope } from './build-graph.ts';
 import { addNodes } from './build-graph.ts';
 import type { Graph } from './graph.ts';
@@ -6,7 +7,6 @@ import type { AttributeProto, FunctionProto, GraphProto, NodeProto } from './mes
 import type { Model } from './model.ts';
 import { domainOf } from './model.ts';
 import type { Node } from './node.ts';
-import { memorySource } from '../tensor/source.ts';
 import { wholeTensor } from './tensor.ts';
 
 /** More nodes than this come from functions that call each other to fill memory. */

@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { basename } from 'node:path';
-import type { ByteSource } from '../tensor/source.ts';
 import { writeFully } from '../files/write-file.ts';
+import type { ByteSource } from '../tensor/source.ts';
 import type { Graph } from './graph.ts';
 import type {
   AttributeProto,

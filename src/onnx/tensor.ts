@@ -1,6 +1,6 @@
 import { Fault } from '../fault.ts';
-import { byteLengthOf, codeOf, countOf, dataTypeOf } from '../tensor/dtype.ts';
 import type { DataType } from '../tensor/dtype.ts';
+import { byteLengthOf, codeOf, countOf, dataTypeOf } from '../tensor/dtype.ts';
 import { bytesOf } from '../tensor/encode.ts';
 import type { ByteSource, TensorSource } from '../tensor/source.ts';
 import { sliceSource, tensorSource } from '../tensor/source.ts';

@@ -1,5 +1,5 @@
-import { dataTypeOf } from '../tensor/dtype.ts';
 import type { DataType } from '../tensor/dtype.ts';
+import { dataTypeOf } from '../tensor/dtype.ts';
 import type { TypeProto, ValueInfoProto } from './messages.ts';
 import type { Node } from './node.ts';
 import type { Tensor } from './tensor.ts';

@@ -1,6 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { Fault, isFault } from '../fault.ts';
 import { temporary } from '../files/temporary.ts';

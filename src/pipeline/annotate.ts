@@ -1,7 +1,7 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import { executionOf } from '../emit/execution-of.ts';
-import type { ResolvedTarget } from '../emit/resolve-target.ts';
 import { isRotated } from '../emit/forms/rotated-form.ts';
+import type { ResolvedTarget } from '../emit/resolve-target.ts';
 import { layerRecord, writeModelRecord } from '../moe/model-record.ts';
 import { version } from '../version.ts';
 import type { WrittenModel } from './write-experts.ts';

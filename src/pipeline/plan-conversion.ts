@@ -1,5 +1,5 @@
-import { prepareModel } from '../moe/prepare-model.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
+import { prepareModel } from '../moe/prepare-model.ts';
 import { needsRecords } from './needs-records.ts';
 import type { Conversion } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';

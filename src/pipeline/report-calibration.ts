@@ -5,9 +5,9 @@ import { isRotated } from '../emit/forms/rotated-form.ts';
 import { median } from '../report/median.ts';
 import type { Calibration as CalibrationReport } from '../report/report.ts';
 import type { QuantizedModel } from './quantize-model.ts';
-import type { DoneLayer } from './write-experts.ts';
-import type { ClippedLayer } from './trials/clips.ts';
 import type { RouterOutcome } from './routers/settle-routers.ts';
+import type { ClippedLayer } from './trials/clips.ts';
+import type { DoneLayer } from './write-experts.ts';
 
 type LayerCalibration = CalibrationReport['layers'][number];
 

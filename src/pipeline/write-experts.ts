@@ -12,16 +12,16 @@ import type { ParityCheck } from '../verify/parity-checks.ts';
 import { parityChecks } from '../verify/parity-checks.ts';
 import { annotate } from './annotate.ts';
 import type { Calibrator } from './calibrator.ts';
-import type { Variant } from './trials/variants.ts';
-import { layerStep, settledBy } from './trials/variants.ts';
+import type { MadeLayer, WrittenLayer } from './layer/write-layer.ts';
+import { makeLayer, writeLayer } from './layer/write-layer.ts';
+import { isSmall } from './model-size.ts';
+import type { Progress } from './progress.ts';
 import { clipLayer } from './trials/clip-layer.ts';
 import type { ClippedLayer } from './trials/clips.ts';
 import { describeClips } from './trials/clips.ts';
-import { isSmall } from './model-size.ts';
-import type { Progress } from './progress.ts';
+import type { Variant } from './trials/variants.ts';
+import { layerStep, settledBy } from './trials/variants.ts';
 import type { Workshop } from './workshop.ts';
-import type { MadeLayer, WrittenLayer } from './layer/write-layer.ts';
-import { makeLayer, writeLayer } from './layer/write-layer.ts';
 
 /** A model whose experts are written and whose routers are as they were. */
 export interface WrittenModel {

@@ -1,8 +1,8 @@
 import type { Matrix } from '../tensor/matrix.ts';
 import { type Bits, type Grid, gridOf, requireFinite } from './grid.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
-import { fitsVectors, roundByVectors } from './vector-passes.ts';
 import { absMaxScales, fitScales, type ScaleFit } from './scale-fit.ts';
+import { fitsVectors, roundByVectors } from './vector-passes.ts';
 
 export interface RtnOptions {
   bits: Bits;

@@ -1,6 +1,6 @@
-import { type Grid, groupCountOf, requireFinite } from './grid.ts';
 import { roundToHalf } from '../tensor/half.ts';
 import type { Matrix } from '../tensor/matrix.ts';
+import { type Grid, groupCountOf, requireFinite } from './grid.ts';
 import { fitsVectors, largestByVectors } from './vector-passes.ts';
 
 /**

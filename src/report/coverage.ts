@@ -1,5 +1,5 @@
-import type { Report } from './report.ts';
 import { median } from './median.ts';
+import type { Report } from './report.ts';
 
 export type CoverageState = 'covered' | 'starved' | 'unseen';
 

@@ -1,9 +1,9 @@
 import { executionText } from './execution-text.ts';
-import type { CensusRow, Report } from './report.ts';
 import { formatBytes } from './format.ts';
 import { median } from './median.ts';
-import { hangingText } from './wrap-text.ts';
+import type { CensusRow, Report } from './report.ts';
 import { type Column, type Paint, plainPaint, terminalTable } from './terminal-table.ts';
+import { hangingText } from './wrap-text.ts';
 
 /** What a conversion without verification has to say. */
 export interface ConversionSummary {

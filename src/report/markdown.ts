@@ -1,5 +1,6 @@
 import { attributionRows } from './attribution-rows.ts';
 import type { ReportDiff } from './diff/diff.ts';
+import { movementCells } from './diff/movement-cells.ts';
 import {
   formatAmount,
   formatBytes,
@@ -10,7 +11,6 @@ import {
   formatShare,
 } from './format.ts';
 import { verdictText } from './gates/gate-text.ts';
-import { movementCells } from './diff/movement-cells.ts';
 import { findOutliers } from './outliers.ts';
 import type { Gate, Report } from './report.ts';
 

@@ -1,10 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Fault } from '../fault.ts';
 import { fromBytes, isNumericType } from '../data/numeric-array.ts';
-import type { RunTensor } from '../runtime/session.ts';
+import { Fault } from '../fault.ts';
 import { temporary } from '../files/temporary.ts';
+import type { RunTensor } from '../runtime/session.ts';
 
 /** Values between two stages of a model, on disk: one file per value and batch. */
 export interface ActivationStore {

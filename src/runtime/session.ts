@@ -4,13 +4,13 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join, parse, resolve } from 'node:path';
 import type * as Ort from 'onnxruntime-node';
 import { Fault } from '../fault.ts';
+import { temporary } from '../files/temporary.ts';
+import { linkTensors } from '../onnx/link-tensors.ts';
 import type { Model } from '../onnx/model.ts';
 import { weightBytesOf } from '../onnx/model.ts';
-import { linkTensors } from '../onnx/link-tensors.ts';
 import { encodeModel } from '../onnx/save-model.ts';
 import { writeModel } from '../onnx/write-model.ts';
 import type { DataType } from '../tensor/dtype.ts';
-import { temporary } from '../files/temporary.ts';
 
 /** A tensor on its way into or out of ONNX Runtime. */
 export interface RunTensor {

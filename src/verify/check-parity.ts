@@ -1,7 +1,7 @@
-import { Fault } from '../fault.ts';
+import { fusedResults } from '../emit/forms/qmoe-layer.ts';
 import type { LinearRows } from '../emit/parity-probes.ts';
 import { probeInput, probeRows } from '../emit/parity-probes.ts';
-import { fusedResults } from '../emit/forms/qmoe-layer.ts';
+import { Fault } from '../fault.ts';
 import { additionsTo } from '../onnx/additions.ts';
 import { builder } from '../onnx/build.ts';
 import { graft } from '../onnx/graft.ts';

@@ -1,5 +1,5 @@
-import type { MoeLayer } from '../moe/moe-layer.ts';
 import { entryOf } from '../moe/model-record.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
 import { graft } from '../onnx/graft.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Value } from '../onnx/value.ts';

@@ -1,8 +1,8 @@
 import type { Batch } from '../data/batches.ts';
 import { positionsOf } from '../data/positions.ts';
 import { ffnExperts } from '../moe/ffn-experts.ts';
-import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { LayerRecord } from '../moe/model-record.ts';
+import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { LayerReport } from '../report/report.ts';
 import type { RunTensor } from '../runtime/session.ts';
 import { decibel } from './decibel.ts';

@@ -1,5 +1,5 @@
-import type { LayerProbes, LinearProbe, LinearRows } from '../emit/parity-probes.ts';
 import { isRotated } from '../emit/forms/rotated-form.ts';
+import type { LayerProbes, LinearProbe, LinearRows } from '../emit/parity-probes.ts';
 import type { Target } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 

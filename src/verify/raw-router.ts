@@ -1,5 +1,5 @@
-import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { LayerRecord } from '../moe/model-record.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { RoutingForm } from '../moe/spell-out-routing.ts';
 import { explicitRouting, routingForm } from '../moe/spell-out-routing.ts';
 import type { Value } from '../onnx/value.ts';

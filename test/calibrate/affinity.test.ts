@@ -3,8 +3,8 @@ import { calibrate } from '../../src/calibrate/calibrate.ts';
 import type { LayerStats } from '../../src/calibrate/layer-stats.ts';
 import type { Batch } from '../../src/data/batches.ts';
 import type { Feed } from '../../src/data/model-input.ts';
-import { syntheticLayer } from '../helpers/synthetic-layer.ts';
 import { feedsOf, randomRoutes } from '../emit/run-layer.ts';
+import { syntheticLayer } from '../helpers/synthetic-layer.ts';
 import { gaussian } from '../quantize/random.ts';
 
 const tokens = 30;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { calibrate } from '../../src/calibrate/calibrate.ts';
 import type { StatsSource } from '../../src/calibrate/calibrate-by-layer.ts';
 import { calibrateByLayer } from '../../src/calibrate/calibrate-by-layer.ts';
+import { calibrate } from '../../src/calibrate/calibrate.ts';
 import type { LayerStats } from '../../src/calibrate/layer-stats.ts';
 import type { Batch } from '../../src/data/batches.ts';
 import { makeBatches } from '../../src/data/batches.ts';

@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { serializeReport } from '../../src/report/serialize-report.ts';
 import { writeReport } from '../../src/pipeline/convert.ts';
+import { serializeReport } from '../../src/report/serialize-report.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 import { root, runCli } from '../helpers/run-cli.ts';
 import { buildReport } from '../report/helpers/build-report.ts';

@@ -3,8 +3,8 @@ import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { JobOutcome } from '../../src/jobs/summary/job-outcome.ts';
 import type { BatchPlan, JobPlan } from '../../src/jobs/plan/plan.ts';
+import type { JobOutcome } from '../../src/jobs/summary/job-outcome.ts';
 import { calibrationData } from '../helpers/bundled.ts';
 import { root, runCli } from '../helpers/run-cli.ts';
 

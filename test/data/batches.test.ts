@@ -1,11 +1,11 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { makeBatches } from '../../src/data/batches.ts';
-import { positionsOf } from '../../src/data/positions.ts';
-import { nextToken } from '../../src/verify/next-token.ts';
 import type { ModelInput } from '../../src/data/model-input.ts';
 import type { NumericArray } from '../../src/data/numeric-array.ts';
+import { positionsOf } from '../../src/data/positions.ts';
 import type { DataRecord } from '../../src/data/record.ts';
+import { nextToken } from '../../src/verify/next-token.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 
 const record = (inputs: Record<string, NumericArray>, source = 'd.jsonl:1'): DataRecord => ({

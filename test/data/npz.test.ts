@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { zipSync } from 'fflate';
 import * as fc from 'fast-check';
+import { zipSync } from 'fflate';
 import { describe, expect, test } from 'vitest';
-import { npzRecords } from '../../src/data/npz.ts';
 import { parseNpy } from '../../src/data/npy.ts';
-import { npy } from './npy-bytes.ts';
+import { npzRecords } from '../../src/data/npz.ts';
 import { faultOf } from '../helpers/fault-of.ts';
+import { npy } from './npy-bytes.ts';
 
 describe('npzRecords', () => {
   // Written by NumPy 2: hidden_states = arange(12).reshape(2, 3, 2) / 4 and three arrays more.

@@ -7,9 +7,9 @@ import type { Value } from '../../src/onnx/value.ts';
 import type { DataType } from '../../src/tensor/dtype.ts';
 import type { Matrix } from '../../src/tensor/matrix.ts';
 import { transpose } from '../../src/tensor/matrix.ts';
+import { faultOf } from '../helpers/fault-of.ts';
 import { makeModel } from '../helpers/make-model.ts';
 import { syntheticLayer } from '../helpers/synthetic-layer.ts';
-import { faultOf } from '../helpers/fault-of.ts';
 import { gaussian } from '../quantize/random.ts';
 import { runOnce } from './run-layer.ts';
 

@@ -1,7 +1,7 @@
-import type { ActivationClips } from '../../src/emit/forms/activation-clips.ts';
-import { noClips } from '../../src/emit/forms/activation-clips.ts';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
+import type { ActivationClips } from '../../src/emit/forms/activation-clips.ts';
+import { noClips } from '../../src/emit/forms/activation-clips.ts';
 import type { AccuracyLevel } from '../../src/emit/forms/nbits-form.ts';
 import type { QuantizedExpert } from '../../src/emit/quantized-expert.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';

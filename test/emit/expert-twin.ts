@@ -1,7 +1,7 @@
-import type { Activation, Expert } from '../../src/moe/moe-layer.ts';
-import { readExpert } from '../../src/moe/read-expert.ts';
-import type { LinearWeights } from '../../src/moe/read-expert.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../../src/emit/quantized-expert.ts';
+import type { Activation, Expert } from '../../src/moe/moe-layer.ts';
+import type { LinearWeights } from '../../src/moe/read-expert.ts';
+import { readExpert } from '../../src/moe/read-expert.ts';
 import { dequantizeActivations, quantizeActivations } from '../../src/quantize/activation.ts';
 import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';

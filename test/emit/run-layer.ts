@@ -1,10 +1,10 @@
-import { openSession, toFloats } from '../../src/runtime/session.ts';
-import type { Feeds, RunTensor, SessionOptions } from '../../src/runtime/session.ts';
 import type { Model } from '../../src/onnx/model.ts';
+import type { Feeds, RunTensor, SessionOptions } from '../../src/runtime/session.ts';
+import { openSession, toFloats } from '../../src/runtime/session.ts';
 import { encodeNumbers } from '../../src/tensor/encode.ts';
 import type { Matrix } from '../../src/tensor/matrix.ts';
-import { uniform } from '../quantize/random.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
+import { uniform } from '../quantize/random.ts';
 
 /** Expert → routing weight, for one token. */
 export type TokenRoute = ReadonlyMap<number, number>;

@@ -1,5 +1,5 @@
-import { builder } from '../../src/onnx/build.ts';
 import type { MoeLayer } from '../../src/moe/moe-layer.ts';
+import { builder } from '../../src/onnx/build.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { makeTensor } from '../../src/onnx/tensor.ts';
 import type { Value } from '../../src/onnx/value.ts';

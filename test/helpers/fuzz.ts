@@ -3,8 +3,8 @@ import { constantOf } from '../../src/onnx/constant.ts';
 import { inlineFunctions } from '../../src/onnx/inline-functions.ts';
 import { decodeModel } from '../../src/onnx/open-model.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
-import { changeField } from './wire.ts';
 import { everyMessage, externalModel, functionCall, loopAndScan, manyConstants } from './fixtures.ts';
+import { changeField } from './wire.ts';
 
 /** A seeded generator of numbers in [0, 1) (mulberry32). */
 export function randomOf(seed: number): () => number {

@@ -1,11 +1,11 @@
-import { builder } from '../../src/onnx/build.ts';
 import type { Builder } from '../../src/onnx/build.ts';
+import { builder } from '../../src/onnx/build.ts';
 import { Graph } from '../../src/onnx/graph.ts';
-import { newModel } from '../../src/onnx/model.ts';
 import type { Model } from '../../src/onnx/model.ts';
+import { newModel } from '../../src/onnx/model.ts';
 import { Value } from '../../src/onnx/value.ts';
-import { codeOf } from '../../src/tensor/dtype.ts';
 import type { DataType } from '../../src/tensor/dtype.ts';
+import { codeOf } from '../../src/tensor/dtype.ts';
 
 type Dims = readonly (number | string)[];
 

@@ -1,8 +1,8 @@
 import type { Activation, Expert, Linear, MoeLayer, Routing } from '../../src/moe/moe-layer.ts';
 import { builder } from '../../src/onnx/build.ts';
 import { Graph } from '../../src/onnx/graph.ts';
-import { newModel } from '../../src/onnx/model.ts';
 import type { Model } from '../../src/onnx/model.ts';
+import { newModel } from '../../src/onnx/model.ts';
 import type { Node } from '../../src/onnx/node.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import { encodeNumbers } from '../../src/tensor/encode.ts';

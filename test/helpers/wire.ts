@@ -1,5 +1,5 @@
-import { codeOf } from '../../src/tensor/dtype.ts';
 import type { DataType } from '../../src/tensor/dtype.ts';
+import { codeOf } from '../../src/tensor/dtype.ts';
 
 /** What a protobuf field may hold here: a varint, a text, or bytes (a message or a packed list). */
 export type Content = number | bigint | string | Uint8Array;

@@ -10,9 +10,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { openStore } from '../../src/jobs/store/artefact-store.ts';
-import { contentKey } from '../../src/jobs/plan/content-key.ts';
 import { writeWhole } from '../../src/files/write-file.ts';
+import { contentKey } from '../../src/jobs/plan/content-key.ts';
+import { openStore } from '../../src/jobs/store/artefact-store.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 
 const key = contentKey('a result');

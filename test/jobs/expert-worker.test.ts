@@ -2,13 +2,13 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { noRotation } from '../../src/emit/forms/rotated-form.ts';
 import quantizeTask, { checkTask } from '../../src/jobs/threads/expert-worker.ts';
+import { settledBy, variantsTried } from '../../src/pipeline/trials/variants.ts';
 import { plainWorkshop } from '../../src/pipeline/workshop.ts';
 import { configFrom, dataFree } from '../helpers/bundled.ts';
-import { noRotation } from '../../src/emit/forms/rotated-form.ts';
 import { smallTextModel } from '../helpers/small-text-model.ts';
 import { damaged, writtenModel } from './written-model.ts';
-import { settledBy, variantsTried } from '../../src/pipeline/trials/variants.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-worker-'));
 

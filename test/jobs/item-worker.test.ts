@@ -2,10 +2,10 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { openStore } from '../../src/jobs/store/artefact-store.ts';
-import runItem from '../../src/jobs/threads/item-worker.ts';
 import { planJob } from '../../src/jobs/plan/plan-job.ts';
+import { openStore } from '../../src/jobs/store/artefact-store.ts';
 import { artefactsIn, storePlan } from '../../src/jobs/store/work-folder.ts';
+import runItem from '../../src/jobs/threads/item-worker.ts';
 import { bundledModel, calibrationData, configFrom } from '../helpers/bundled.ts';
 
 const settings = [

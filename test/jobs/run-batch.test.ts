@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { loadBatch } from '../../src/config/load-batch.ts';
 import { parseSet } from '../../src/config/set.ts';
-import type { JobOutcome } from '../../src/jobs/summary/job-outcome.ts';
 import { planBatch } from '../../src/jobs/plan/plan-batch.ts';
 import { runBatch } from '../../src/jobs/run-batch.ts';
-import { convert } from '../../src/pipeline/convert.ts';
-import { threadCrew } from '../../src/jobs/threads/thread-crew.ts';
+import type { JobOutcome } from '../../src/jobs/summary/job-outcome.ts';
 import { writeSummary } from '../../src/jobs/summary/write-summary.ts';
+import { threadCrew } from '../../src/jobs/threads/thread-crew.ts';
+import { convert } from '../../src/pipeline/convert.ts';
 import { bundledModel, evaluationData } from '../helpers/bundled.ts';
 import { smallTextModel } from '../helpers/small-text-model.ts';
 

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { configSchema, type Settings } from '../../src/config/schema.ts';
+import { planJob } from '../../src/jobs/plan/plan-job.ts';
 import type { WorkItem } from '../../src/jobs/plan/plan.ts';
 import { trialsOfVariants } from '../../src/pipeline/trials/settle-variants.ts';
-import { planJob } from '../../src/jobs/plan/plan-job.ts';
 import { smallTextModel } from '../helpers/small-text-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-runs-'));

@@ -7,8 +7,8 @@ import { planJob } from '../../src/jobs/plan/plan-job.ts';
 import { openWorkshop } from '../../src/jobs/store/stored-workshop.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import { orderLayer } from '../../src/pipeline/layer/order-layer.ts';
-import { plainWorkshop } from '../../src/pipeline/workshop.ts';
 import { settledBy, variantsTried } from '../../src/pipeline/trials/variants.ts';
+import { plainWorkshop } from '../../src/pipeline/workshop.ts';
 
 const fixtures = join(import.meta.dirname, '../fixtures/models/tasks-olmoe');
 const model = join(fixtures, 'loop.dyn.onnx');

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { writeModel } from '../../src/onnx/write-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import type { Workshop } from '../../src/pipeline/workshop.ts';
-import type { ParityCheck } from '../../src/verify/parity-checks.ts';
 import { checksOf } from '../../src/pipeline/write-experts.ts';
+import type { ParityCheck } from '../../src/verify/parity-checks.ts';
 import { configFrom, dataFree } from '../helpers/bundled.ts';
 
 /** Quantizes a model in a workshop, and writes it: its path, and what it must compute. */

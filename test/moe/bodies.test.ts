@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { locate } from '../../src/moe/locate.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
-import type { Model } from '../../src/onnx/model.ts';
 import type { Builder } from '../../src/onnx/build.ts';
+import type { Model } from '../../src/onnx/model.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 import { declared, makeModel } from '../helpers/make-model.ts';

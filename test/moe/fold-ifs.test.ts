@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { foldIfs } from '../../src/moe/rewrite/fold-ifs.ts';
 import { inferShapes } from '../../src/moe/graph/shapes.ts';
+import { foldIfs } from '../../src/moe/rewrite/fold-ifs.ts';
 import { Graph } from '../../src/onnx/graph.ts';
 import { builder } from './helpers/build.ts';
 

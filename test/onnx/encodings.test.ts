@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeModel, openModel } from '../../src/onnx/open-model.ts';
 import { encodeModel, saveModel } from '../../src/onnx/save-model.ts';
-import { bitsOf, codeOf } from '../../src/tensor/dtype.ts';
 import type { DataType } from '../../src/tensor/dtype.ts';
+import { bitsOf, codeOf } from '../../src/tensor/dtype.ts';
 import { runModel } from '../helpers/run-model.ts';
 import type { Fields } from '../helpers/wire.ts';
 import {

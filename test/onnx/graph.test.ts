@@ -1,3 +1,4 @@
+import { Tensor } from 'onnxruntime-node';
 import { describe, expect, test } from 'vitest';
 import { Graph } from '../../src/onnx/graph.ts';
 import type { Model } from '../../src/onnx/model.ts';
@@ -6,7 +7,6 @@ import { encodeModel } from '../../src/onnx/save-model.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import { makeModel } from '../helpers/make-model.ts';
 import { float32, runModel } from '../helpers/run-model.ts';
-import { Tensor } from 'onnxruntime-node';
 
 const flag = new Tensor('bool', Uint8Array.of(1), []);
 

@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { inlineFunctions } from '../../src/onnx/inline-functions.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { decodeModel } from '../../src/onnx/open-model.ts';
-import { bytesOf, message, modelOf, node, valueInfo, varint } from '../helpers/wire.ts';
-import type { Fields } from '../helpers/wire.ts';
 import { float32, runModel } from '../helpers/run-model.ts';
+import type { Fields } from '../helpers/wire.ts';
+import { bytesOf, message, modelOf, node, valueInfo, varint } from '../helpers/wire.ts';
 
 interface FunctionOptions {
   attributes?: string[];

@@ -6,8 +6,8 @@ import { decodeModel, openModel } from '../../src/onnx/open-model.ts';
 import { saveModel } from '../../src/onnx/save-model.ts';
 import type { ByteSource } from '../../src/tensor/source.ts';
 import { readFloats } from '../../src/tensor/view.ts';
-import { externalEntry, message, modelOf, varint } from '../helpers/wire.ts';
 import type { Fields } from '../helpers/wire.ts';
+import { externalEntry, message, modelOf, varint } from '../helpers/wire.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-large-'));
 afterAll(() => rmSync(folder, { recursive: true }));

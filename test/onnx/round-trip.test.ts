@@ -5,10 +5,10 @@ import { onnx } from 'onnx-proto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeModel, openModel } from '../../src/onnx/open-model.ts';
 import { encodeModel, saveModel } from '../../src/onnx/save-model.ts';
+import { everyMessage, functionCall, largeData, loopAndScan } from '../helpers/fixtures.ts';
 import { makeModel } from '../helpers/make-model.ts';
 import { float32, runModel } from '../helpers/run-model.ts';
 import { bytesOf, canonical, message, modelOf, node, valueInfo } from '../helpers/wire.ts';
-import { everyMessage, functionCall, largeData, loopAndScan } from '../helpers/fixtures.ts';
 
 let folder: string;
 beforeAll(() => {

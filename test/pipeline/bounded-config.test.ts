@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
-import { boundedConfig } from '../../src/pipeline/trials/bounded-config.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
+import { boundedConfig } from '../../src/pipeline/trials/bounded-config.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
 
 const { model } = prepareModel(bundledModel('loop.dyn'));

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { noClips } from '../../src/emit/forms/activation-clips.ts';
 import { decodeModel } from '../../src/onnx/open-model.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
@@ -8,11 +9,10 @@ import type { ClippedLayer } from '../../src/pipeline/trials/clips.ts';
 import { bestClips, givenClips, measuresClips } from '../../src/pipeline/trials/clips.ts';
 import type { Workshop } from '../../src/pipeline/workshop.ts';
 import { plainWorkshop } from '../../src/pipeline/workshop.ts';
-import { noClips } from '../../src/emit/forms/activation-clips.ts';
-import { checkParity } from '../../src/verify/check-parity.ts';
 import { checksOf } from '../../src/pipeline/write-experts.ts';
-import { faultOf } from '../helpers/fault-of.ts';
+import { checkParity } from '../../src/verify/check-parity.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
+import { faultOf } from '../helpers/fault-of.ts';
 
 const path = bundledModel('loop.dyn');
 const data = { records: bundledRecords(calibrationData, 48), pool: [] };

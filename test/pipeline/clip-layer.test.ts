@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { encodeModel } from '../../src/onnx/save-model.ts';
 import { decodeModel } from '../../src/onnx/open-model.ts';
-import type { ClippedLayer } from '../../src/pipeline/trials/clips.ts';
+import { encodeModel } from '../../src/onnx/save-model.ts';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
-import { checkParity } from '../../src/verify/check-parity.ts';
+import type { ClippedLayer } from '../../src/pipeline/trials/clips.ts';
 import { checksOf } from '../../src/pipeline/write-experts.ts';
+import { checkParity } from '../../src/verify/check-parity.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
 
 const path = bundledModel('loop.dyn');

@@ -1,15 +1,15 @@
 import { expect, onTestFinished, test } from 'vitest';
+import { noClips } from '../../src/emit/forms/activation-clips.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import { readModelRecord } from '../../src/moe/model-record.ts';
+import type { Model } from '../../src/onnx/model.ts';
+import type { Value } from '../../src/onnx/value.ts';
 import { openCalibrator } from '../../src/pipeline/calibrator.ts';
+import type { Drafts } from '../../src/pipeline/trials/drafts.ts';
 import { openDrafts } from '../../src/pipeline/trials/drafts.ts';
 import { joint, openGauge } from '../../src/pipeline/trials/gauge.ts';
-import { noClips } from '../../src/emit/forms/activation-clips.ts';
-import { plainWorkshop } from '../../src/pipeline/workshop.ts';
-import type { Drafts } from '../../src/pipeline/trials/drafts.ts';
 import type { Variant } from '../../src/pipeline/trials/variants.ts';
-import type { Value } from '../../src/onnx/value.ts';
-import type { Model } from '../../src/onnx/model.ts';
+import { plainWorkshop } from '../../src/pipeline/workshop.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
 
 const path = bundledModel('fused.moe');

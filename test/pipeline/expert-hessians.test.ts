@@ -7,8 +7,8 @@ import { refine } from '../../src/quantize/refine.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { gemm } from '../../src/tensor/gemm.ts';
 import { type Matrix, transpose } from '../../src/tensor/matrix.ts';
-import { gaussian } from '../quantize/random.ts';
 import { outputError } from '../quantize/output-error.ts';
+import { gaussian } from '../quantize/random.ts';
 
 /** What calibration adds up for an expert whose tokens are the rows of x. */
 function statsOf(x: Matrix): ExpertStats {

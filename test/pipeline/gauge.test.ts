@@ -2,11 +2,11 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { joint, openGauge } from '../../src/pipeline/trials/gauge.ts';
-import { makeTensor } from '../../src/onnx/tensor.ts';
-import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
-import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { tryModel } from '../../scripts/ablate/try-model.ts';
+import { makeTensor } from '../../src/onnx/tensor.ts';
+import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
+import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
+import { joint, openGauge } from '../../src/pipeline/trials/gauge.ts';
 import { swapColumns } from '../helpers/break-model.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
 

@@ -7,8 +7,8 @@ import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { encodeNumbers } from '../../src/tensor/encode.ts';
 import { tensorSource } from '../../src/tensor/source.ts';
 import type { MatrixView } from '../../src/tensor/view.ts';
-import { gaussian } from '../quantize/random.ts';
 import { syntheticLayer } from '../helpers/synthetic-layer.ts';
+import { gaussian } from '../quantize/random.ts';
 
 const round = async (weight: Parameters<typeof quantizeRtn>[0]) =>
   quantizeRtn(weight, { bits: 4, groupSize: 32 });

@@ -7,14 +7,14 @@ import { openModel } from '../../src/onnx/open-model.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
 import { makeTensor } from '../../src/onnx/tensor.ts';
 import { writeModel } from '../../src/onnx/write-model.ts';
-import { holdOut } from '../../src/pipeline/routers/hold-out.ts';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { reportCalibration } from '../../src/pipeline/report-calibration.ts';
-import type { Report } from '../../src/report/report.ts';
-import { checkParity } from '../../src/verify/check-parity.ts';
+import { holdOut } from '../../src/pipeline/routers/hold-out.ts';
 import { checksOf } from '../../src/pipeline/write-experts.ts';
+import type { Report } from '../../src/report/report.ts';
 import { takeCensus } from '../../src/verify/census.ts';
+import { checkParity } from '../../src/verify/check-parity.ts';
 import { verify } from '../../src/verify/verify.ts';
 import {
   bundledModel,

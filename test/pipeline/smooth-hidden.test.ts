@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import type { ExpertStats } from '../../src/calibrate/layer-stats.ts';
 import type { ExpertWeights } from '../../src/moe/read-expert.ts';
-import { fewestSmoothed, smoothHidden } from '../../src/pipeline/layer/smooth-hidden.ts';
 import type { HiddenSmoothing } from '../../src/pipeline/layer/smooth-hidden.ts';
+import { fewestSmoothed, smoothHidden } from '../../src/pipeline/layer/smooth-hidden.ts';
+import { settledBy, variantsTried } from '../../src/pipeline/trials/variants.ts';
 import { gemm } from '../../src/tensor/gemm.ts';
 import { columnAbsMax, transpose } from '../../src/tensor/matrix.ts';
 import { configFrom } from '../helpers/bundled.ts';
 import { silu } from '../helpers/synthetic-layer.ts';
 import { gaussian } from '../quantize/random.ts';
-import { settledBy, variantsTried } from '../../src/pipeline/trials/variants.ts';
 
 const [hidden, intermediate, tokens] = [8, 16, 40];
 const h = gaussian(tokens, intermediate, 1);

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { clipScale } from '../../src/quantize/clip.ts';
 import { gridOf, ternaryGrid, type Grid } from '../../src/quantize/grid.ts';
-import { relativeError } from './relative-error.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { absMaxScale } from '../../src/quantize/scale-fit.ts';
 import { gaussian } from './random.ts';
+import { relativeError } from './relative-error.ts';
 
 /** Σ importance · (w − ŵ)², written out. */
 function errorAt(scale: number, weights: Float32Array, importance: number[] | null, { least, most }: Grid) {

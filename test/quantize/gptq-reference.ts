@@ -1,6 +1,6 @@
 import type { Hessian } from '../../src/quantize/hessian.ts';
-import type { Matrix } from '../../src/tensor/matrix.ts';
 import { floatToHalf, halfToFloat } from '../../src/tensor/half.ts';
+import type { Matrix } from '../../src/tensor/matrix.ts';
 
 export interface ReferenceOptions {
   bits: number;

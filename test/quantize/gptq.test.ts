@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { quantizeGptq } from '../../src/quantize/gptq.ts';
-import { outputError } from './output-error.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import type { ScaleFit } from '../../src/quantize/scale-fit.ts';
 import { gemm } from '../../src/tensor/gemm.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 import { gptqReference } from './gptq-reference.ts';
 import { correlatedHessian } from './hessian-of.ts';
+import { outputError } from './output-error.ts';
 import { gaussian } from './random.ts';
 
 describe('quantizeGptq', () => {

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { dequantize } from '../../src/quantize/quantized-tensor.ts';
-import { outputError } from './output-error.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { gemm } from '../../src/tensor/gemm.ts';
 import { transpose } from '../../src/tensor/matrix.ts';
+import { outputError } from './output-error.ts';
 import { gaussian } from './random.ts';
 
 test('outputError is the squared difference of the outputs over all tokens', async () => {

@@ -1,8 +1,8 @@
-import { gemm as plainGemm, type Gemm } from '../../src/tensor/gemm.ts';
-import type { Matrix } from '../../src/tensor/matrix.ts';
+import type { Hessian } from '../../src/quantize/hessian.ts';
 import type { QuantizedTensor } from '../../src/quantize/quantized-tensor.ts';
 import { dequantize } from '../../src/quantize/quantized-tensor.ts';
-import type { Hessian } from '../../src/quantize/hessian.ts';
+import { gemm as plainGemm, type Gemm } from '../../src/tensor/gemm.ts';
+import type { Matrix } from '../../src/tensor/matrix.ts';
 
 /**
  * tr(ΔHΔᵀ) with Δ = W − Ŵ: the squared error of the layer's output, summed over the calibration tokens behind H. This

@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { clipScale } from '../../src/quantize/clip.ts';
-import { ternaryGrid } from '../../src/quantize/grid.ts';
 import { quantizeGptq } from '../../src/quantize/gptq.ts';
-import { outputError } from './output-error.ts';
+import { ternaryGrid } from '../../src/quantize/grid.ts';
 import { refine } from '../../src/quantize/refine.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { quantizeTernary, ternaryScale } from '../../src/quantize/ternary.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 import { correlatedHessian } from './hessian-of.ts';
+import { outputError } from './output-error.ts';
 import { gaussian } from './random.ts';
 
 describe('refine', () => {

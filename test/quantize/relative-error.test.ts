@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { relativeError } from './relative-error.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 import { gaussian } from './random.ts';
+import { relativeError } from './relative-error.ts';
 
 test('relativeError is the Frobenius norm of the error over that of the weight', () => {
   const weight = matrix(1, 2, Float32Array.of(3, 4));

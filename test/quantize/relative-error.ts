@@ -1,6 +1,6 @@
-import type { Matrix } from '../../src/tensor/matrix.ts';
 import type { QuantizedTensor } from '../../src/quantize/quantized-tensor.ts';
 import { dequantize } from '../../src/quantize/quantized-tensor.ts';
+import type { Matrix } from '../../src/tensor/matrix.ts';
 
 /** ‖W − Ŵ‖ / ‖W‖ in the Frobenius norm; 0 for a weight of zeros that stayed zero. */
 export function relativeError(weight: Matrix, tensor: QuantizedTensor): number {

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { absMeanScale } from './absmean.ts';
-import { dequantize } from '../../src/quantize/quantized-tensor.ts';
-import { relativeError } from './relative-error.ts';
 import { ternaryGrid } from '../../src/quantize/grid.ts';
+import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { quantizeTernary } from '../../src/quantize/ternary.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
+import { absMeanScale } from './absmean.ts';
 import { gaussian } from './random.ts';
+import { relativeError } from './relative-error.ts';
 
 /** Least Σ h·(w − αT)² over all 3^m codes T, each with its best α. */
 function bruteForce(weights: Float32Array, h: ArrayLike<number>): number {

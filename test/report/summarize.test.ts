@@ -1,10 +1,10 @@
 import { stripVTControlCharacters, styleText } from 'node:util';
 import { expect, test } from 'vitest';
-import { evaluateGates } from '../../src/report/gates/gates.ts';
-import { summarize } from '../../src/report/summarize.ts';
 import { executionOf } from '../../src/emit/execution-of.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
+import { evaluateGates } from '../../src/report/gates/gates.ts';
 import type { Report } from '../../src/report/report.ts';
+import { summarize } from '../../src/report/summarize.ts';
 import type { Paint } from '../../src/report/terminal-table.ts';
 import { buildReport } from './helpers/build-report.ts';
 

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { quantizeGptq } from '../../src/quantize/gptq.ts';
 import { ortGemm } from '../../src/runtime/ort-gemm.ts';
 import { gemm } from '../../src/tensor/gemm.ts';
-import { gaussian } from '../quantize/random.ts';
 import { correlatedHessian } from '../quantize/hessian-of.ts';
+import { gaussian } from '../quantize/random.ts';
 
 describe('ortGemm', () => {
   test.each([

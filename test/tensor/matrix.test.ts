@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { Matrix } from '../../src/tensor/matrix.ts';
 import {
   columnAbsMax,
   matrix,
@@ -9,7 +10,6 @@ import {
   submatrix,
   transpose,
 } from '../../src/tensor/matrix.ts';
-import type { Matrix } from '../../src/tensor/matrix.ts';
 import { gaussian } from '../quantize/random.ts';
 
 /** 1 2 3 / 4 5 -6 */

@@ -9,8 +9,8 @@ import { writeModel } from '../../src/onnx/write-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import type { Report } from '../../src/report/report.ts';
 import { verify } from '../../src/verify/verify.ts';
-import { bundledModel, bundledRecords, configFrom, dataFree, evaluationData } from '../helpers/bundled.ts';
 import { editConstant } from '../helpers/break-model.ts';
+import { bundledModel, bundledRecords, configFrom, dataFree, evaluationData } from '../helpers/bundled.ts';
 import { root } from '../helpers/run-cli.ts';
 import { randomRecords } from './random-records.ts';
 

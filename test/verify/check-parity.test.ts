@@ -1,16 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { checkParity } from '../../src/verify/check-parity.ts';
-import { parityChecks } from '../../src/verify/parity-checks.ts';
-import { noClips } from '../../src/emit/forms/activation-clips.ts';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
+import { noClips } from '../../src/emit/forms/activation-clips.ts';
+import type { RotationBlocks } from '../../src/emit/forms/rotated-form.ts';
+import { noRotation } from '../../src/emit/forms/rotated-form.ts';
+import type { DenseScheme } from '../../src/emit/linears/quantize-dense.ts';
+import { quantizeDense } from '../../src/emit/linears/quantize-dense.ts';
 import type { LayerProbes, LinearProbe } from '../../src/emit/parity-probes.ts';
 import { collectProbes, probeExpert, probeInput } from '../../src/emit/parity-probes.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../../src/emit/quantized-expert.ts';
-import type { DenseScheme } from '../../src/emit/linears/quantize-dense.ts';
-import { quantizeDense } from '../../src/emit/linears/quantize-dense.ts';
-import type { RotationBlocks } from '../../src/emit/forms/rotated-form.ts';
-import { noRotation } from '../../src/emit/forms/rotated-form.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Model } from '../../src/onnx/model.ts';
@@ -21,14 +19,16 @@ import { makeTensor } from '../../src/onnx/tensor.ts';
 import { quantizeActivations } from '../../src/quantize/activation.ts';
 import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
-import { timesCodes } from '../../src/quantize/times-codes.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';
+import { timesCodes } from '../../src/quantize/times-codes.ts';
+import { roundHalfToEven } from '../../src/tensor/half.ts';
+import { checkParity } from '../../src/verify/check-parity.ts';
+import { parityChecks } from '../../src/verify/parity-checks.ts';
+import { quantizeByRtn } from '../emit/expert-twin.ts';
+import { makeModel } from '../helpers/make-model.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { silu, syntheticLayer } from '../helpers/synthetic-layer.ts';
-import { roundHalfToEven } from '../../src/tensor/half.ts';
-import { makeModel } from '../helpers/make-model.ts';
 import { gaussian } from '../quantize/random.ts';
-import { quantizeByRtn } from '../emit/expert-twin.ts';
 
 /** A written layer, read back, with the probes taken on the way. */
 function written(

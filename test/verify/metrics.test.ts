@@ -14,8 +14,8 @@ import { editConstant } from '../helpers/break-model.ts';
 import { bundledModel, bundledRecords, configFrom, dataFree, evaluationData } from '../helpers/bundled.ts';
 import { root } from '../helpers/run-cli.ts';
 import { random } from '../moe/helpers/run-model.ts';
-import { randomRecords } from './random-records.ts';
 import { exposedQuantized, exposedReference, runBetween, runExposed, tensorOf } from './exposed-models.ts';
+import { randomRecords } from './random-records.ts';
 import { slowExperts, slowLikelihood, slowOutput, slowRouterMetrics, slowRouting } from './slow-metrics.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-metrics-'));

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
+import { noRotation } from '../../src/emit/forms/rotated-form.ts';
 import type { ExpertProbe, LayerProbes, LinearRows } from '../../src/emit/parity-probes.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
-import { noRotation } from '../../src/emit/forms/rotated-form.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 import { parityChecks, parityTolerance } from '../../src/verify/parity-checks.ts';

@@ -1,9 +1,9 @@
 import type { Builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
+import type { LinearForm } from '../grouped-ffn.ts';
 import type { ActivationClips } from './activation-clips.ts';
 import { fakeQuantize } from './fake-quantize.ts';
-import type { LinearForm } from '../grouped-ffn.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
 import { scaleConstant } from './scale-constant.ts';
 

@@ -5,11 +5,11 @@ import type { Builder } from '../../onnx/build.ts';
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
-import { packUnsigned } from './pack-codes.ts';
 import type { Dispatch } from '../dispatch-tokens.ts';
 import { denseWeights } from '../dispatch-tokens.ts';
 import type { FusedEmitter } from '../expert-emitter.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../quantized-expert.ts';
+import { packUnsigned } from './pack-codes.ts';
 import { blockScaleConstant, scaleConstant } from './scale-constant.ts';
 
 /**

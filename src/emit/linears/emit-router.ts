@@ -3,8 +3,8 @@ import type { Model } from '../../onnx/model.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import type { LinearProbe } from '../parity-probes.ts';
 import { probeLinear } from '../parity-probes.ts';
-import { replaceLinear } from './replace-linear.ts';
 import { resolveTarget } from '../resolve-target.ts';
+import { replaceLinear } from './replace-linear.ts';
 import { routerLinear } from './router-linear.ts';
 
 /**

@@ -1,7 +1,7 @@
-import type { Linear, MoeLayer } from '../../moe/moe-layer.ts';
 import type { RefusedLinear } from '../../moe/model-record.ts';
-import { rolesOf } from '../../moe/roles.ts';
+import type { Linear, MoeLayer } from '../../moe/moe-layer.ts';
 import type { Role } from '../../moe/role.ts';
+import { rolesOf } from '../../moe/roles.ts';
 import type { Model } from '../../onnx/model.ts';
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
@@ -12,10 +12,10 @@ import type { MatrixView } from '../../tensor/view.ts';
 import { readMatrix } from '../../tensor/view.ts';
 import type { LinearProbe } from '../parity-probes.ts';
 import { probeLinear } from '../parity-probes.ts';
-import { linearView, weightConstant } from './plain-linear.ts';
-import { replaceLinear } from './replace-linear.ts';
 import type { ResolvedTarget } from '../resolve-target.ts';
 import { resolveTarget } from '../resolve-target.ts';
+import { linearView, weightConstant } from './plain-linear.ts';
+import { replaceLinear } from './replace-linear.ts';
 import { sourceName } from './source-name.ts';
 
 /** Schemes of what is no routed expert. */

@@ -7,13 +7,13 @@ import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { codeOf } from '../../tensor/dtype.ts';
 import { noClips } from '../forms/activation-clips.ts';
 import { choiceOf, chooseWay } from '../forms/choose-way.ts';
-import type { LinearForm } from '../grouped-ffn.ts';
-import { scaleRows } from '../grouped-ffn.ts';
 import { intForm } from '../forms/int-form.ts';
 import { nbitsForm } from '../forms/nbits-form.ts';
 import { qdqForm } from '../forms/qdq-form.ts';
-import type { ResolvedTarget } from '../resolve-target.ts';
 import { scaleConstant } from '../forms/scale-constant.ts';
+import type { LinearForm } from '../grouped-ffn.ts';
+import { scaleRows } from '../grouped-ffn.ts';
+import type { ResolvedTarget } from '../resolve-target.ts';
 
 /**
  * Writes a plain linear (see `linearView`) anew with a quantized weight, in the form of a target; its readers then read

@@ -3,8 +3,8 @@ import { gateText } from '../../report/gates/gate-text.ts';
 import type { Column, Paint } from '../../report/terminal-table.ts';
 import { plainPaint, terminalTable } from '../../report/terminal-table.ts';
 import type { JobOutcome } from '../summary/job-outcome.ts';
-import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
 import { isPlanned } from './plan-batch.ts';
+import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
 
 const right = { align: 'right' } as const;
 

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import type { BatchJob } from '../../config/batch-jobs.ts';
 import type { Batch } from '../../config/load-batch.ts';
 import { errorRecord } from '../error-record.ts';
-import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
 import { planJob } from './plan-job.ts';
+import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
 
 /** Share of the free memory that a run may take where the batch says nothing. */
 const memoryShare = 0.8;

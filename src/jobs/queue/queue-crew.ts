@@ -1,14 +1,14 @@
-import { openStore } from '../store/artefact-store.ts';
+import type { ProgressEvent } from '../../pipeline/progress.ts';
+import { version } from '../../version.ts';
 import type { Crew, CrewOptions } from '../crew.ts';
 import { interrupted } from '../interrupted.ts';
 import type { BatchPlan, JobPlan, WorkItem } from '../plan/plan.ts';
+import { openStore } from '../store/artefact-store.ts';
 import type { MadeJob } from '../store/publish-job.ts';
+import { artefactsIn, storePlan } from '../store/work-folder.ts';
 import type { QueueClient } from './queue-client.ts';
 import { readMade, readProgress } from './queue-message.ts';
 import { openSender } from './queue-sender.ts';
-import type { ProgressEvent } from '../../pipeline/progress.ts';
-import { version } from '../../version.ts';
-import { artefactsIn, storePlan } from '../store/work-folder.ts';
 
 /**
  * The workers behind a queue. What makes an artefact is sent item by item, once the items it needs are done; writing

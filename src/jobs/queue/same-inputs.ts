@@ -1,6 +1,6 @@
 import { Fault } from '../../fault.ts';
-import type { JobPlan } from '../plan/plan.ts';
 import { planJob } from '../plan/plan-job.ts';
+import type { JobPlan } from '../plan/plan.ts';
 
 /**
  * A check that this machine sees the model and records that a plan was made of, done once for each stored plan. One that

@@ -1,17 +1,17 @@
 import type { Job } from 'bullmq';
-import { Fault } from '../../fault.ts';
 import type { FaultRecord } from '../../fault.ts';
+import { Fault } from '../../fault.ts';
 import { errorRecord } from '../error-record.ts';
+import type { MadeJob } from '../store/publish-job.ts';
+import { openWork } from '../store/work-folder.ts';
 import type { ItemTask } from '../threads/item-worker.ts';
 import type { JobTask, TaskProgress } from '../threads/job-worker.ts';
 import { memoryBudget } from '../threads/memory-budget.ts';
-import type { MadeJob } from '../store/publish-job.ts';
+import { workerPool } from '../threads/worker-pool.ts';
 import type { QueueClient } from './queue-client.ts';
 import { queueName } from './queue-client.ts';
 import { readMessage } from './queue-message.ts';
 import { inputsCheck } from './same-inputs.ts';
-import { openWork } from '../store/work-folder.ts';
-import { workerPool } from '../threads/worker-pool.ts';
 
 export interface ServeOptions {
   /** Items done at a time, each in a thread of its own. */

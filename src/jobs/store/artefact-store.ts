@@ -3,8 +3,8 @@ import { closeSync, fstatSync, openSync, readSync, rmSync, statSync } from 'node
 import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { Fault } from '../../fault.ts';
-import { bytesOf } from '../../tensor/encode.ts';
 import { writeWhole } from '../../files/write-file.ts';
+import { bytesOf } from '../../tensor/encode.ts';
 
 /** Results on disk by content key. Whatever is there is whole: files appear by renaming and carry a checksum. */
 export interface ArtefactStore {

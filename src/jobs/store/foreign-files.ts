@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Fault } from '../../fault.ts';
-import { readRecord } from './job-record.ts';
 import type { BatchPlan, JobPlan } from '../plan/plan.ts';
 import { summaryFiles } from '../summary/write-summary.ts';
+import { readRecord } from './job-record.ts';
 
 /**
  * Files that no run of a batch made are not overwritten: where a job has no record, none of its files is a batch's.

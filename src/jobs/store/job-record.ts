@@ -1,12 +1,12 @@
 import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { writeWhole } from '../../files/write-file.ts';
 import { parseReport } from '../../report/parse-report.ts';
 import { contentKey } from '../plan/content-key.ts';
-import { writeWhole } from '../../files/write-file.ts';
 import { fileHash } from '../plan/file-identity.ts';
+import type { JobPlan } from '../plan/plan.ts';
 import type { JobOutcome } from '../summary/job-outcome.ts';
 import { judge } from '../summary/job-outcome.ts';
-import type { JobPlan } from '../plan/plan.ts';
 
 /** What a work folder knows of a job whose files are finished; written before they are moved into the output folder. */
 export interface JobRecord {

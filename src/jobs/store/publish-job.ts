@@ -1,11 +1,11 @@
 import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import type { JobOutcome, OutputFile } from '../summary/job-outcome.ts';
-import { weightsBeside } from '../../pipeline/weights-beside.ts';
-import { writeRecord } from './job-record.ts';
-import type { JobPlan } from '../plan/plan.ts';
-import { stagingIn } from './work-folder.ts';
 import { writeWhole } from '../../files/write-file.ts';
+import { weightsBeside } from '../../pipeline/weights-beside.ts';
+import type { JobPlan } from '../plan/plan.ts';
+import type { JobOutcome, OutputFile } from '../summary/job-outcome.ts';
+import { writeRecord } from './job-record.ts';
+import { stagingIn } from './work-folder.ts';
 
 /** A job whose files are finished and not yet in their places. */
 export interface MadeJob {

@@ -1,7 +1,7 @@
 import type { Workshop } from '../../pipeline/workshop.ts';
+import type { JobPlan } from '../plan/plan.ts';
 import type { ArtefactStore } from './artefact-store.ts';
 import { damaged } from './artefact-store.ts';
-import type { JobPlan } from '../plan/plan.ts';
 
 /**
  * Keeps the results of those steps that a plan has items for, and does not do again what is there and not damaged.

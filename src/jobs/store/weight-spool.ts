@@ -1,9 +1,9 @@
 import { closeSync, openSync } from 'node:fs';
-import { makeTensor } from '../../onnx/tensor.ts';
-import type { Workshop } from '../../pipeline/workshop.ts';
-import type { Value } from '../../onnx/value.ts';
-import { fileSource } from '../../tensor/source.ts';
 import { writeFully } from '../../files/write-file.ts';
+import { makeTensor } from '../../onnx/tensor.ts';
+import type { Value } from '../../onnx/value.ts';
+import type { Workshop } from '../../pipeline/workshop.ts';
+import { fileSource } from '../../tensor/source.ts';
 
 const settledFrom = 4096;
 

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { Fault } from '../../fault.ts';
-import type { ArtefactStore } from './artefact-store.ts';
-import { openStore } from './artefact-store.ts';
 import { contentKey } from '../plan/content-key.ts';
 import type { JobPlan } from '../plan/plan.ts';
+import type { ArtefactStore } from './artefact-store.ts';
+import { openStore } from './artefact-store.ts';
 
 /** Where things are in a work folder. */
 export function artefactsIn(work: string): string {

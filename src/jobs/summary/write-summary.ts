@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { Fault } from '../../fault.ts';
 import { writeText } from '../../files/output-files.ts';
+import { errorRecord } from '../error-record.ts';
+import type { BatchPlan } from '../plan/plan.ts';
 import { batchHtml } from './batch-html.ts';
 import { batchJunit } from './batch-junit.ts';
-import { errorRecord } from '../error-record.ts';
 import type { JobOutcome } from './job-outcome.ts';
-import type { BatchPlan } from '../plan/plan.ts';
 
 /** What a batch leaves of all its jobs. */
 export const summaryFiles = ['summary.json', 'junit.xml', 'index.html'] as const;

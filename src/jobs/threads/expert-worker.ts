@@ -1,9 +1,9 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import type { ProbedExpert } from '../../emit/parity-probes.ts';
 import type { FaultRecord } from '../../fault.ts';
-import { openModel } from '../../onnx/open-model.ts';
 import type { PreparedModel } from '../../moe/prepare-model.ts';
 import { prepareModel } from '../../moe/prepare-model.ts';
+import { openModel } from '../../onnx/open-model.ts';
 import type { ExpertOrder, Recipe } from '../../pipeline/layer/quantize-expert.ts';
 import { quantizeOrder } from '../../pipeline/layer/quantize-expert.ts';
 import { checkParity } from '../../verify/check-parity.ts';

@@ -3,19 +3,19 @@ import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { parentPort } from 'node:worker_threads';
 import type { FaultRecord } from '../../fault.ts';
-import { convert, writeReport } from '../../pipeline/convert.ts';
 import type { ConversionResult } from '../../pipeline/convert.ts';
+import { convert, writeReport } from '../../pipeline/convert.ts';
 import type { ProgressEvent } from '../../pipeline/progress.ts';
 import { errorRecord } from '../error-record.ts';
 import { interrupted } from '../interrupted.ts';
 import { fileHash } from '../plan/file-identity.ts';
-import type { JobOutcome, OutputFile } from '../summary/job-outcome.ts';
-import { describeJob, judge, unfinished } from '../summary/job-outcome.ts';
 import type { JobPlan } from '../plan/plan.ts';
 import type { MadeJob } from '../store/publish-job.ts';
 import { filesIn, writeOutcome } from '../store/publish-job.ts';
 import { openWorkshop } from '../store/stored-workshop.ts';
 import { openWork, stagingIn } from '../store/work-folder.ts';
+import type { JobOutcome, OutputFile } from '../summary/job-outcome.ts';
+import { describeJob, judge, unfinished } from '../summary/job-outcome.ts';
 
 /** One job for a thread. */
 export interface JobTask {

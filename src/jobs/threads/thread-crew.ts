@@ -1,11 +1,11 @@
-import { Fault } from '../../fault.ts';
 import type { FaultRecord } from '../../fault.ts';
+import { Fault } from '../../fault.ts';
 import type { Crew, CrewOptions } from '../crew.ts';
-import type { JobTask, TaskProgress } from './job-worker.ts';
-import { memoryBudget } from './memory-budget.ts';
 import type { BatchPlan } from '../plan/plan.ts';
 import type { MadeJob } from '../store/publish-job.ts';
 import { storePlan } from '../store/work-folder.ts';
+import type { JobTask, TaskProgress } from './job-worker.ts';
+import { memoryBudget } from './memory-budget.ts';
 import { workerPool } from './worker-pool.ts';
 
 /** The threads of this process: each job in a thread of its own, begun when there is memory for it. */

@@ -6,20 +6,20 @@ import type { Piscina } from 'piscina';
 import type { ProbedExpert } from '../../emit/parity-probes.ts';
 import type { FaultRecord } from '../../fault.ts';
 import { Fault } from '../../fault.ts';
+import { temporary } from '../../files/temporary.ts';
 import { ffnExperts } from '../../moe/ffn-experts.ts';
 import { openModel } from '../../onnx/open-model.ts';
 import type { LayerOrder } from '../../pipeline/layer/order-layer.ts';
 import { quantizeOrder } from '../../pipeline/layer/quantize-expert.ts';
 import type { Workshop } from '../../pipeline/workshop.ts';
 import { plainWorkshop } from '../../pipeline/workshop.ts';
-import { temporary } from '../../files/temporary.ts';
 import { checkParity } from '../../verify/check-parity.ts';
 import type { ParityCheck } from '../../verify/parity-checks.ts';
 import { estimateQuantize } from '../plan/estimate.ts';
+import { weightSpool } from '../store/weight-spool.ts';
 import type { CheckTask, ExpertTask } from './expert-worker.ts';
 import { inLanes } from './in-lanes.ts';
 import { memoryBudget } from './memory-budget.ts';
-import { weightSpool } from '../store/weight-spool.ts';
 import { workerPool } from './worker-pool.ts';
 
 /** Seconds of rounding in a layer from which threads are worth starting: each loads the program anew. */

@@ -1,16 +1,16 @@
 import type { Graph } from '../../onnx/graph.ts';
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { isConstant } from './constant.ts';
 import { cutSorts } from '../rewrite/cut-sorts.ts';
 import { dropFactors } from '../rewrite/drop-factors.ts';
 import { foldIfs } from '../rewrite/fold-ifs.ts';
+import { splitEinsums } from '../rewrite/split-einsums.ts';
+import { isConstant } from './constant.ts';
 import type { LinearNode } from './linear-node.ts';
 import { linearNode } from './linear-node.ts';
 import { isShapeInput, shapeOps } from './operators.ts';
 import type { Shapes } from './shapes.ts';
 import { inferShapes } from './shapes.ts';
-import { splitEinsums } from '../rewrite/split-einsums.ts';
 
 /** What is worked out once for a graph and asked for by every rule. */
 export interface GraphFacts {

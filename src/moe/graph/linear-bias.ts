@@ -1,8 +1,8 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { Shapes } from './shapes.ts';
-import { storedView } from './stored-view.ts';
 import type { StoredView } from './stored-view.ts';
+import { storedView } from './stored-view.ts';
 
 /** A stored bias: the axis that runs over outputs, and the one that runs over experts, if any. */
 export interface Bias {

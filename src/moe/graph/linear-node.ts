@@ -1,13 +1,13 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { MatrixView } from '../../tensor/view.ts';
+import type { Linear } from '../moe-layer.ts';
 import type { Bias } from './linear-bias.ts';
 import { biasAfter, biasAxes, hasBiasInput } from './linear-bias.ts';
 import { operandsOf } from './linear-operands.ts';
-import { matrixOf, storedView } from './stored-view.ts';
-import type { StoredView } from './stored-view.ts';
 import type { Shapes } from './shapes.ts';
-import type { Linear } from '../moe-layer.ts';
+import type { StoredView } from './stored-view.ts';
+import { matrixOf, storedView } from './stored-view.ts';
 
 /** A node that multiplies by a stored weight, with the weight's axes told apart. */
 export interface LinearNode {

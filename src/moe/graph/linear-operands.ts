@@ -4,8 +4,8 @@ import { tensorOf } from './constant.ts';
 import type { Equation } from './einsum.ts';
 import { equationOf } from './einsum.ts';
 import type { Shapes } from './shapes.ts';
-import { weightView } from './stored-view.ts';
 import type { StoredView } from './stored-view.ts';
+import { weightView } from './stored-view.ts';
 
 /** The weight of a multiplication, which input it is, and what its axes mean. */
 export interface Operands {

@@ -1,8 +1,8 @@
 import type { Value } from '../../onnx/value.ts';
 import { scalarOf } from '../graph/constant.ts';
 import { elementwiseOps } from '../graph/operators.ts';
-import type { Activation } from '../moe-layer.ts';
 import { erf, evaluate } from '../graph/scalar-function.ts';
+import type { Activation } from '../moe-layer.ts';
 
 /** A leaf of the expression: every name it is read by, and what the operator that makes it has done to it already. */
 export interface ActivationLeaf {

@@ -3,8 +3,8 @@ import type { Value } from '../../onnx/value.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import type { LinearNode } from '../graph/linear-node.ts';
 import { stackSize } from '../graph/linear-node.ts';
-import type { Rejection } from '../moe-layer.ts';
 import { aliasRoot, elementwiseOps, layoutOps } from '../graph/operators.ts';
+import type { Rejection } from '../moe-layer.ts';
 
 /** A linear that may be a router: its output reaches a top-k, an arg-max or a softmax. */
 export interface RouterCandidate {

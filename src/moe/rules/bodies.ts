@@ -2,8 +2,8 @@ import type { Graph } from '../../onnx/graph.ts';
 import { allNodes, readsOf } from '../../onnx/graph.ts';
 import type { Node } from '../../onnx/node.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
-import { linearOps } from './levels.ts';
 import type { MoeLayer } from '../moe-layer.ts';
+import { linearOps } from './levels.ts';
 import type { Region } from './region.ts';
 import { fromRouter } from './region.ts';
 

@@ -1,15 +1,15 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
+import { isZero } from '../graph/constant.ts';
+import { equationOf } from '../graph/einsum.ts';
+import { aliasRoot } from '../graph/operators.ts';
+import type { Boundary, Router, Routing } from '../moe-layer.ts';
 import type { Combination } from './combine.ts';
 import { combination, summedAxis } from './combine.ts';
 import type { Evidence } from './describe-layer.ts';
-import type { Boundary, Router, Routing } from '../moe-layer.ts';
-import { aliasRoot } from '../graph/operators.ts';
 import { indexSource, weightSource } from './routing-source.ts';
 import type { TokenSource } from './token-source.ts';
 import { tokenSource } from './token-source.ts';
-import { equationOf } from '../graph/einsum.ts';
-import { isZero } from '../graph/constant.ts';
 
 /**
  * The values between which a layer can be written anew. Every step from the experts to the output must be understood;

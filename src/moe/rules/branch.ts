@@ -1,17 +1,17 @@
 import type { Value } from '../../onnx/value.ts';
-import { fitActivation } from './activation.ts';
-import type { ActivationLeaf, FittedActivation } from './activation.ts';
 import { positiveAxis } from '../graph/axes.ts';
 import { isConstant, isZero, numbersOf, scalarOf } from '../graph/constant.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
-import type { RegionLinear } from './levels.ts';
-import { innerNorms } from './levels.ts';
 import type { Bias } from '../graph/linear-bias.ts';
 import { biasAfter } from '../graph/linear-bias.ts';
 import type { RowPart } from '../graph/linear-node.ts';
 import { whole } from '../graph/linear-node.ts';
 import { elementwiseOps, layoutOps } from '../graph/operators.ts';
 import { fusedFunction } from '../graph/scalar-function.ts';
+import type { ActivationLeaf, FittedActivation } from './activation.ts';
+import { fitActivation } from './activation.ts';
+import type { RegionLinear } from './levels.ts';
+import { innerNorms } from './levels.ts';
 
 /** What feeds the activation: (a part of) the outputs of one linear, or of one linear per expert laid end to end. */
 export interface Leaf extends ActivationLeaf {

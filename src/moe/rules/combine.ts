@@ -2,8 +2,8 @@ import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { axesOf, positiveAxis } from '../graph/axes.ts';
 import { isZero, scalarOf } from '../graph/constant.ts';
-import type { Evidence } from './describe-layer.ts';
 import { layoutOps, shapeOps } from '../graph/operators.ts';
+import type { Evidence } from './describe-layer.ts';
 import type { RegionLinear } from './levels.ts';
 import { fromInput, fromRouter } from './region.ts';
 

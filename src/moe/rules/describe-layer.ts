@@ -1,18 +1,18 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
+import type { GraphFacts } from '../graph/graph-facts.ts';
+import type { Boundary, Expert, MoeLayer, Rejection, Router } from '../moe-layer.ts';
 import type { RouterCandidate } from './anchor.ts';
 import { boundaryOf } from './boundary.ts';
 import { dispatchForm } from './dispatch-form.ts';
 import type { ExpertBank } from './expert-bank.ts';
 import { isPlain, linearsOf } from './expert-bank.ts';
-import type { GraphFacts } from '../graph/graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
-import type { Boundary, Expert, MoeLayer, Rejection, Router } from '../moe-layer.ts';
 import { normOfLayer } from './norm-of-layer.ts';
 import type { Region } from './region.ts';
 import { readRouter } from './scoring.ts';
-import { beyondExperts } from './simple-experts.ts';
 import { sharedExperts } from './shared-expert.ts';
+import { beyondExperts } from './simple-experts.ts';
 
 /** A layer and where its router stands in the graph. */
 export interface FoundLayer {

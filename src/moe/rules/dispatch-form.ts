@@ -1,7 +1,7 @@
 import type { Value } from '../../onnx/value.ts';
-import type { Evidence } from './describe-layer.ts';
-import type { DispatchForm, Router } from '../moe-layer.ts';
 import { layoutOps } from '../graph/operators.ts';
+import type { DispatchForm, Router } from '../moe-layer.ts';
+import type { Evidence } from './describe-layer.ts';
 import { fromRouter } from './region.ts';
 
 /** Names the way tokens get to experts. */

@@ -1,16 +1,16 @@
 import type { Node } from '../../onnx/node.ts';
+import type { GraphFacts } from '../graph/graph-facts.ts';
+import type { Bias } from '../graph/linear-bias.ts';
+import { biasAfter } from '../graph/linear-bias.ts';
+import { linearRecord, stackSize, whole } from '../graph/linear-node.ts';
+import type { Activation, Linear } from '../moe-layer.ts';
 import { expertsInBody } from './bodies.ts';
 import type { Branch, Leaf } from './branch.ts';
 import { readBranch } from './branch.ts';
 import { branchKeys, joinedIndex } from './expert-order.ts';
-import type { GraphFacts } from '../graph/graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
-import type { Bias } from '../graph/linear-bias.ts';
-import { biasAfter } from '../graph/linear-bias.ts';
-import { linearRecord, stackSize, whole } from '../graph/linear-node.ts';
 import type { Meeting } from './meeting.ts';
 import { meetingOf } from './meeting.ts';
-import type { Activation, Linear } from '../moe-layer.ts';
 import type { Region } from './region.ts';
 
 /** The matrices of one expert, and the router column that selects it (null where the file does not say). */

@@ -1,13 +1,13 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
-import { linearSources } from './anchor.ts';
 import type { RowPart } from '../graph/linear-node.ts';
 import { linearRecord, maxStack } from '../graph/linear-node.ts';
-import type { Activation, Expert, Linear, MoeLayer, Router, Routing, Scoring } from '../moe-layer.ts';
-import { normOf } from './norm.ts';
 import { aliasRoot } from '../graph/operators.ts';
 import { storedView } from '../graph/stored-view.ts';
+import type { Activation, Expert, Linear, MoeLayer, Router, Routing, Scoring } from '../moe-layer.ts';
+import { linearSources } from './anchor.ts';
+import { normOf } from './norm.ts';
 
 /** Inputs of the fused operators, by role. */
 interface Slots {

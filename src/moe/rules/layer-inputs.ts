@@ -1,8 +1,8 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import type { RouterCandidate } from './anchor.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import { aliasesOf, aliasOps, aliasRoot } from '../graph/operators.ts';
+import type { RouterCandidate } from './anchor.ts';
 
 /** How far the search goes, and how many values are tried. */
 const searched = 96;

@@ -1,9 +1,9 @@
 import type { Value } from '../../onnx/value.ts';
 import { isZero } from '../graph/constant.ts';
-import type { Evidence } from './describe-layer.ts';
-import type { Boundary } from '../moe-layer.ts';
 import { layoutOps } from '../graph/operators.ts';
 import { evaluate } from '../graph/scalar-function.ts';
+import type { Boundary } from '../moe-layer.ts';
+import type { Evidence } from './describe-layer.ts';
 
 /** Columns of a router that choose no expert, and a boundary whose routing tells columns, not places in a stack. */
 export interface MaskedColumns {

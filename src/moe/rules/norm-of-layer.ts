@@ -1,7 +1,7 @@
 import type { Node } from '../../onnx/node.ts';
+import type { Boundary, Norm } from '../moe-layer.ts';
 import type { Evidence } from './describe-layer.ts';
 import { linearsOf } from './expert-bank.ts';
-import type { Boundary, Norm } from '../moe-layer.ts';
 import { normOf } from './norm.ts';
 import type { FoundShared } from './shared-expert.ts';
 

@@ -1,9 +1,9 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
-import type { Norm } from '../moe-layer.ts';
 import { aliasRoot, layoutOps, shapeOps } from '../graph/operators.ts';
 import { storedView } from '../graph/stored-view.ts';
+import type { Norm } from '../moe-layer.ts';
 
 /** Operators that pick tokens. */
 const selectingOps = new Set(['Gather', 'GatherND', 'Slice', 'Split']);

@@ -1,13 +1,13 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import type { RouterCandidate } from './anchor.ts';
 import { positiveAxis } from '../graph/axes.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
+import { linearRecord } from '../graph/linear-node.ts';
 import { storedView } from '../graph/stored-view.ts';
 import type { Router, Scoring } from '../moe-layer.ts';
+import type { RouterCandidate } from './anchor.ts';
 import type { Region } from './region.ts';
 import { fromInput, fromRouter } from './region.ts';
-import { linearRecord } from '../graph/linear-node.ts';
 
 /** Reads how logits become a choice and weights: only nodes count whose results the experts' side uses. */
 export function readRouter(

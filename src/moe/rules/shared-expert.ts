@@ -1,12 +1,12 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
+import type { GraphFacts } from '../graph/graph-facts.ts';
+import { linearRecord } from '../graph/linear-node.ts';
+import { aliasRoot, layoutOps, shapeOps } from '../graph/operators.ts';
+import type { Linear, SharedExpert } from '../moe-layer.ts';
 import type { Branch } from './branch.ts';
 import { readBranch } from './branch.ts';
-import type { GraphFacts } from '../graph/graph-facts.ts';
 import type { RegionLinear } from './levels.ts';
-import { linearRecord } from '../graph/linear-node.ts';
-import type { Linear, SharedExpert } from '../moe-layer.ts';
-import { aliasRoot, layoutOps, shapeOps } from '../graph/operators.ts';
 import type { Region } from './region.ts';
 import { fromInput, fromRouter } from './region.ts';
 

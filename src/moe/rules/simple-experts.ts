@@ -1,10 +1,10 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
+import { aliasRoot, layoutOps, shapeOps } from '../graph/operators.ts';
+import type { Boundary, Expert, Router } from '../moe-layer.ts';
 import type { Evidence } from './describe-layer.ts';
 import { differences } from './expert-keys.ts';
 import { maskedColumns } from './masked-columns.ts';
-import type { Boundary, Expert, Router } from '../moe-layer.ts';
-import { aliasRoot, layoutOps, shapeOps } from '../graph/operators.ts';
 import { fromInput, fromRouter } from './region.ts';
 import { isWeighedByFirst } from './sliced-columns.ts';
 

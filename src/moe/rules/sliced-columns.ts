@@ -1,10 +1,10 @@
 import type { Node } from '../../onnx/node.ts';
 import { axesOf, positiveAxis } from '../graph/axes.ts';
-import { combination } from './combine.ts';
 import { numbersOf } from '../graph/constant.ts';
-import type { Evidence } from './describe-layer.ts';
-import type { Shapes } from '../graph/shapes.ts';
 import { layoutOps } from '../graph/operators.ts';
+import type { Shapes } from '../graph/shapes.ts';
+import { combination } from './combine.ts';
+import type { Evidence } from './describe-layer.ts';
 
 /**
  * Whether a stack of fewer experts than columns is weighed by the first columns alone, cut out of a table of all: what

@@ -1,8 +1,8 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { isConstant } from '../graph/constant.ts';
-import type { Evidence } from './describe-layer.ts';
 import { aliasRoot, isShapeInput, layoutOps } from '../graph/operators.ts';
+import type { Evidence } from './describe-layer.ts';
 import type { Region } from './region.ts';
 import { fromInput, fromRouter } from './region.ts';
 

@@ -2,8 +2,8 @@ import type { Value } from '../../onnx/value.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import type { LinearNode } from '../graph/linear-node.ts';
 import { stackSize } from '../graph/linear-node.ts';
-import type { Rejection } from '../moe-layer.ts';
 import { layoutOps } from '../graph/operators.ts';
+import type { Rejection } from '../moe-layer.ts';
 
 /** Fewer linears side by side are the projections of an attention. */
 const fewest = 4;

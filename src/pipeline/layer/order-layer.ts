@@ -3,10 +3,10 @@ import type { RotationBlocks } from '../../emit/forms/rotated-form.ts';
 import { ffnExperts } from '../../moe/ffn-experts.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import { hadamardBlock } from '../../quantize/hadamard.ts';
+import type { SettledConfig, SettledRotation } from '../trials/variants.ts';
 import type { ExpertOrder, Recipe } from './quantize-expert.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import { noSmoothing, smoothLayer } from './smooth-layer.ts';
-import type { SettledConfig, SettledRotation } from '../trials/variants.ts';
 
 /** What a layer's experts are to be made from. */
 export interface LayerOrder {

@@ -1,7 +1,7 @@
 import type { ExpertWeights, LinearWeights } from '../../moe/read-expert.ts';
 import type { Hessian } from '../../quantize/hessian.ts';
-import { matrix } from '../../tensor/matrix.ts';
 import type { Matrix } from '../../tensor/matrix.ts';
+import { matrix } from '../../tensor/matrix.ts';
 
 /**
  * An expert with its neurons in another order: rows of gate and up, columns of down. It computes the same, and its hidden

@@ -1,23 +1,23 @@
 import type { QuantizedRows } from '../../calibrate/activation-probe.ts';
 import type { LayerStats } from '../../calibrate/layer-stats.ts';
 import { withoutGram } from '../../calibrate/layer-stats.ts';
-import type { ActivationClips } from '../../emit/forms/activation-clips.ts';
 import { emitLayer } from '../../emit/emit-layer.ts';
 import { emitterFor } from '../../emit/emitter-for.ts';
 import type { Folding } from '../../emit/fold-smoothing.ts';
 import { foldSmoothing } from '../../emit/fold-smoothing.ts';
+import type { ActivationClips } from '../../emit/forms/activation-clips.ts';
+import type { RotationBlocks } from '../../emit/forms/rotated-form.ts';
 import type { Part } from '../../emit/grouped-ffn.ts';
 import type { LayerProbes } from '../../emit/parity-probes.ts';
 import { collectProbes } from '../../emit/parity-probes.ts';
 import type { ResolvedTarget } from '../../emit/resolve-target.ts';
-import type { RotationBlocks } from '../../emit/forms/rotated-form.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { Model } from '../../onnx/model.ts';
 import type { Value } from '../../onnx/value.ts';
-import { orderLayer } from './order-layer.ts';
 import type { SettledConfig } from '../trials/variants.ts';
-import type { LayerSmoothing } from './smooth-layer.ts';
 import type { ExpertOf, Workshop } from '../workshop.ts';
+import { orderLayer } from './order-layer.ts';
+import type { LayerSmoothing } from './smooth-layer.ts';
 
 /** A layer that is ready to be written. */
 export interface MadeLayer {

@@ -1,8 +1,8 @@
 import type { OriginalLogits } from '../../calibrate/gap-probe.ts';
-import { tokenRows } from '../../emit/token-rows.ts';
 import type { Batch } from '../../data/batches.ts';
 import { positionsOf } from '../../data/positions.ts';
 import { routerLinear } from '../../emit/linears/router-linear.ts';
+import { tokenRows } from '../../emit/token-rows.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import { builder } from '../../onnx/build.ts';
 import type { Graph } from '../../onnx/graph.ts';

@@ -1,6 +1,6 @@
-import { activationsNotFinite } from '../../calibrate/layer-stats.ts';
 import type { ClipSums, ClipTrial } from '../../calibrate/clip-probe.ts';
 import { clipProbe } from '../../calibrate/clip-probe.ts';
+import { activationsNotFinite } from '../../calibrate/layer-stats.ts';
 import { makeBatches } from '../../data/batches.ts';
 import { declaredInputs } from '../../data/declared-inputs.ts';
 import type { DataRecord } from '../../data/record.ts';

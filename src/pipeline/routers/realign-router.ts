@@ -6,8 +6,8 @@ import type { RouterGap } from '../../quantize/realign.ts';
 import { realignment } from '../../quantize/realign.ts';
 import type { RouterMetrics } from '../../report/report.ts';
 import { ortGemm } from '../../runtime/ort-gemm.ts';
-import { matrix } from '../../tensor/matrix.ts';
 import type { Matrix } from '../../tensor/matrix.ts';
+import { matrix } from '../../tensor/matrix.ts';
 
 /** What was decided about one router. */
 export interface RouterRealignment {

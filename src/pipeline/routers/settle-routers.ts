@@ -3,16 +3,16 @@ import type { DataRecord } from '../../data/record.ts';
 import { findRouterLinear, routerLinear } from '../../emit/linears/router-linear.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import { movesRouters, schemeOf } from '../../quantize/scheme.ts';
-import { holdOut } from './hold-out.ts';
 import { needsRecords } from '../needs-records.ts';
 import type { Progress } from '../progress.ts';
+import { sessionOptions } from '../run-options.ts';
+import type { Workshop } from '../workshop.ts';
+import type { WrittenModel } from '../write-experts.ts';
+import { holdOut } from './hold-out.ts';
 import type { RouterClip } from './quantize-routers.ts';
 import { chooseClips, quantizeRouters } from './quantize-routers.ts';
 import type { RouterRealignment } from './realign-router.ts';
 import { applyRealignment, realignRouters } from './realign-routers.ts';
-import type { Workshop } from '../workshop.ts';
-import { sessionOptions } from '../run-options.ts';
-import type { WrittenModel } from '../write-experts.ts';
 
 /** What became of the routers, one entry per layer; null for what the config does not ask for. */
 export interface RouterOutcome {

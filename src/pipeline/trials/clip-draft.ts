@@ -4,16 +4,16 @@ import { declaredInputs } from '../../data/declared-inputs.ts';
 import type { DataRecord } from '../../data/record.ts';
 import type { ActivationClips } from '../../emit/forms/activation-clips.ts';
 import { isClipped } from '../../emit/forms/activation-clips.ts';
-import type { ClippedLayer } from './clips.ts';
-import { bestClips, describeClips, triedGrids, unclipped } from './clips.ts';
-import type { Gauge } from './gauge.ts';
-import { joint } from './gauge.ts';
-import type { Draft } from './drafts.ts';
 import type { Progress } from '../progress.ts';
 import { sessionOptions } from '../run-options.ts';
 import type { Workshop } from '../workshop.ts';
 import type { WrittenModel } from '../write-experts.ts';
 import { writeExperts } from '../write-experts.ts';
+import type { ClippedLayer } from './clips.ts';
+import { bestClips, describeClips, triedGrids, unclipped } from './clips.ts';
+import type { Draft } from './drafts.ts';
+import type { Gauge } from './gauge.ts';
+import { joint } from './gauge.ts';
 
 /** So many records tell shares of a range apart. */
 export const recordsClipped = 128;

@@ -4,10 +4,10 @@ import { noClips } from '../../emit/forms/activation-clips.ts';
 import type { ResolvedTarget } from '../../emit/resolve-target.ts';
 import { prepareModel } from '../../moe/prepare-model.ts';
 import type { Model } from '../../onnx/model.ts';
-import type { ClippedLayer } from './clips.ts';
-import { bestClips, triedGrids } from './clips.ts';
 import type { MadeLayer } from '../layer/write-layer.ts';
 import { writeLayer } from '../layer/write-layer.ts';
+import type { ClippedLayer } from './clips.ts';
+import { bestClips, triedGrids } from './clips.ts';
 
 /**
  * Settles `activations.clip: auto` for a layer before it is written, in a model that is run layer by layer: on what it

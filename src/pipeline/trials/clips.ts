@@ -1,12 +1,12 @@
-import { activationsNotFinite } from '../../calibrate/layer-stats.ts';
 import type { ActivationErrors, TriedGrids } from '../../calibrate/activation-probe.ts';
+import { activationsNotFinite } from '../../calibrate/layer-stats.ts';
 import type { QuantizeConfig } from '../../config/schema.ts';
-import { Fault } from '../../fault.ts';
 import type { ActivationClips } from '../../emit/forms/activation-clips.ts';
 import { noClips } from '../../emit/forms/activation-clips.ts';
 import type { Part } from '../../emit/grouped-ffn.ts';
 import type { ResolvedTarget } from '../../emit/resolve-target.ts';
 import { resolveTarget } from '../../emit/resolve-target.ts';
+import { Fault } from '../../fault.ts';
 import type { Model } from '../../onnx/model.ts';
 import { hasCoarseActivations, schemeOf } from '../../quantize/scheme.ts';
 import { calibratesByLayer } from '../model-size.ts';

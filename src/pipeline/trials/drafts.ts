@@ -1,11 +1,11 @@
-import type { Distance, Gauge } from './gauge.ts';
+import type { MadeLayer } from '../layer/write-layer.ts';
 import type { Progress } from '../progress.ts';
-import type { Variant } from './variants.ts';
-import { variantName } from './variants.ts';
 import type { Workshop } from '../workshop.ts';
 import type { WriteOrder, WrittenModel } from '../write-experts.ts';
 import { writeExperts } from '../write-experts.ts';
-import type { MadeLayer } from '../layer/write-layer.ts';
+import type { Distance, Gauge } from './gauge.ts';
+import type { Variant } from './variants.ts';
+import { variantName } from './variants.ts';
 
 /** A model that is written, and what it was written by. */
 export interface Draft {

@@ -14,9 +14,9 @@ import type { SessionOptions } from '../../runtime/session.ts';
 import { toFloats } from '../../runtime/session.ts';
 import { batchesFor } from '../../verify/batches-for.ts';
 import { joinModels, mainOutput } from '../../verify/join-models.ts';
+import { decisionsOf } from '../routers/decision-probes.ts';
 import type { Choices } from './choice-probes.ts';
 import { agreementProbe, choiceProbe } from './choice-probes.ts';
-import { decisionsOf } from '../routers/decision-probes.ts';
 
 /** How far a model is from the reference. */
 export interface Distance {

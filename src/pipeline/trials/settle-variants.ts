@@ -1,8 +1,8 @@
 import type { QuantizeConfig } from '../../config/schema.ts';
+import type { Progress } from '../progress.ts';
+import type { Drafts } from './drafts.ts';
 import type { Distance } from './gauge.ts';
 import { joint } from './gauge.ts';
-import type { Drafts } from './drafts.ts';
-import type { Progress } from '../progress.ts';
 import type { Variant } from './variants.ts';
 import { variantName, variantsTried } from './variants.ts';
 

@@ -1,9 +1,9 @@
+import { formatFigure } from '../format.ts';
+import type { Gate } from '../report.ts';
 import type { ChangeEstimate } from './bootstrap.ts';
 import type { DiffLimit } from './diff-limits.ts';
-import { formatFigure } from '../format.ts';
 import type { Pair } from './movements.ts';
 import { type Judgement, judgeFamilies } from './noise.ts';
-import type { Gate } from '../report.ts';
 
 /** A limit on a change. `p` is the chance of such a change between equally good models, where noise was estimated. */
 export type DiffGate = Gate & { p?: number; interval?: [number, number] };

@@ -1,5 +1,5 @@
-import type { ChangeEstimate } from './bootstrap.ts';
 import type { Measurement } from '../measurements.ts';
+import type { ChangeEstimate } from './bootstrap.ts';
 
 /** A metric whose value differs between two reports. */
 export interface Movement {

@@ -1,9 +1,9 @@
-import type { ReportDiff } from './diff.ts';
 import { formatAmount, formatCount } from '../format.ts';
 import { gateText, verdictText } from '../gates/gate-text.ts';
-import { movementCells } from './movement-cells.ts';
 import { type Column, type Paint, plainPaint, terminalTable } from '../terminal-table.ts';
 import { hangingText } from '../wrap-text.ts';
+import type { ReportDiff } from './diff.ts';
+import { movementCells } from './movement-cells.ts';
 
 const width = 100;
 const movesShown = 30;

@@ -1,8 +1,8 @@
+import { layerMetricNames, modelMetricNames } from '../measurements.ts';
+import { reportJsonSchema } from '../schema.ts';
 import { behind, behindAny } from './gate-path.ts';
 import { unknownKey } from './gates.ts';
 import type { Limits } from './limits.ts';
-import { layerMetricNames, modelMetricNames } from '../measurements.ts';
-import { reportJsonSchema } from '../schema.ts';
 
 /** As much of a JSON Schema as tells which paths there are. */
 interface Shape {

@@ -1,8 +1,8 @@
 import { Fault } from '../../fault.ts';
-import { behind } from './gate-path.ts';
-import type { Limits } from './limits.ts';
 import { layerMetricNames, listMeasurements } from '../measurements.ts';
 import type { Gate, Report } from '../report.ts';
+import { behind } from './gate-path.ts';
+import type { Limits } from './limits.ts';
 
 interface Reading {
   where: string;

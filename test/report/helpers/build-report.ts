@@ -1,4 +1,3 @@
-import { identicalDb } from '../../../src/report/serialize-report.ts';
 import type {
   Calibration,
   LayerReport,
@@ -6,6 +5,7 @@ import type {
   Report,
   RouterMetrics,
 } from '../../../src/report/report.ts';
+import { identicalDb } from '../../../src/report/serialize-report.ts';
 import { seededRandom } from './seeded-random.ts';
 
 export interface ReportShape {
