@@ -40,7 +40,8 @@ export function allocate(dtype: NumericType, count: number): NumericData {
 
 /** An array over little-endian bytes, which are copied. */
 export function fromBytes(dtype: NumericType, bytes: Uint8Array): NumericData {
-  return new classes[dtype](bytes.slice().buffer);
+  // A Buffer may be part of a larger one and does not copy when sliced.
+  return new classes[dtype](new Uint8Array(bytes).buffer);
 }
 
 export function bytesPerElement(dtype: NumericType): number {

@@ -1,6 +1,7 @@
 import { Fault } from '../fault.ts';
 import type { LayerRecord } from '../moe/model-record.ts';
 import { builder } from '../onnx/build.ts';
+import { madeValues } from '../onnx/made-values.ts';
 import type { Model } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
@@ -20,8 +21,7 @@ export interface ExpertResults {
  * @throws Fault RECORD_INVALID when the model lacks the values its record speaks of
  */
 export function expertResults(model: Model, { id, experts }: LayerRecord, dispatch: Dispatch): ExpertResults {
-  const made = model.graph.nodes.flatMap((node) => node.outputs).filter((value) => value !== null);
-  const byName = new Map(made.map((value) => [value.name, value]));
+  const byName = madeValues(model.graph);
   const fused = model.graph.nodes.find(({ name }) => name === `moeq/${id}/fused`);
   if (fused) {
     const pairs = { tokens: new Value('tokens'), experts: new Value('experts') };

@@ -1,4 +1,4 @@
-import { ffnExperts } from '../moe/ffn-experts.ts';
+import { expertWeights, ffnExperts } from '../moe/ffn-experts.ts';
 import { locateInFile } from '../moe/locate-in-file.ts';
 import { readModelRecord } from '../moe/model-record.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
@@ -53,7 +53,7 @@ function inspectLayer(layer: MoeLayer): LayerInspection {
       intermediate,
       gated: layer.gated,
       activation: activation.name,
-      parameters: parametersOf(layer),
+      parameters: expertWeights(layer),
     },
     shared: shared && {
       intermediate: shared.intermediate,
@@ -66,12 +66,6 @@ function inspectLayer(layer: MoeLayer): LayerInspection {
     reason: layer.reason,
     warnings: layer.warnings,
   };
-}
-
-/** Weights of the routed experts, biases not counted. */
-function parametersOf({ experts }: MoeLayer): number {
-  const linears = experts.flatMap(({ gate, up, down }) => [gate, up, down]);
-  return linears.reduce((sum, linear) => sum + (linear ? linear.weight.rows * linear.weight.cols : 0), 0);
 }
 
 function sizesOf(model: Model, layers: readonly MoeLayer[]): Inspection['sizes'] {

@@ -1,9 +1,11 @@
 import { resolveTarget } from '../emit/resolve-target.ts';
+import { expertWeights } from '../moe/ffn-experts.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { needsRecords } from './needs-records.ts';
 import type { Conversion } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';
 import { refuseShift } from './refuse-shift.ts';
+import { resultBytes } from './result-bytes.ts';
 import { requireRouters } from './routers/settle-routers.ts';
 
 /** What a conversion would do, without doing it. */
@@ -17,38 +19,30 @@ export interface ConversionPlan {
 }
 
 /**
- * Reads the model's graph and the records, refuses what would fail, and says what would be written; estimates count codes and one float16 scale per output channel.
+ * Reads the model's graph and the records, refuses what would fail, and says what would be written; for estimates see
+ * `resultBytes`.
  * @throws Fault SCHEME_TARGET, GROUP_TARGET for what cannot be written, and those of `openConversion`, `prepareModel` and
  *   `requireRouters`
  */
 export function planConversion(conversion: Conversion): ConversionPlan {
   const { model: path, config } = conversion;
-  const { target, scheme } = resolveTarget(config.target, config.scheme, config.group);
+  const resolved = resolveTarget(config.target, config.scheme, config.group);
   refuseShift(config);
   const { output, data } = openConversion(conversion);
-  const { bits } = scheme.weight;
-  const storedBits = bits === 3 ? 4 : bits;
   const { layers } = prepareModel(path);
   if (data) requireRouters(config, layers, data.records);
   return {
     model: path,
     output,
     scheme: config.scheme,
-    target,
+    target: resolved.target,
     needsRecords: needsRecords(config),
-    layers: layers.map(({ id, form, experts }) => {
-      const linears = experts
-        .flatMap(({ gate, up, down }) => [gate, up, down])
-        .filter((linear) => linear !== null);
-      const weights = linears.reduce((sum, { weight: { rows, cols } }) => sum + rows * cols, 0);
-      const channels = linears.reduce((sum, { weight: { rows } }) => sum + rows, 0);
-      return {
-        id,
-        form,
-        experts: experts.length,
-        weights,
-        estimatedBytes: Math.ceil((weights * storedBits) / 8) + channels * 2,
-      };
-    }),
+    layers: layers.map((layer) => ({
+      id: layer.id,
+      form: layer.form,
+      experts: layer.experts.length,
+      weights: expertWeights(layer),
+      estimatedBytes: resultBytes(layer, resolved),
+    })),
   };
 }

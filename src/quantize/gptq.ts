@@ -1,6 +1,6 @@
 import { addCombination, gemm as plainGemm, type Gemm } from '../tensor/gemm.ts';
 import type { Matrix } from '../tensor/matrix.ts';
-import { matrix, rowsOf, submatrix, transpose } from '../tensor/matrix.ts';
+import { matrix, rowOf, rowsOf, submatrix, transpose } from '../tensor/matrix.ts';
 import { type Bits, type Grid, gridOf, groupCountOf, requireFinite, roundToGrid } from './grid.ts';
 import { diagonalOf, factorHessian, type Hessian } from './hessian.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
@@ -183,9 +183,4 @@ function columnsInOrder(weight: Matrix, order: Uint32Array): Matrix {
   const result = matrix(byColumn.rows, byColumn.cols);
   order.forEach((j, p) => result.data.set(rowOf(byColumn, j), p * result.cols));
   return result;
-}
-
-/** A row without a copy. */
-function rowOf(whole: Matrix, row: number): Float32Array {
-  return rowsOf(whole, row, row + 1).data;
 }

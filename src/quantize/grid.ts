@@ -22,6 +22,11 @@ export function gridOf(bits: Bits): Grid {
   return { least: bits === 8 ? -most : -most - 1, most };
 }
 
+/** Bits of storage of a code: ONNX has no type of three. */
+export function storedBits(bits: Bits): 2 | 4 | 8 {
+  return bits === 3 ? 4 : bits;
+}
+
 /** Beyond this float64 holds integers only, so that a small number added to it is rounded, ties to even. */
 const integersOnly = 1.5 * 2 ** 52;
 

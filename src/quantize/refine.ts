@@ -1,6 +1,6 @@
 import { addCombination, gemm as plainGemm, type Gemm } from '../tensor/gemm.ts';
 import type { Matrix } from '../tensor/matrix.ts';
-import { matrix, rowsOf, submatrix, transpose } from '../tensor/matrix.ts';
+import { matrix, rowOf, rowsOf, submatrix, transpose } from '../tensor/matrix.ts';
 import { type Grid, gridOf, groupCountOf, roundToGrid } from './grid.ts';
 import { factorHessian, type Hessian } from './hessian.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
@@ -92,10 +92,10 @@ async function improveCodes(state: State, from: number, to: number, group: numbe
   const { hessian, target, codes, error, grid } = state;
   const gradient = await gradientOf(state, from, to);
   const change = matrix(to - from, target.cols);
-  const scales = rowsOf(state.scales, group, group + 1).data;
+  const scales = rowOf(state.scales, group);
   let moved = 0;
   for (let j = from; j < to; j++) {
-    const row = rowsOf(gradient, j - from, j - from + 1).data;
+    const row = rowOf(gradient, j - from);
     const shares = hessian.data.subarray(j * hessian.cols + from, j * hessian.cols + j);
     addCombination(row, shares, rowsOf(change, 0, j - from).data);
     const pivot = hessian.data[j * hessian.cols + j];
@@ -118,7 +118,7 @@ async function improveScales(state: State, from: number, to: number, group: numb
   const gradient = await gradientOf(state, from, to);
   const groupCodes = rowsOf(codes, from, to);
   const curvature = await state.gemm(submatrix(hessian, [from, to], [from, to]), groupCodes);
-  const scales = rowsOf(state.scales, group, group + 1).data;
+  const scales = rowOf(state.scales, group);
   for (let r = 0; r < scales.length; r++) {
     let [slope, norm] = [0, 0];
     for (let at = r; at < groupCodes.data.length; at += scales.length) {

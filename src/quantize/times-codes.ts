@@ -1,5 +1,5 @@
 import type { Matrix } from '../tensor/matrix.ts';
-import { matrix } from '../tensor/matrix.ts';
+import { matrix, rowOf } from '../tensor/matrix.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { inputsAtOnce } from './vector-kernels.ts';
 import { fitsVectors, multiplyByVectors } from './vector-passes.ts';
@@ -21,10 +21,6 @@ export function timesCodes(x: Matrix, weight: QuantizedTensor): Matrix {
     });
   }
   return product;
-}
-
-function rowOf({ data, cols }: Matrix, row: number): Float32Array {
-  return data.subarray(row * cols, (row + 1) * cols);
 }
 
 /** [rows, inputs] */

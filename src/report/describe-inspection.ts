@@ -1,3 +1,4 @@
+import { storedBits } from '../quantize/grid.ts';
 import { schemeNames, schemeOf } from '../quantize/scheme.ts';
 import { formatBytes, formatCount } from './format.ts';
 import type { Inspection, LayerInspection } from './inspection.ts';
@@ -95,11 +96,6 @@ function schemeLines(layers: readonly LayerInspection[], paint: Paint): string[]
     }),
     paint,
   );
-}
-
-/** 3-bit codes are stored in 4 bits. */
-function storedBits(bits: number): number {
-  return bits === 3 ? 4 : bits;
 }
 
 function outputChannels({ experts }: LayerInspection): number {

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { NumericType } from '../data/numeric-array.ts';
 import { fromBytes, isNumericType } from '../data/numeric-array.ts';
 import { Fault } from '../fault.ts';
 import { temporary } from '../files/temporary.ts';
@@ -10,6 +11,8 @@ import type { RunTensor } from '../runtime/session.ts';
 export interface ActivationStore {
   put(name: string, batch: number, tensor: RunTensor): void;
   get(name: string, batch: number): RunTensor;
+  /** Element type and number of dimensions, the same in all batches. Throws what `get` does. */
+  typeOf(name: string): { dtype: NumericType; rank: number };
   /** Forgets a value of all batches. */
   drop(name: string): void;
   /** Removes everything. */
@@ -27,6 +30,13 @@ export function openActivationStore(parent = tmpdir()): ActivationStore {
   const folder = mkdtempSync(join(parent, 'moeq-activations-'));
   const values = new Map<string, Map<number, Stored>>();
   let files = 0;
+
+  function find(name: string, batch: number): Stored & { dtype: NumericType } {
+    const stored = values.get(name)?.get(batch);
+    if (!stored || !isNumericType(stored.dtype)) throw notStored(name);
+    return { ...stored, dtype: stored.dtype };
+  }
+
   return {
     put(name, batch, { dtype, dims, data }) {
       const path = join(folder, String(files++));
@@ -35,12 +45,12 @@ export function openActivationStore(parent = tmpdir()): ActivationStore {
       values.get(name)!.set(batch, { path, dtype, dims });
     },
     get(name, batch) {
-      const stored = values.get(name)?.get(batch);
-      if (!stored || !isNumericType(stored.dtype)) throw notStored(name);
-      const { path, dtype, dims } = stored;
-      // A Buffer may be part of a larger one and does not copy when sliced.
-      const bytes = new Uint8Array(readFileSync(path));
-      return { dtype, dims, data: fromBytes(stored.dtype, bytes) };
+      const { path, dtype, dims } = find(name, batch);
+      return { dtype, dims, data: fromBytes(dtype, readFileSync(path)) };
+    },
+    typeOf(name) {
+      const { dtype, dims } = find(name, 0);
+      return { dtype, rank: dims.length };
     },
     drop(name) {
       for (const { path } of values.get(name)?.values() ?? []) rmSync(path);

@@ -2,6 +2,7 @@ import type { Batch } from '../data/batches.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { extractModel } from '../onnx/extract.ts';
 import type { Graph } from '../onnx/graph.ts';
+import { madeValues } from '../onnx/made-values.ts';
 import type { Model } from '../onnx/model.ts';
 import { tensorInfo } from '../onnx/tensor-info.ts';
 import type { Value } from '../onnx/value.ts';
@@ -68,7 +69,7 @@ export function walkStages(
     async run(walked, index, { probes, valid, passOn, only: [from, to] = [0, batches.length] }) {
       const { inputs, outputs } = plan[index];
       const passed = passOn ? outputs : [];
-      const valueOf = valuesByName(walked.graph, [...inputs, ...passed]);
+      const valueOf = madeValues(walked.graph);
       const seen = probes.flatMap((probe) => probe.outputs);
       const wanted = new Set([...passed.map((name) => valueOf.get(name)!), ...seen]);
       if (wanted.size > 0) {
@@ -100,14 +101,8 @@ function cutStage(model: Model, outputs: Value[], cuts: readonly Value[], store:
   const stage = extractModel(model, outputs, cuts);
   const names = new Set(cuts.map(({ name }) => name));
   for (const input of stage.graph.inputs.filter(({ name }) => names.has(name))) {
-    const { dtype, dims } = store.get(input.name, 0);
-    input.info = tensorInfo(input.name, dtype, dims.length);
+    const { dtype, rank } = store.typeOf(input.name);
+    input.info = tensorInfo(input.name, dtype, rank);
   }
   return stage;
-}
-
-function valuesByName(graph: Graph, names: readonly string[]): Map<string, Value> {
-  const wanted = new Set(names);
-  const made = graph.nodes.flatMap(({ outputs }) => outputs).filter((value) => value !== null);
-  return new Map(made.filter(({ name }) => wanted.has(name)).map((value) => [value.name, value]));
 }

@@ -1,6 +1,6 @@
 import { addCombination, gemm as plainGemm, type Gemm } from './gemm.ts';
 import type { Matrix } from './matrix.ts';
-import { matrix, rowsOf, submatrix, transpose } from './matrix.ts';
+import { matrix, rowOf, rowsOf, submatrix, transpose } from './matrix.ts';
 
 const blockSize = 64;
 
@@ -30,7 +30,7 @@ function subtract(x: Matrix, from: number, change: Matrix): void {
 
 /** One step of substitution: row of x = (row of x − Σ triangle[row, from … to) · rows of x) / triangle[row, row]. */
 function eliminate(triangle: Matrix, x: Matrix, row: number, [from, to]: readonly [number, number]): void {
-  const target = rowsOf(x, row, row + 1).data;
+  const target = rowOf(x, row);
   const start = row * triangle.cols;
   const shares = triangle.data.subarray(start + from, start + to).map((share) => -share);
   addCombination(target, shares, rowsOf(x, from, to).data);

@@ -74,3 +74,8 @@ export function submatrix(
 export function rowsOf({ cols, data }: Matrix, from: number, to: number): Matrix {
   return { rows: to - from, cols, data: data.subarray(from * cols, to * cols) };
 }
+
+/** One row without a copy. */
+export function rowOf({ cols, data }: Matrix, row: number): Float32Array {
+  return data.subarray(row * cols, (row + 1) * cols);
+}

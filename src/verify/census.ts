@@ -1,4 +1,5 @@
 import { sourceName } from '../emit/linears/source-name.ts';
+import { expertWeights } from '../moe/ffn-experts.ts';
 import { readModelRecord } from '../moe/model-record.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { Role } from '../moe/role.ts';
@@ -6,7 +7,6 @@ import { roles } from '../moe/role.ts';
 import { rolesOf } from '../moe/roles.ts';
 import type { Model } from '../onnx/model.ts';
 import type { CensusRow } from '../report/report.ts';
-import { countOf } from '../tensor/dtype.ts';
 
 /**
  * Names under which this project writes weights: `moeq/L0.E3/up/weight`; scales of all experts: `moeq/L0/up/scales`, and
@@ -44,9 +44,10 @@ export function takeCensus(reference: PreparedModel, quantized: Model): Census {
   for (const { role, tensor, reason } of readModelRecord(quantized)?.refused ?? [])
     rows.get(role)!.refused.push({ tensor, reason });
   const expertBytes = rows.get('expert')!.quantizedBytes;
+  const weights = reference.layers.reduce((sum, layer) => sum + expertWeights(layer), 0);
   return {
     rows: [...rows.values()],
-    expertBitsPerWeight: expertBytes > 0 ? (expertBytes * 8) / expertWeights(reference) : null,
+    expertBitsPerWeight: expertBytes > 0 ? (expertBytes * 8) / weights : null,
   };
 }
 
@@ -62,13 +63,4 @@ function placeOf(name: string, known: ReadonlyMap<string, Role>): { role: Role; 
 export function writtenRole(name: string): 'expert' | 'router' | null {
   if (expertConstant.test(name)) return 'expert';
   return routerConstant.test(name) ? 'router' : null;
-}
-
-/** Number of routed expert weights, biases not counted. */
-function expertWeights({ layers }: PreparedModel): number {
-  const linears = layers.flatMap(({ experts }) => experts.flatMap(({ gate, up, down }) => [gate, up, down]));
-  return linears.reduce(
-    (sum, linear) => sum + (linear ? countOf([linear.weight.rows, linear.weight.cols]) : 0),
-    0,
-  );
 }

@@ -6,6 +6,7 @@ import { additionsTo } from '../onnx/additions.ts';
 import { builder } from '../onnx/build.ts';
 import { graft } from '../onnx/graft.ts';
 import { allNodes, Graph } from '../onnx/graph.ts';
+import { madeValues } from '../onnx/made-values.ts';
 import type { Model } from '../onnx/model.ts';
 import { newModel, opsetOf } from '../onnx/model.ts';
 import { Value } from '../onnx/value.ts';
@@ -162,8 +163,7 @@ function repeated({ rows, cols, data }: Matrix, times: number): Matrix {
 }
 
 function valuesOf({ graph }: Model, layer: string): (name: string) => Value | undefined {
-  const made = graph.nodes.flatMap((node) => node.outputs).filter((value) => value !== null);
-  const byName = new Map(made.map((value) => [value.name, value]));
+  const byName = madeValues(graph);
   return (name) => byName.get(`moeq/${layer}/${name}`);
 }
 

@@ -10,6 +10,7 @@ import type { MoeLayer } from '../moe/moe-layer.ts';
 import { builder } from '../onnx/build.ts';
 import { graft, graftConstants } from '../onnx/graft.ts';
 import type { Graph } from '../onnx/graph.ts';
+import { madeValues } from '../onnx/made-values.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import { valuesIn } from '../onnx/values-in.ts';
@@ -160,8 +161,8 @@ function graftGroups(
 type Finder = (name: string) => Value;
 
 function valueFinder({ graph, path }: Model): Finder {
-  const made = graph.nodes.flatMap((node) => node.outputs).filter((value): value is Value => value !== null);
-  const byName = new Map([...graph.inputs, ...made].map((value) => [value.name, value]));
+  const byName = madeValues(graph);
+  for (const input of graph.inputs) byName.set(input.name, input);
   return (name) => {
     const value = byName.get(name);
     if (value) return value;

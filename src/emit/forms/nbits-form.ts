@@ -1,6 +1,7 @@
 import { Fault } from '../../fault.ts';
 import type { Builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
+import { storedBits } from '../../quantize/grid.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import type { LinearForm } from '../grouped-ffn.ts';
 import type { ActivationClips } from './activation-clips.ts';
@@ -76,7 +77,7 @@ function blocksOf({ rows, cols, bits, groupSize, codes }: QuantizedTensor): Bloc
   const perRow = Math.ceil(cols / size);
   const groupOfBlock = Array.from({ length: perRow }, (_, i) => Math.floor((i * size) / groupSize));
   const filled = fillRows(codes, cols, perRow * size);
-  return { rows, bits: bits === 3 ? 4 : bits, size, perRow, codes: filled, groupOfBlock };
+  return { rows, bits: storedBits(bits), size, perRow, codes: filled, groupOfBlock };
 }
 
 /** Rows of `cols` codes as rows of `width`, zeros behind. */

@@ -1,3 +1,4 @@
+import { storedBits } from '../../quantize/grid.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { packCrumbs, packNibbles } from '../../tensor/pack.ts';
 
@@ -6,8 +7,7 @@ export type CodeType = 'int2' | 'int4' | 'int8';
 
 /** The smallest type that holds a weight's codes. */
 export function storageOf({ bits }: Pick<QuantizedTensor, 'bits'>): CodeType {
-  if (bits === 2) return 'int2';
-  return bits === 8 ? 'int8' : 'int4';
+  return `int${storedBits(bits)}`;
 }
 
 /** Codes in ONNX raw form: below a byte packed, the first in the low bits. */

@@ -4,6 +4,7 @@ import type { ExplicitRouting } from '../../moe/spell-out-routing.ts';
 import type { Builder } from '../../onnx/build.ts';
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
+import { storedBits } from '../../quantize/grid.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import type { Dispatch } from '../dispatch-tokens.ts';
 import { denseWeights } from '../dispatch-tokens.ts';
@@ -45,7 +46,7 @@ export function qmoeLayer(
       const attributes = {
         ...activation,
         k,
-        expert_weight_bits: bits === 3 ? 4 : bits,
+        expert_weight_bits: storedBits(bits),
         normalize_routing_weights: 0,
         ...(block !== null && { block_size: block }),
       };
@@ -129,7 +130,7 @@ function stack(
   block: number | null,
 ): (Value | null)[] {
   const { rows, cols, groupSize } = linears[0].weight;
-  const bits = linears[0].weight.bits === 3 ? 4 : linears[0].weight.bits;
+  const bits = storedBits(linears[0].weight.bits);
   const count = linears.length;
   const bytes = Buffer.concat(linears.map(({ weight }) => packUnsigned(weight.codes, bits)));
   const scales = Float32Array.from(linears.flatMap(({ weight }) => [...weight.scales]));

@@ -1,4 +1,5 @@
 import type { QuantizeConfig } from '../../config/schema.ts';
+import { linearsOf, weightsOf } from '../../moe/ffn-experts.ts';
 import type { Expert } from '../../moe/moe-layer.ts';
 import { needsHessian } from '../../pipeline/layer/rounding.ts';
 import { schemeOf } from '../../quantize/scheme.ts';
@@ -75,14 +76,4 @@ function planningSeconds(experts: number): number {
 /** Writing a model of that many bytes, a layer of it in memory at a time. */
 export function estimateEmit(bytes: number, largestLayer: number): Estimate {
   return { memory: processBytes + largestLayer * 2, seconds: 0.2 + bytes / bytesPerSecond };
-}
-
-/** Weights of an expert, biases not counted. */
-export function weightsOf(expert: Expert): number {
-  return linearsOf(expert).reduce((sum, { weight: { rows, cols } }) => sum + rows * cols, 0);
-}
-
-/** The linears an expert has. */
-export function linearsOf({ gate, up, down }: Expert): NonNullable<Expert['up']>[] {
-  return [gate, up, down].filter((linear) => linear !== null);
 }

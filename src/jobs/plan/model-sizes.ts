@@ -1,16 +1,15 @@
 import { vocabularySize } from '../../data/vocabulary-size.ts';
-import type { ResolvedTarget } from '../../emit/resolve-target.ts';
-import type { Expert, MoeLayer } from '../../moe/moe-layer.ts';
+import { expertWeights, linearsOf, weightsOf } from '../../moe/ffn-experts.ts';
+import type { Expert } from '../../moe/moe-layer.ts';
 import type { PreparedModel } from '../../moe/prepare-model.ts';
 import { countOf } from '../../tensor/dtype.ts';
 import type { RunSize } from './estimate.ts';
-import { linearsOf, weightsOf } from './estimate.ts';
 
 /** Every weight but those of experts meets every token; of experts, the share that the router chooses. */
 export function runSize({ model, layers }: PreparedModel, byLayer: boolean): RunSize {
   const tensors = [...model.graph.constants].map(({ tensor }) => tensor!.source);
   const all = sum(tensors.map(({ shape }) => countOf(shape)));
-  const experts = layers.map((layer) => sum(layer.experts.map(weightsOf)));
+  const experts = layers.map(expertWeights);
   const idle = layers.map(({ router: { topK, experts: count } }, i) =>
     topK === null ? 0 : experts[i] * (1 - topK / count),
   );
@@ -23,19 +22,6 @@ export function runSize({ model, layers }: PreparedModel, byLayer: boolean): Run
     experts: sum(layers.map((layer) => layer.experts.length)),
     activations: sum(visited) + (vocabularySize(model) ?? 0),
   };
-}
-
-/** Codes, and one float32 scale per group. */
-export function resultBytes(layer: MoeLayer, { scheme, groupSizeOf }: ResolvedTarget): number {
-  const { bits } = scheme.weight;
-  const storedBits = bits === 3 ? 4 : bits;
-  const linears = layer.experts.flatMap(linearsOf);
-  return sum(
-    linears.map(({ weight: { rows, cols } }) => {
-      const groups = Math.ceil(cols / groupSizeOf(cols));
-      return Math.ceil((rows * cols * storedBits) / 8) + rows * groups * 4;
-    }),
-  );
 }
 
 export function storedBytes(expert: Expert): number {
