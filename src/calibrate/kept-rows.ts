@@ -2,7 +2,10 @@ import { tokenRows } from '../emit/token-rows.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 
-/** A value [..., width] with one row per token that is no padding, [tokens, width] in float32; for `valid` see {@link keptFlags}. */
+/**
+ * A value [..., width] with one row per token that is no padding, [tokens, width] in float32; for `valid` see {@link
+ * keptFlags}.
+ */
 export function keptRows(b: Builder, value: Value, width: number, valid: Value | null): Value {
   const rows = tokenRows(b, value, width);
   return valid ? b.op('Compress', [rows, keptFlags(b, rows, valid)], { axis: 0 }, { name: 'kept' }) : rows;

@@ -2,7 +2,10 @@ import { rmSync } from 'node:fs';
 
 const present = new Set<string>();
 
-/** Remembers a temporary file or folder until the function it returns removes it, so that it goes however the process ends. */
+/**
+ * Remembers a temporary file or folder until the function it returns removes it, so that it goes however the process
+ * ends.
+ */
 export function temporary(path: string): () => void {
   present.add(path);
   return () => {

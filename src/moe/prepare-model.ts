@@ -17,7 +17,8 @@ export interface PreparedModel {
 export const canonicalOpset = 21;
 
 /**
- * Takes a model (its file, or one just opened, which is changed), sees through its local functions, locates its MoE layers and raises its operator set so that they can be rewritten.
+ * Takes a model (its file, or one just opened, which is changed), sees through its local functions, locates its MoE
+ * layers and raises its operator set so that they can be rewritten.
  * @throws Fault MOE_NONE, MOE_NOT_QUANTIZABLE, and those of `openModel`
  */
 export function prepareModel(source: string | Model, opset = canonicalOpset): PreparedModel {

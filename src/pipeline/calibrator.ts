@@ -75,12 +75,15 @@ export async function openCalibrator(
 }
 
 /**
- * So many experts are looked at in one graph. ONNX Runtime plans a graph in a time that grows with the square of the values in it,
- * and the statistics of an expert are a few dozen: with more, layers are run one after the other.
+ * So many experts are looked at in one graph. ONNX Runtime plans a graph in a time that grows with the square of the
+ * values in it, and the statistics of an expert are a few dozen: with more, layers are run one after the other.
  */
 const expertsAtOnce = 128;
 
-/** So many bytes of XᵀX, of all layers, are kept for trials to be made from; where there is more, each trial has it made anew. */
+/**
+ * So many bytes of XᵀX, of all layers, are kept for trials to be made from; where there is more, each trial has it
+ * made anew.
+ */
 const gramKept = 2 ** 30;
 
 /**

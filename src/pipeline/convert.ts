@@ -45,9 +45,10 @@ export interface ConversionResult {
 }
 
 /**
- * Converts a model file and, when a report or gates are asked for, verifies the result.
- * The output appears under its name only when it is complete and computes what it should.
- * @throws Fault OUTPUT_FAILED, PARITY (and then an output that was there is as it was), and those of `openConversion`, quantizing, writing and verifying
+ * Converts a model file and, when a report or gates are asked for, verifies the result. The output appears under its
+ * name only when it is complete and computes what it should.
+ * @throws Fault OUTPUT_FAILED, PARITY (and then an output that was there is as it was), and those of
+ * `openConversion`, quantizing, writing and verifying
  */
 export async function convert(
   conversion: Conversion,

@@ -2,7 +2,10 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import type { Model } from '../onnx/model.ts';
 import { weightBytesOf } from '../onnx/model.ts';
 
-/** Whether a model's weights, up to 1 GB, may be held several times. Not by free memory: the result must not depend on the machine. */
+/**
+ * Whether a model's weights, up to 1 GB, may be held several times. Not by free memory: the result must not depend on
+ * the machine.
+ */
 export function isSmall(model: Model): boolean {
   return weightBytesOf(model) <= 2 ** 30;
 }

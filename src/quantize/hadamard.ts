@@ -90,8 +90,9 @@ function isPrime(n: number): boolean {
 }
 
 /**
- * The Hadamard matrix [order, order] of Paley's first construction (On orthogonal matrices, 1933), of 1 and -1: I + S, where
- * S tells by row and column whether their difference is a square modulo order - 1, bordered by 1 above and -1 on the left.
+ * The Hadamard matrix [order, order] of Paley's first construction (On orthogonal matrices, 1933), of 1 and -1: I +
+ * S, where S tells by row and column whether their difference is a square modulo order - 1, bordered by 1 above and
+ * -1 on the left.
  */
 export function paleyMatrix(order: number): Int8Array {
   const p = order - 1;

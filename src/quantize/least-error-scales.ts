@@ -14,12 +14,14 @@ export interface Smoothed {
 }
 
 /**
- * Smoothing scales s [channels] that leave the least error where x/s and W·diag(s) are both rounded. With steps that follow
- * the energy of their rows, a token's by Σ_j x_j²/s_j² and a row's by Σ_j (s_j w_j)², the errors of Wx add up to a multiple of
+ * Smoothing scales s [channels] that leave the least error where x/s and W·diag(s) are both rounded. With steps that
+ * follow the energy of their rows, a token's by Σ_j x_j²/s_j² and a row's by Σ_j (s_j w_j)², the errors of Wx add up
+ * to a multiple of
  *   (Σ_j g_j / s_j²) · (Σ_j s_j²·‖w_j‖²),   g_j = E[x_j²] / (2^a - 1)² + exposure_j / (2^b - 1)²
- * for activations of a and weights of b bits (2 in place of 2^b - 1 where they are ternary). By Cauchy-Schwarz it is least for s_j⁴ = g_j / ‖w_j‖². SmoothQuant's formula is
- * the same balance between maxima, of which a rotation leaves nothing, and which say little where few values are large.
- * Channels without activations or without weights keep scale 1.
+ * for activations of a and weights of b bits (2 in place of 2^b - 1 where they are ternary). By Cauchy-Schwarz it is
+ * least for s_j⁴ = g_j / ‖w_j‖². SmoothQuant's formula is the same balance between maxima, of which a rotation leaves
+ * nothing, and which say little where few values are large. Channels without activations or without weights keep
+ * scale 1.
  */
 export function leastErrorScales(
   { energy, exposure, weight }: Smoothed,

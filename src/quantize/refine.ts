@@ -23,8 +23,8 @@ const blockSize = 32;
 
 /**
  * Lowers tr(ΔHΔᵀ), Δ = W − Ŵ, of a quantized weight by coordinate descent: every code in turn becomes the best one
- * given all others, then every scale becomes the best one given the codes. GPTQ settles a column without knowing the
- * errors of those that come after it; this looks back. No step ever raises the loss.
+ * given all others, as in QuantEase (arXiv 2309.01885), then every scale the best one given the codes. GPTQ settles a
+ * column without knowing the errors of those that come after it; this looks back. No step ever raises the loss.
  *
  * With E = HΔᵀ, column j of Δ is best at Δ_j − E_j / H_jj, and the scale of group g moves by Σ c·E / c·(H_gg c).
  * Throws `HESSIAN_NOT_POSITIVE`.

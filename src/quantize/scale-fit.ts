@@ -4,8 +4,9 @@ import { type Grid, groupCountOf, requireFinite } from './grid.ts';
 import { fitsVectors, largestByVectors } from './vector-passes.ts';
 
 /**
- * Chooses the step of one quantization group: the scale whose codes on `grid` hold the `weights` best. `importance` weighs their squared errors (the Hessian diagonal), null weighs all alike.
- * Always finite; negative where the one code more below zero serves large positive weights; 1 for a group of zeros.
+ * Chooses the step of one quantization group: the scale whose codes on `grid` hold the `weights` best. `importance`
+ * weighs their squared errors (the Hessian diagonal), null weighs all alike. Always finite; negative where the one
+ * code more below zero serves large positive weights; 1 for a group of zeros.
  */
 export type ScaleFit = (weights: Float32Array, importance: ArrayLike<number> | null, grid: Grid) => number;
 

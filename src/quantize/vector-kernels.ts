@@ -22,8 +22,8 @@ type Kernel = 'largest' | 'round' | 'multiply';
 let loaded: WasmModule<Kernel> | null = null;
 
 /**
- * Loops over groups of weights by vector instructions, in float64 like their twins in JavaScript. Addresses are in bytes,
- * groups in bytes of their weights.
+ * Loops over groups of weights by vector instructions, in float64 like their twins in JavaScript. Addresses are in
+ * bytes, groups in bytes of their weights.
  * - `largest(data, end, group, scales)`: float32 data → the bits of each group's largest magnitude;
  * - `round(data, end, group, scales, codes)`: float32 data and scales → int8 codes, ties to even;
  * - `multiply(codes, end, group, scales, x, sums)`: one row of int8 codes times three float64 inputs → three float64 sums; `x`

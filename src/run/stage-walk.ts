@@ -27,8 +27,8 @@ export interface StageRun {
 }
 
 /**
- * A walk through a model, one stage after the other, over batches; what a stage hands on waits on disk. A stage has to fit in
- * memory, not the model.
+ * A walk through a model, one stage after the other, over batches; what a stage hands on waits on disk. A stage has
+ * to fit in memory, not the model.
  */
 export interface StageWalk {
   /**

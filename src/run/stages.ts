@@ -12,10 +12,10 @@ export interface Stage {
 }
 
 /**
- * Cuts a graph into one stage per set of `ends`, in their order: all that its values depend on and no stage before holds. What
- * nothing of them depends on belongs to none.
- * Every value that crosses a cut is an input of one stage and an output of the one that makes it: the residual stream,
- * and what attention of several layers shares (masks, rotary tables).
+ * Cuts a graph into one stage per set of `ends`, in their order: all that its values depend on and no stage before
+ * holds. What nothing of them depends on belongs to none. Every value that crosses a cut is an input of one stage and
+ * an output of the one that makes it: the residual stream, and what attention of several layers shares (masks, rotary
+ * tables).
  */
 export function stagesOf(graph: Graph, ends: readonly (readonly Value[])[]): Stage[] {
   const stageOf = new Map<Node, number>();

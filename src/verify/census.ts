@@ -55,7 +55,7 @@ function placeOf(name: string, known: ReadonlyMap<string, Role>): { role: Role; 
   const written = writtenRole(name);
   if (written) return { role: written, isQuantized: true };
   const dense = denseConstant.exec(name);
-  const source = dense ? dense[1] : sourceName(name);
+  const source = dense ? dense[1] : sourceName(name, known);
   return { role: known.get(source) ?? 'other', isQuantized: dense !== null };
 }
 

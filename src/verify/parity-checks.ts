@@ -9,7 +9,10 @@ import type { MoeLayer } from '../moe/moe-layer.ts';
  */
 export interface ParityCheck {
   layer: Pick<MoeLayer, 'id' | 'hidden' | 'intermediate'>;
-  /** `whole` for the fused operator, whose linears cannot be seen apart; `alone` for a linear that is none of an expert's. */
+  /**
+   * `whole` for the fused operator, whose linears cannot be seen apart; `alone` for a linear that is none of an
+   * expert's.
+   */
   part: 'gate' | 'up' | 'down' | 'whole' | 'alone';
   /** MatMulNBits in float32 (accuracy level 0), instead of as it is written (level 4). */
   exactKernels: boolean;

@@ -152,7 +152,10 @@ function gather(x: Matrix, tokens: number[], routes: readonly TokenRoute[], weig
   return result;
 }
 
-/** For `toSatisfy`: no linear is off by `tolerance`, relative to the largest value of its row, nor anything else by 1e-5. */
+/**
+ * For `toSatisfy`: no linear is off by `tolerance`, relative to the largest value of its row, nor anything else by
+ * 1e-5.
+ */
 export function within(tolerance: number, sumTolerance = 1e-5): (errors: Errors) => boolean {
   return ({ linear, activation, sum }) => linear < tolerance && activation < 1e-5 && sum < sumTolerance;
 }

@@ -131,3 +131,12 @@ test('weights that are not read as they are stored are refused by name', () => {
     { tensor: 'left', role: 'attention', reason },
   ]);
 });
+
+test('a weight keeps the name it has in the source, whatever that ends with', () => {
+  const model = makeModel({ x: ['float32', [3, 64]] }, (b, input) => ({
+    y: b.op('MatMul', [input, b.constant('own_smoothed', 'float32', [64, 24], transpose(weight).data)]),
+  }));
+  expect(quantizeDense(model, [], 'w8a8', false).quantized).toEqual([
+    { tensor: 'own_smoothed', role: 'head' },
+  ]);
+});

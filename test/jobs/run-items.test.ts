@@ -50,7 +50,8 @@ test('time follows the runs there are: variants tried, corrections tried, causes
   expect(seconds(all, 'variants') / seconds(one, 'variants')).toBeCloseTo((ofAll + 1) / (ofOne + 1));
   const whole = await itemsOf(64, { verify: { attribution: false } });
   expect(seconds(all, 'verify') / seconds(whole, 'verify')).toBeCloseTo(2);
-  // Both models on all records; the written one for its gaps on three quarters, and on the others without correction and with three.
+  // Both models on all records; the written one for its gaps on three quarters, and on the others without correction
+  // and with three.
   const run = async (records: number): Promise<number> =>
     (2 * seconds(await itemsOf(records), 'variants')) / (ofAll + 1);
   const expected = (await run(64)) + (await run(48)) / 2 + 2 * (await run(16));

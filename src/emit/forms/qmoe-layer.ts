@@ -1,4 +1,5 @@
 import { Fault } from '../../fault.ts';
+import { ffnExperts } from '../../moe/ffn-experts.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { ExplicitRouting } from '../../moe/spell-out-routing.ts';
 import type { Builder } from '../../onnx/build.ts';
@@ -24,7 +25,7 @@ export function qmoeLayer(
 ): FusedEmitter {
   const activation = activationOf(layer);
   requireWholeBytes(layer);
-  const experts = layer.experts.filter(({ kind }) => kind === 'ffn');
+  const experts = ffnExperts(layer);
   return {
     kind: 'fused',
     emit(b, tokens, routing) {
@@ -79,7 +80,7 @@ export function fusedResults(
 
 /** Weights [T, experts]; zero where an expert is not chosen. */
 function routingMatrix(b: Builder, { router, experts }: MoeLayer, routing: ExplicitRouting): Value {
-  const written = experts.filter(({ kind }) => kind === 'ffn').map(({ index }) => index);
+  const written = ffnExperts({ experts }).map(({ index }) => index);
   const all =
     routing.kind === 'topk' ? scattered(b, routing, router.experts) : byToken(b, routing, router.experts);
   const isAll = written.length === router.experts && written.every((id, position) => id === position);
@@ -190,7 +191,7 @@ function activationOf(layer: MoeLayer): Record<string, string | number | { f: nu
   };
 }
 
-/** Four 2-bit codes fill a byte; rows are stored one after the other. */
+/** Rows are stored one after the other; four codes of 2 bits fill a byte, and no width was tried that they do not. */
 function requireWholeBytes(layer: MoeLayer): void {
   for (const width of [layer.hidden, layer.intermediate])
     if (width % 4 !== 0) throw refused(layer, `rows of ${width} weights fill no whole bytes`);

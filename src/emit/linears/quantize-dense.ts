@@ -48,7 +48,7 @@ export function quantizeDense(
   for (const node of model.graph.nodes.slice()) {
     const constant = weightConstant(node);
     if (!constant || kept.has(node) || constant.name.startsWith('moeq/')) continue;
-    const tensor = sourceName(constant.name);
+    const tensor = sourceName(constant.name, roles);
     const role = roles.get(tensor) ?? 'other';
     const found = quantizableView(node, constant);
     if (typeof found === 'string') result.refused.push({ tensor, role, reason: found });
@@ -79,7 +79,7 @@ function overlooked(
   for (const { shared } of layers) if (shared?.sigmoidGate) told.add(shared.sigmoidGate.name);
   const reason = 'no MatMul or Gemm of the main graph reads it as it is stored, on its right';
   return [...graph.constants].flatMap(({ name, tensor }) => {
-    const source = sourceName(name);
+    const source = sourceName(name, roles);
     const role = roles.get(source);
     const isMatrix = tensor!.source.shape.filter((size) => size >= smallest).length >= 2;
     const isMeant = isMatrix && denseRoles.has(role) && !told.has(source) && !name.startsWith('moeq/');

@@ -106,8 +106,8 @@ export function clipItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
 }
 
 /**
- * What is done to the routers of the model that is written: realignment runs both models, one layer at a time, and each layer
- * of the written one again: on most of the records to measure the gap, on the others to judge corrections.
+ * What is done to the routers of the model that is written: realignment runs both models, one layer at a time, and
+ * each layer of the written one again: on most of the records to measure the gap, on the others to judge corrections.
  */
 export function routerItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
   const { job, prepared, ingredients, tuning, size } = facts;

@@ -167,7 +167,10 @@ function partOf(value: Value, source: Value, width: number, { shapes }: GraphFac
   return start === null || step === null ? null : { start: start < 0 ? start + width : start, step, count };
 }
 
-/** Picking one of two along an axis of its own, after a reshape of the outputs to [..., width / 2, 2] or [..., 2, width / 2]. */
+/**
+ * Picking one of two along an axis of its own, after a reshape of the outputs to [..., width / 2, 2] or [..., 2,
+ * width / 2].
+ */
 function interleavedPart(value: Value, source: Value, width: number, { shapes }: GraphFacts): RowPart | null {
   const node = value.producer!;
   const dims = shapes.shapeOf(source);

@@ -23,7 +23,10 @@ export interface HiddenSmoothing {
   neurons: Uint32Array | null;
 }
 
-/** Tokens that show what an expert's hidden channels are like: scales fitted to fewer do harm (16 dB to 8 for one token). */
+/**
+ * Tokens that show what an expert's hidden channels are like: scales fitted to fewer do harm (16 dB to 8 for one
+ * token).
+ */
 export const fewestSmoothed = 32;
 
 export interface HiddenSettings {

@@ -14,9 +14,10 @@ export interface BoundedConfig {
 }
 
 /**
- * A config whose open choices can be made in the memory at hand. `rotation.down` and `calibration.affinity` are settled by
- * running whole models on records, which a model that is calibrated layer by layer is too large for. `auto` then takes the rotation and the weights that such trials choose in nearly all layers of language
- * models, the last variant. `activations.clip` is settled where layers are calibrated, routers are realigned in turn. What the
+ * A config whose open choices can be made in the memory at hand. `rotation.down` and `calibration.affinity` are
+ * settled by running whole models on records, which a model that is calibrated layer by layer is too large for.
+ * `auto` then takes the rotation and the weights that such trials choose in nearly all layers of language models, the
+ * last variant. `activations.clip` is settled where layers are calibrated, routers are realigned in turn. What the
  * config asks for by name stays. Nothing is left undone where there are no records to settle it by.
  */
 export function boundedConfig(model: Model, config: QuantizeConfig, hasRecords: boolean): BoundedConfig {
