@@ -16,6 +16,32 @@ export interface OriginalLogits {
   logits: RunTensor;
 }
 
+/** What a router computes of the same tokens in two models. */
+export interface RouterValuePair {
+  /** Its weight, [experts, hidden]. */
+  view: Pick<MatrixView, 'rows' | 'cols'>;
+  /** Experts per token; null where every token visits all. */
+  topK: number | null;
+  /** The product with the weight, and the logits with their bias, [..., experts]. */
+  original: { product: Value; logits: Value };
+  /** What it reads [..., hidden], and the product. */
+  changed: { input: Value; product: Value };
+}
+
+/** Graph outputs of one batch: what separates a router in two models, summed over tokens. */
+export interface GapTaps {
+  /** Σ w·x̂·x̂ᵀ of what the changed model's router reads, [hidden, hidden]. */
+  gram: Value;
+  /** Σ w·x̂·eᵀ, e being what the changed logits lack to the original ones, [hidden, experts]. */
+  cross: Value;
+}
+
+/** The same, summed over batches, row-major. */
+export interface GapSums {
+  gram: Float64Array;
+  cross: Float64Array;
+}
+
 /** A probe that sums what separates a router from the original one. */
 export interface GapProbe extends Probe {
   /** Of the batches taken so far. */
@@ -45,32 +71,6 @@ export function gapProbe(
     },
     take: (results) => addGap(sums, taps, results),
   };
-}
-
-/** What a router computes of the same tokens in two models. */
-export interface RouterValuePair {
-  /** Its weight, [experts, hidden]. */
-  view: Pick<MatrixView, 'rows' | 'cols'>;
-  /** Experts per token; null where every token visits all. */
-  topK: number | null;
-  /** The product with the weight, and the logits with their bias, [..., experts]. */
-  original: { product: Value; logits: Value };
-  /** What it reads [..., hidden], and the product. */
-  changed: { input: Value; product: Value };
-}
-
-/** Graph outputs of one batch: what separates a router in two models, summed over tokens. */
-export interface GapTaps {
-  /** Σ w·x̂·x̂ᵀ of what the changed model's router reads, [hidden, hidden]. */
-  gram: Value;
-  /** Σ w·x̂·eᵀ, e being what the changed logits lack to the original ones, [hidden, experts]. */
-  cross: Value;
-}
-
-/** The same, summed over batches, row-major. */
-export interface GapSums {
-  gram: Float64Array;
-  cross: Float64Array;
 }
 
 /** Adds these sums to a graph in which both are, or what the original made is fed. For `valid` see `keptFlags`. */

@@ -4,7 +4,7 @@ import { quantizeDense } from '../../src/emit/linears/quantize-dense.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Builder } from '../../src/onnx/build.ts';
 import type { Value } from '../../src/onnx/value.ts';
-import { clipScale } from '../../src/quantize/clip.ts';
+import { clipScale } from '../../src/quantize/clip-scale.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { encodeNumbers } from '../../src/tensor/encode.ts';
 import type { Matrix } from '../../src/tensor/matrix.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { ExpertStats } from '../../src/calibrate/layer-stats.ts';
 import { hessianOf, inputHessian } from '../../src/pipeline/layer/expert-hessians.ts';
-import { clipScale } from '../../src/quantize/clip.ts';
+import { clipScale } from '../../src/quantize/clip-scale.ts';
 import { quantizeGptq } from '../../src/quantize/gptq.ts';
 import { refine } from '../../src/quantize/refine.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';

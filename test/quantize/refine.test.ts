@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { clipScale } from '../../src/quantize/clip.ts';
+import { clipScale } from '../../src/quantize/clip-scale.ts';
 import { quantizeGptq } from '../../src/quantize/gptq.ts';
 import { ternaryGrid } from '../../src/quantize/grid.ts';
 import { refine } from '../../src/quantize/refine.ts';

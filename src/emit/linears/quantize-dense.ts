@@ -5,7 +5,7 @@ import { rolesOf } from '../../moe/roles.ts';
 import type { Model } from '../../onnx/model.ts';
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { clipScale } from '../../quantize/clip.ts';
+import { clipScale } from '../../quantize/clip-scale.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../../quantize/rtn.ts';
 import type { MatrixView } from '../../tensor/view.ts';

@@ -1,5 +1,5 @@
 import type { QuantizeConfig } from '../../config/schema.ts';
-import { clipScale } from '../../quantize/clip.ts';
+import { clipScale } from '../../quantize/clip-scale.ts';
 import { quantizeGptq } from '../../quantize/gptq.ts';
 import { ternaryGrid } from '../../quantize/grid.ts';
 import type { Hessian } from '../../quantize/hessian.ts';

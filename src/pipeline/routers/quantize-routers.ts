@@ -1,6 +1,6 @@
-import type { ClipSums, ClipTrial } from '../../calibrate/clip-probe.ts';
-import { clipProbe } from '../../calibrate/clip-probe.ts';
 import { activationsNotFinite } from '../../calibrate/layer-stats.ts';
+import type { RouterClipSums, RouterClipTrial } from '../../calibrate/router-clip-probe.ts';
+import { routerClipProbe } from '../../calibrate/router-clip-probe.ts';
 import { makeBatches } from '../../data/batches.ts';
 import { declaredInputs } from '../../data/declared-inputs.ts';
 import type { DataRecord } from '../../data/record.ts';
@@ -23,7 +23,7 @@ export interface RouterClip {
   ratio: number;
   /** Squared logit error against the float router, summed over experts. */
   squaredError: number;
-  /** Divergence of the choice, in nats; see `ClipTaps`. */
+  /** Divergence of the choice, in nats; see `RouterClipTaps`. */
   divergence: number;
 }
 
@@ -34,7 +34,7 @@ export interface RouterClip {
  * left as it is.
  * @throws Fault ROUTER_UNSUPPORTED, ACTIVATIONS_NOT_FINITE, and those of `StageWalk`
  */
-export async function chooseClips(
+export async function chooseRouterClips(
   model: Model,
   layers: readonly MoeLayer[],
   records: readonly DataRecord[],
@@ -46,7 +46,7 @@ export async function chooseClips(
   try {
     for (const [index, layer] of layers.entries()) {
       const { sums } = await lookAt({ walk, model, batches }, index, { passOn: true }, (valid) =>
-        clipProbe(model.graph, clipTrial(layer), valid),
+        routerClipProbe(model.graph, clipTrial(layer), valid),
       );
       clips.push(bestClip(layer.id, sums));
     }
@@ -56,7 +56,7 @@ export async function chooseClips(
   }
 }
 
-function clipTrial(layer: MoeLayer): ClipTrial {
+function clipTrial(layer: MoeLayer): RouterClipTrial {
   const { input, view } = routerLinear(layer);
   const { linear, experts, topK } = layer.router;
   const weight = readMatrix(view);
@@ -69,7 +69,7 @@ function clipTrial(layer: MoeLayer): ClipTrial {
   };
 }
 
-function bestClip(layer: string, { tokens, squares, divergence }: ClipSums): RouterClip {
+function bestClip(layer: string, { tokens, squares, divergence }: RouterClipSums): RouterClip {
   const costs = clipRatios.map((_, c) => squares[c] + divergence[c]);
   if (!costs.every(Number.isFinite)) throw activationsNotFinite(`router of layer ${layer}`);
   const best = costs.indexOf(Math.min(...costs));

@@ -10,7 +10,7 @@ import type { Workshop } from '../workshop.ts';
 import type { WrittenModel } from '../write-experts.ts';
 import { holdOut } from './hold-out.ts';
 import type { RouterClip } from './quantize-routers.ts';
-import { chooseClips, quantizeRouters } from './quantize-routers.ts';
+import { chooseRouterClips, quantizeRouters } from './quantize-routers.ts';
 import type { RouterRealignment } from './realign-router.ts';
 import { applyRealignment, realignRouters } from './realign-routers.ts';
 
@@ -40,7 +40,9 @@ export async function settleRouters(
     applyRealignment({ model, layers }, outcome.realignment);
   }
   if (config.router.bits !== null) {
-    outcome.clips = await workshop.remember('router', () => chooseClips(model, layers, records, session));
+    outcome.clips = await workshop.remember('router', () =>
+      chooseRouterClips(model, layers, records, session),
+    );
     for (const { layer, ratio } of outcome.clips)
       progress({ stage: 'router', detail: `${layer}: 8 bits, clipped at ${ratio} of the largest weight` });
     quantizeRouters(

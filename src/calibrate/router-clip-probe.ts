@@ -8,22 +8,50 @@ import { toFloats } from '../runtime/session.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { keptRows } from './kept-rows.ts';
 
-/** What each candidate of a router costs, summed over tokens; see `ClipTaps`. */
-export interface ClipSums {
+/** A router and the quantized forms of it that are compared. */
+export interface RouterClipTrial {
+  /** In the graph that is tapped. */
+  input: Value;
+  /** [experts, hidden] */
+  weight: Matrix;
+  /** [experts], or null. */
+  bias: Float32Array | null;
+  /** What each candidate's codes stand for, [experts, hidden] each. */
+  candidates: readonly Matrix[];
+  /** Experts that count one by one in the divergence; as many as there are for the divergence of all. */
+  top: number;
+}
+
+/** Graph outputs of one batch, summed over tokens, one entry per candidate. */
+export interface RouterClipTaps {
+  /** [1], the same for all. */
+  tokens: Value;
+  /** Squared logit errors, summed over experts. */
+  squares: Value;
+  /**
+   * Divergence of the choice: KL, float to candidate, between softmax distributions in which the float router's top
+   * experts count one by one and all others as one outcome. Unlike a KL that leaves the others out it is never negative
+   * and zero only where the top experts agree.
+   */
+  divergence: Value;
+}
+
+/** What each candidate of a router costs, summed over tokens; see `RouterClipTaps`. */
+export interface RouterClipSums {
   tokens: number;
   squares: Float64Array;
   divergence: Float64Array;
 }
 
 /** A probe that compares quantized forms of a router with the float one. */
-export interface ClipProbe extends Probe {
+export interface RouterClipProbe extends Probe {
   /** Of the batches taken so far. */
-  sums: ClipSums;
+  sums: RouterClipSums;
 }
 
-/** Adds the sums of {@link tapClips} to a graph. */
-export function clipProbe(graph: Graph, trial: ClipTrial, valid: Value | null): ClipProbe {
-  const taps = tapClips(builder(graph, 'moeq/clips'), trial, valid);
+/** Adds the sums of {@link tapRouterClips} to a graph. */
+export function routerClipProbe(graph: Graph, trial: RouterClipTrial, valid: Value | null): RouterClipProbe {
+  const taps = tapRouterClips(builder(graph, 'moeq/clips'), trial, valid);
   const { length } = trial.candidates;
   const sums = { tokens: 0, squares: new Float64Array(length), divergence: new Float64Array(length) };
   return {
@@ -38,34 +66,6 @@ export function clipProbe(graph: Graph, trial: ClipTrial, valid: Value | null): 
   };
 }
 
-/** A router and the quantized forms of it that are compared. */
-export interface ClipTrial {
-  /** In the graph that is tapped. */
-  input: Value;
-  /** [experts, hidden] */
-  weight: Matrix;
-  /** [experts], or null. */
-  bias: Float32Array | null;
-  /** What each candidate's codes stand for, [experts, hidden] each. */
-  candidates: readonly Matrix[];
-  /** Experts that count one by one in the divergence; as many as there are for the divergence of all. */
-  top: number;
-}
-
-/** Graph outputs of one batch, summed over tokens, one entry per candidate. */
-export interface ClipTaps {
-  /** [1], the same for all. */
-  tokens: Value;
-  /** Squared logit errors, summed over experts. */
-  squares: Value;
-  /**
-   * Divergence of the choice: KL, float to candidate, between softmax distributions in which the float router's top
-   * experts count one by one and all others as one outcome. Unlike a KL that leaves the others out it is never negative
-   * and zero only where the top experts agree.
-   */
-  divergence: Value;
-}
-
 /** Smallest share of the other experts that float32 can tell from none. */
 const tiny = 2 ** -24;
 
@@ -73,7 +73,7 @@ const tiny = 2 ** -24;
  * Adds the logits of all candidates beside those of the float router, on the same tokens; the candidates read them in 8
  * bits, as they will when they are written. For `valid` see `keptFlags`.
  */
-export function tapClips(b: Builder, trial: ClipTrial, valid: Value | null): ClipTaps {
+export function tapRouterClips(b: Builder, trial: RouterClipTrial, valid: Value | null): RouterClipTaps {
   const { input, weight, bias, candidates, top } = trial;
   const { rows: experts, cols: hidden } = weight;
   const x = keptRows(b, input, hidden, valid);

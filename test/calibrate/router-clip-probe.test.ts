@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { ClipSums, ClipTrial } from '../../src/calibrate/clip-probe.ts';
-import { clipProbe } from '../../src/calibrate/clip-probe.ts';
+import type { RouterClipSums, RouterClipTrial } from '../../src/calibrate/router-clip-probe.ts';
+import { routerClipProbe } from '../../src/calibrate/router-clip-probe.ts';
 import type { Batch } from '../../src/data/batches.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { dequantizeActivations, quantizeActivations } from '../../src/quantize/activation.ts';
@@ -18,7 +18,11 @@ const [tokens, hidden, experts] = [20, 32, 6];
 const x = gaussian(tokens, hidden, 1);
 const bias = gaussian(1, experts, 2).data;
 
-function setUp(weight: Matrix, top: number, added: Float32Array | null): { model: Model; trial: ClipTrial } {
+function setUp(
+  weight: Matrix,
+  top: number,
+  added: Float32Array | null,
+): { model: Model; trial: RouterClipTrial } {
   const model = makeModel({ x: ['float32', [1, 'tokens', hidden]] }, (b, input) => ({
     y: b.op('Neg', [input]),
   }));
@@ -27,9 +31,9 @@ function setUp(weight: Matrix, top: number, added: Float32Array | null): { model
   return { model, trial: { input, weight, bias: added, candidates, top } };
 }
 
-async function measure({ model, trial }: ReturnType<typeof setUp>, batch: Batch): Promise<ClipSums> {
+async function measure({ model, trial }: ReturnType<typeof setUp>, batch: Batch): Promise<RouterClipSums> {
   const valid = addValidInput(model, [batch]);
-  const probe = clipProbe(model.graph, trial, valid);
+  const probe = routerClipProbe(model.graph, trial, valid);
   model.graph.outputs = [...probe.outputs];
   await runBatches(model, [batch], { valid }, {}, (results) => probe.take(results, batch));
   return probe.sums;

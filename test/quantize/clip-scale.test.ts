@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { clipScale } from '../../src/quantize/clip.ts';
+import { clipScale } from '../../src/quantize/clip-scale.ts';
 import { gridOf, ternaryGrid, type Grid } from '../../src/quantize/grid.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { absMaxScale } from '../../src/quantize/scale-fit.ts';
