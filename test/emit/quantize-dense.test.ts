@@ -140,3 +140,29 @@ test('a weight keeps the name it has in the source, whatever that ends with', ()
     { tensor: 'own_smoothed', role: 'head' },
   ]);
 });
+
+test.each(['w8a8', 'w4a16'] as const)(
+  'a weight that two linears share is stored once: %s',
+  async (scheme) => {
+    const model = makeModel({ x: ['float32', [6, 64]] }, (b, input) => {
+      const shared = constant(b, transpose(weight));
+      return {
+        first: b.op('MatMul', [input, shared]),
+        second: b.op('MatMul', [b.op('Neg', [input]), shared]),
+      };
+    });
+    const { quantized, probes } = quantizeDense(model, [], scheme, false);
+    expect(quantized).toEqual([{ tensor: 'w', role: 'head' }]);
+    expect(probes).toHaveLength(1);
+    model.graph.removeDeadCode();
+    const weights = [...model.graph.constants].filter(({ name }) =>
+      name.startsWith('moeq/dense/w/linear/weight'),
+    );
+    expect(weights).toHaveLength(1);
+    const { first, second } = await runOnce(model, { x: { dtype: 'float32', dims: [6, 64], data: x.data } });
+    const negated = second.data.map((value: number) => -value);
+    expect(
+      rowError({ rows: 6, cols: 24, data: negated }, { rows: 6, cols: 24, data: first.data }),
+    ).toBeLessThan(2e-2);
+  },
+);

@@ -4,7 +4,7 @@ import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import type { LinearProbe } from '../parity-probes.ts';
 import { probeLinear } from '../parity-probes.ts';
 import { resolveTarget } from '../resolve-target.ts';
-import { replaceLinear } from './replace-linear.ts';
+import { replaceLinear, storeWeight } from './replace-linear.ts';
 import { routerLinear } from './router-linear.ts';
 
 /**
@@ -22,7 +22,7 @@ export function emitRouter(
   const { node, product } = routerLinear(layer);
   const resolved = resolveTarget(portable ? 'qdq' : 'int', 'w8a8', 'channel');
   const id = `${layer.id}/router`;
-  const logits = replaceLinear(graph, node, weight, { prefix: `moeq/${id}`, resolved });
+  const logits = replaceLinear(graph, node, storeWeight(graph, weight, { prefix: `moeq/${id}`, resolved }));
   if (layer.router.logits === product) layer.router.logits = logits;
   return probeLinear(id, weight, resolved);
 }

@@ -15,7 +15,8 @@ import { probeLinear } from '../parity-probes.ts';
 import type { ResolvedTarget } from '../resolve-target.ts';
 import { resolveTarget } from '../resolve-target.ts';
 import { linearView, weightConstant } from './plain-linear.ts';
-import { replaceLinear } from './replace-linear.ts';
+import type { StoredWeight } from './replace-linear.ts';
+import { replaceLinear, storeWeight } from './replace-linear.ts';
 import { sourceName } from './source-name.ts';
 
 /** Schemes of what is no routed expert. */
@@ -45,20 +46,27 @@ export function quantizeDense(
   const roles = rolesOf(model, layers);
   const kept = new Set(layers.flatMap(({ router, shared }) => nodesOf([router.linear, shared?.sigmoidGate])));
   const result: DenseResult = { quantized: [], refused: [], probes: [] };
+  // By constant, and by whether it is read as [out, in] or the other way round.
+  const stored = new Map<string, StoredWeight>();
   for (const node of model.graph.nodes.slice()) {
     const constant = weightConstant(node);
     if (!constant || kept.has(node) || constant.name.startsWith('moeq/')) continue;
     const tensor = sourceName(constant.name, roles);
     const role = roles.get(tensor) ?? 'other';
     const found = quantizableView(node, constant);
-    if (typeof found === 'string') result.refused.push({ tensor, role, reason: found });
-    else {
+    if (typeof found === 'string') {
+      result.refused.push({ tensor, role, reason: found });
+      continue;
+    }
+    const key = `${constant.name} ${found.rowStride}`;
+    if (!stored.has(key)) {
       const id = `dense/${tensor}`;
       const weight = quantized(found, resolved);
-      replaceLinear(model.graph, node, weight, { prefix: `moeq/${id}`, resolved });
+      stored.set(key, storeWeight(model.graph, weight, { prefix: `moeq/${id}`, resolved }));
       result.probes.push(probeLinear(id, weight, resolved));
       result.quantized.push({ tensor, role });
     }
+    replaceLinear(model.graph, node, stored.get(key)!);
   }
   result.refused.push(...overlooked(model, roles, layers, result));
   if (!portable && resolved.target === 'nbits') model.opsets.set('com.microsoft', 1);

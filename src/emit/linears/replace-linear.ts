@@ -15,26 +15,59 @@ import type { LinearForm } from '../grouped-ffn.ts';
 import { scaleRows } from '../grouped-ffn.ts';
 import type { ResolvedTarget } from '../resolve-target.ts';
 
+/** A quantized weight that is in a graph, for any number of linears that read it. */
+export interface StoredWeight {
+  /** Names of what reads it begin with this. */
+  prefix: string;
+  rows: number;
+  cols: number;
+  /** From rows [n, cols] in float32 to their product, [n, rows]. */
+  multiply: (b: Builder, x: Value) => Value;
+}
+
+/** Writes a weight in the form of a target. */
+export function storeWeight(
+  graph: Graph,
+  weight: QuantizedTensor,
+  { prefix, resolved }: { prefix: string; resolved: ResolvedTarget },
+): StoredWeight {
+  const { rows, cols } = weight;
+  const written = builder(graph, prefix);
+  const form = formOf(resolved);
+  const { product, otherWay } = form.linear(written, 'linear', weight);
+  const scales = form.integer ? scaleConstant(written, 'linear/scales', [rows], weight.scales) : null;
+  const multiply = (b: Builder, x: Value): Value => {
+    const input = form.prepare(b, x, 'input');
+    const [result] = chooseWay(
+      b,
+      choiceOf(b, otherWay, null),
+      (inner) => [product(inner, input)],
+      (inner, other) => [other.product(inner, other.prepare(inner, input))],
+    );
+    if (!scales) return result;
+    return b.op('Mul', [scaleRows(b, result, input.scales!, 'scaled'), scales], {}, { name: 'product' });
+  };
+  return { prefix, rows, cols, multiply };
+}
+
 /**
- * Writes a plain linear (see `linearView`) anew with a quantized weight, in the form of a target; its readers then read
- * what is returned. Element type and leading dimensions stay. Names begin with `prefix`.
+ * Makes a plain linear (see `linearView`) read a stored weight; its readers then read what is returned. Element type and
+ * leading dimensions stay.
  */
 export function replaceLinear(
   graph: Graph,
   node: Node,
-  weight: QuantizedTensor,
-  { prefix, resolved }: { prefix: string; resolved: ResolvedTarget },
+  { prefix, rows, cols, multiply }: StoredWeight,
 ): Value {
   const b = builder(graph, prefix);
   const [input, , bias] = node.inputs;
-  const shaped = b.op('Reshape', [input, b.ints([-1, weight.cols])]);
-  const rows = b.op('Cast', [shaped], { to: codeOf('float32') }, { name: 'rows' });
-  let product = runLinear(b, formOf(resolved), weight, rows);
+  const shaped = b.op('Reshape', [input, b.ints([-1, cols])]);
+  let product = multiply(b, b.op('Cast', [shaped], { to: codeOf('float32') }, { name: 'rows' }));
   if (bias)
     product = b.op('Add', [product, b.op('Cast', [bias], { to: codeOf('float32') })], {}, { name: 'biased' });
   const typed = b.op('CastLike', [product, input], {}, { name: 'typed' });
   const leading = b.op('Shape', [input], { start: 0, end: -1 });
-  const shape = b.op('Concat', [leading, b.ints([weight.rows])], { axis: 0 });
+  const shape = b.op('Concat', [leading, b.ints([rows])], { axis: 0 });
   const output = b.op('Reshape', [typed, shape], {}, { name: 'output' });
   graph.replaceAllUses(node.outputs[0]!, output);
   return output;
@@ -44,19 +77,4 @@ function formOf({ target, scheme: { activationBits } }: ResolvedTarget): LinearF
   if (target === 'int') return intForm(activationBits!, noClips, Infinity);
   if (target === 'qdq') return qdqForm(activationBits, noClips);
   return nbitsForm({ activationBits, clips: noClips, accuracyLevel: 4, packed: false });
-}
-
-function runLinear(b: Builder, form: LinearForm, weight: QuantizedTensor, x: Value): Value {
-  const { product, otherWay } = form.linear(b, 'linear', weight);
-  const input = form.prepare(b, x, 'input');
-  const [result] = chooseWay(
-    b,
-    choiceOf(b, otherWay, null),
-    (inner) => [product(inner, input)],
-    (inner, other) => [other.product(inner, other.prepare(inner, input))],
-  );
-  if (!form.integer) return result;
-  const scaled = scaleRows(b, result, input.scales!, 'scaled');
-  const scales = scaleConstant(b, 'linear/scales', [weight.rows], weight.scales);
-  return b.op('Mul', [scaled, scales], {}, { name: 'product' });
 }
