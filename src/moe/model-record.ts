@@ -43,6 +43,8 @@ export interface LayerRecord {
   experts: string[];
   /** Calibration tokens per expert; null when nothing was calibrated. */
   calibrationTokens: number[] | null;
+  /** How the weights of each expert were rounded, `gptq` or `clip`, say; absent in files of early versions. */
+  methods?: string[];
   /** Channels per block of the rotations in front of gate and up and of down, null for none; absent where neither is. */
   rotation?: { input: number | null; hidden: number | null };
   /** Present where calibration tokens counted as much as their routing weight. */

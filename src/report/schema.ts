@@ -51,6 +51,10 @@ const expertReport = z.object({
   id: z.string(),
   tokens: count,
   calibrationTokens: count.nullable(),
+  method: z
+    .string()
+    .exactOptional()
+    .describe('How its weights were rounded: gptq, say, or clip where nothing was known of its tokens'),
   sqnrDb: z.number().nullable().describe('null: the expert saw no token'),
   kept: z
     .object({ local: figure, cumulative: figure })

@@ -129,6 +129,7 @@ export function layerReport(
       id: expert.id,
       tokens,
       calibrationTokens: record.calibrationTokens?.[i] ?? null,
+      ...(record.methods && { method: record.methods[i] }),
       sqnrDb: tokens > 0 ? decibel(sums.power, sums.error) : null,
       kept: { local: kept.local / tokens, cumulative: kept.cumulative / tokens },
     })),

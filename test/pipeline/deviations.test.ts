@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { readModelRecord } from '../../src/moe/model-record.ts';
+import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom, dataFree } from '../helpers/bundled.ts';
 
@@ -9,13 +11,17 @@ const quick = [
   'activations.clip=1',
 ];
 
-async function notesOf(count: number, ...settings: string[]): Promise<string[]> {
+function quantized(count: number, ...settings: string[]): Promise<QuantizedModel> {
   const data = { records: bundledRecords(calibrationData, count), pool: [] };
-  return (await quantizeModel(bundledModel('batched.dyn'), data, configFrom(...quick, ...settings))).notes;
+  return quantizeModel(bundledModel('batched.dyn'), data, configFrom(...quick, ...settings));
+}
+
+async function notesOf(count: number, ...settings: string[]): Promise<string[]> {
+  return (await quantized(count, ...settings)).notes;
 }
 
 test('experts that few tokens or none reached are named, with what was done instead', async () => {
-  const notes = await notesOf(2);
+  const { notes, layers, model } = await quantized(2);
   expect(notes).toEqual([
     expect.stringMatching(/^\d+ experts? without a calibration token, rounded by clip search alone \(L0\.E/),
     expect.stringMatching(
@@ -23,6 +29,11 @@ test('experts that few tokens or none reached are named, with what was done inst
     ),
     'router.realign: auto did nothing, since it takes 64 records to judge, and there are 2',
   ]);
+  const methods = layers.map(({ stats }) =>
+    stats!.experts.map(({ tokens }) => (tokens > 0 ? 'gptq' : 'clip')),
+  );
+  expect(methods.flat()).toContain('clip');
+  expect(readModelRecord(model)!.layers.map((layer) => layer.methods)).toEqual(methods);
 });
 
 test('routers in 8 bits are no reason against realigning them', async () => {

@@ -52,6 +52,8 @@ export interface WriteSettings {
 }
 
 export interface WrittenLayer {
+  /** How the weights of each expert were rounded. */
+  methods: string[];
   /** Where the smoothing of the input went; null for none. */
   folding: Folding | null;
   /** What each written linear must compute; see `parityChecks`. */
@@ -69,15 +71,21 @@ export function writeLayer(
 ): WrittenLayer {
   const folding = smoothing.input && foldSmoothing(model, layer, smoothing.input);
   const form = { layer, resolved, rotation, clips };
-  const { weightsOf, probes } = collectProbes(form, expertOf);
+  const methods: string[] = [];
+  const { weightsOf, probes } = collectProbes(form, (expert) => {
+    const made = expertOf(expert);
+    methods.push(made.weights.up.weight.method);
+    return made;
+  });
   const seen: Partial<Record<Part, Value>> = {};
   const watch = (part: Part, x: Value): void => void (seen[part] = x);
   const pairs = emitLayer(model, layer, emitterFor(resolved, { ...form, weightsOf, watch, ...few }));
-  if (!pairs) return { folding, probes, rows: null };
+  if (!pairs) return { methods, folding, probes, rows: null };
   const { tokens, dispatch } = pairs;
   // Experts that are shifted apart read rows of their own.
   const isShared = smoothing.shifts.size === 0;
   return {
+    methods,
     folding,
     probes,
     rows: {
