@@ -67,10 +67,10 @@ describe('planJob', () => {
   test('the estimate of the result counts codes and scales; what cannot be written is refused', async () => {
     const int = await plan({ ...dataFree, scheme: 'w4a8', target: 'int' }, fixture);
     const nbits = await plan({ ...dataFree, scheme: 'w4a16', target: 'nbits', group: 32 }, fixture);
-    // 48 experts: gate and up [64, 128], down [128, 64]; one float32 scale per row, or per 32 weights.
+    // 48 experts: gate and up [64, 128], down [128, 64]; one float16 scale per row, or per 32 weights.
     const [weights, rows] = [48 * 3 * 128 * 64, 48 * (64 + 64 + 128)];
-    expect(int.size.after).toBe(int.size.before - weights * 4 + weights / 2 + rows * 4);
-    expect(nbits.size.after).toBe(nbits.size.before - weights * 4 + weights / 2 + (weights / 32) * 4);
+    expect(int.size.after).toBe(int.size.before - weights * 4 + weights / 2 + rows * 2);
+    expect(nbits.size.after).toBe(nbits.size.before - weights * 4 + weights / 2 + (weights / 32) * 2);
     await expect(plan({ scheme: 'w4a16', target: 'int' }, fixture)).rejects.toMatchObject({
       code: 'SCHEME_TARGET',
     });
