@@ -1,8 +1,9 @@
-import { identicalDb } from './serialize-report.ts';
-
 /** Text of figures for people, the same everywhere and independent of the machine's locale. */
 
 const unmeasured = '–';
+
+/** Stands for "identical" in files: JSON has no infinity, and float32 outputs that differ at all stay below it. */
+export const identicalDb = 200;
 
 /** Four significant digits, without an exponent where one can be avoided. */
 export function formatFigure(value: number | null): string {

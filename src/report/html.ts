@@ -2,11 +2,11 @@ import { accuracySection } from './html/accuracy.ts';
 import { channelsSection } from './html/channels.ts';
 import { expertsSection } from './html/experts.ts';
 import { type Markup, markup } from './html/markup.ts';
+import { htmlPage } from './html/page.ts';
 import { recipeSection } from './html/recipe.ts';
 import { routingSection } from './html/routing.ts';
 import { sizesSection } from './html/sizes.ts';
 import { sqnrSection } from './html/sqnr.ts';
-import { style } from './html/style.ts';
 import { summarySection } from './html/summary.ts';
 import type { Report } from './report.ts';
 
@@ -17,25 +17,10 @@ import type { Report } from './report.ts';
 export function reportHtml(report: Report): string {
   const sections = listSections(report);
   const links = sections.map(({ id, title }) => markup`<li><a href="#${id}">${title}</a></li>`);
-  const page = markup`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>moeq report: ${report.quantized.path}</title>
-<style>${{ markup: style }}</style>
-</head>
-<body>
-<main>
-<h1>Quantization report</h1>
+  const main = markup`<h1>Quantization report</h1>
 <nav aria-label="Sections"><ul>${links}</ul></nav>
-${sections.map(({ id, title, content }) => markup`<section id="${id}">\n<h2>${title}</h2>\n${content}</section>\n`)}
-</main>
-</body>
-</html>
-`;
-  return page.markup;
+${sections.map(({ id, title, content }) => markup`<section id="${id}">\n<h2>${title}</h2>\n${content}</section>\n`)}`;
+  return htmlPage(`moeq report: ${report.quantized.path}`, main);
 }
 
 interface Section {

@@ -1,8 +1,5 @@
 import type { Report } from './report.ts';
 
-/** Stands for "identical" in files: JSON has no infinity, and float32 outputs that differ at all stay below it. */
-export const identicalDb = 200;
-
 /**
  * The text of `report.json`: what is not finite becomes `null`. The per-record arrays take one line each.
  */

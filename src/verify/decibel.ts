@@ -1,4 +1,4 @@
-import { identicalDb } from '../report/serialize-report.ts';
+import { identicalDb } from '../report/format.ts';
 
 /** Signal-to-quantization-noise ratio in decibels: 10·log10(power / error). NaN without a signal. */
 export function decibel(power: number, error: number): number {

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
+import { identicalDb } from '../../src/report/format.ts';
 import { parseReport } from '../../src/report/parse-report.ts';
 import { reportJsonSchema } from '../../src/report/schema.ts';
-import { identicalDb, serializeReport } from '../../src/report/serialize-report.ts';
+import { serializeReport } from '../../src/report/serialize-report.ts';
 import { buildReport } from './helpers/build-report.ts';
 
 test('a report survives the file', () => {

@@ -1,7 +1,7 @@
 import { gateText } from '../../report/gates/gate-text.ts';
 import type { Markup } from '../../report/html/markup.ts';
 import { markup, nothing } from '../../report/html/markup.ts';
-import { style } from '../../report/html/style.ts';
+import { htmlPage } from '../../report/html/page.ts';
 import { htmlTable, numeric } from '../../report/html/table.ts';
 import { rowOf, verdict } from '../plan/describe-batch.ts';
 import type { JobOutcome } from './job-outcome.ts';
@@ -15,26 +15,11 @@ export function batchHtml(outcomes: readonly JobOutcome[]): string {
     ...numeric('model', 'result', 'bits', 'top-k agreement', 'perplexity ratio'),
   ];
   const rows = outcomes.map((outcome) => [linkOf(outcome), ...rowOf(outcome).slice(1)]);
-  const page = markup`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>moeq batch</title>
-<style>${{ markup: style }}</style>
-</head>
-<body>
-<main>
-<h1>Batch</h1>
+  const main = markup`<h1>Batch</h1>
 <p class="verdict ${isGood ? 'good' : 'bad'}">${verdict(outcomes)}</p>
 ${htmlTable('Jobs', columns, rows)}
-${outcomes.map(troubleOf)}
-</main>
-</body>
-</html>
-`;
-  return page.markup;
+${outcomes.map(troubleOf)}`;
+  return htmlPage('moeq batch', main);
 }
 
 function linkOf({ name, files }: JobOutcome): Markup {

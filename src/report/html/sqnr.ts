@@ -1,7 +1,7 @@
 import { formatDb, formatDecibels } from '../format.ts';
+import { identicalDb } from '../format.ts';
 import { median } from '../median.ts';
 import type { Report } from '../report.ts';
-import { identicalDb } from '../serialize-report.ts';
 import { expertTable } from './expert-table.ts';
 import { heatMap } from './heat-map.ts';
 import { type Markup, markup } from './markup.ts';

@@ -1,3 +1,4 @@
+import { identicalDb } from '../../../src/report/format.ts';
 import type {
   Calibration,
   LayerReport,
@@ -5,7 +6,6 @@ import type {
   Report,
   RouterMetrics,
 } from '../../../src/report/report.ts';
-import { identicalDb } from '../../../src/report/serialize-report.ts';
 import { seededRandom } from './seeded-random.ts';
 
 export interface ReportShape {
