@@ -62,7 +62,8 @@ export async function convert(
   const quantized = await quantizeModel(path, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
-  const counted = await publishWithParity(staged, { model: path, output }, quantized, progress, workshop);
+  const place = { model: path, output, isMeasured: measuredOn !== null };
+  const counted = await publishWithParity(staged, place, quantized, progress, workshop);
   const measured = measuredOn && (await verifyWritten(conversion, output, measuredOn, progress));
   const calibration = reportCalibration(quantized);
   const notes = [...(data ? [] : [dataFree]), ...quantized.notes, ...(measured?.notes ?? [])];
@@ -74,7 +75,7 @@ export async function convert(
     ...(notes.length > 0 && { notes }),
   };
   if (report && reportFolder) writeReport(report, reportFolder);
-  const { census, size, execution } = report ?? counted;
+  const { census, size, execution } = report ?? counted!;
   return {
     model: path,
     output,
@@ -99,20 +100,23 @@ const dataFree = 'data-free: no record was calibrated on';
 
 type Counted = Pick<Report, 'census' | 'size' | 'execution'>;
 
-/** Lets the files that were written take their place if they compute what they should, and counts them. */
+/**
+ * Lets the files that were written take their place if they compute what they should, and counts them unless they are to
+ * be measured.
+ */
 async function publishWithParity(
   staged: StagedModel,
-  { model, output }: { model: string; output: string },
+  { model, output, isMeasured }: { model: string; output: string; isMeasured: boolean },
   quantized: QuantizedModel,
   progress: Progress,
   workshop: Workshop,
-): Promise<Counted> {
+): Promise<Counted | null> {
   progress({ stage: 'parity', detail: 'every written linear, executed' });
   try {
     // The disk takes the files meanwhile.
     await Promise.all([staged.flush(), workshop.check(staged.path, checksOf(quantized))]);
-    // Not in their place, where another conversion may put its own.
-    const counted = count(model, staged.path);
+    // Not in their place, where another conversion may put its own; a report counts for itself.
+    const counted = isMeasured ? null : count(model, staged.path);
     const weights = weightsBeside(output);
     const written = staged.publish();
     if (weights && !written.includes(weights)) rmSync(weights);

@@ -9,6 +9,8 @@ import { openModel } from '../onnx/open-model.ts';
 export interface OpenQuantized {
   model: Model;
   record: ModelRecord;
+  /** The same as it is in the file, without anything that was written out. */
+  stored: Model;
 }
 
 /**
@@ -20,10 +22,10 @@ export interface OpenQuantized {
 export function openQuantized(path: string): OpenQuantized {
   const model = openModel(path);
   const record = readModelRecord(model);
-  return record ? { model, record } : writeOut(path);
+  return { ...(record ? { model, record } : writeOut(path)), stored: model };
 }
 
-function writeOut(path: string): OpenQuantized {
+function writeOut(path: string): Omit<OpenQuantized, 'stored'> {
   const { model, layers } = prepareModel(path);
   for (const layer of layers) emitFloat(model, layer);
   const execution = {

@@ -34,10 +34,8 @@ export async function verify(
   records: readonly DataRecord[],
   options: VerifyOptions = {},
 ): Promise<Report> {
-  const { model: quantized, record } = openQuantized(quantizedPath);
+  const { model: quantized, record, stored } = openQuantized(quantizedPath);
   const opened = openModel(referencePath);
-  // What is compared may have its experts written out.
-  const stored = openModel(quantizedPath);
   for (const { graph } of [opened, stored]) liftConstants(graph);
   const facts = { reference: modelFacts(opened), quantized: modelFacts(stored) };
   const reference = prepareModel(opened, opsetOf(quantized));
