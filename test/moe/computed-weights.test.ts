@@ -5,13 +5,14 @@ import type { Builder } from '../../src/onnx/build.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import { makeModel } from '../helpers/make-model.ts';
+import type { Part } from './helpers/parts.ts';
 import {
+  block,
   choose,
   experts,
   hidden,
   maskedExperts,
   maskedLayer,
-  norm,
   scalar,
   weight,
   width,
@@ -19,13 +20,8 @@ import {
 import { replayError, replayValues } from './helpers/replay.ts';
 import { randomFeeds, valuesOf } from './helpers/run-model.ts';
 
-type Scores = (b: Builder, x: Value) => Value;
-
-function modelWith(scores: Scores): Model {
-  return makeModel({ x: ['float32', ['batch', 'sequence', hidden]] }, (b, stream) => {
-    const x = norm(b, stream);
-    return { y: b.op('Add', [stream, maskedExperts(b, x, choose(b, scores(b, x)))]) };
-  });
+function modelWith(scores: Part): Model {
+  return block((b, x) => maskedExperts(b, x, choose(b, scores(b, x))));
 }
 
 function unit(b: Builder, x: Value, axis: number): Value {
@@ -34,17 +30,17 @@ function unit(b: Builder, x: Value, axis: number): Value {
 }
 
 /** As in Swin-MoE and Tutel: the cosine between a projected token and each column, by a temperature. */
-const cosine: Scores = (b, x) => {
+const cosine: Part = (b, x) => {
   const projected = b.op('MatMul', [x, weight(b, 'projection', [hidden, 6])]);
   const columns = unit(b, weight(b, 'similarity', [6, experts]), 0);
   return b.op('Div', [b.op('MatMul', [unit(b, projected, -1), columns]), scalar(b, 0.1)]);
 };
 
 /** Columns of length one, on the tokens themselves. */
-const unitColumns: Scores = (b, x) =>
+const unitColumns: Part = (b, x) =>
   b.op('MatMul', [x, unit(b, weight(b, 'similarity', [hidden, experts]), 0)]);
 
-const codes: Scores = (b, x) => {
+const codes: Part = (b, x) => {
   const stored = b.constant(
     'codes',
     'int8',

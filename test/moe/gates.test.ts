@@ -1,32 +1,22 @@
 import { describe, expect, it } from 'vitest';
 import { locate } from '../../src/moe/locate.ts';
 import type { Builder } from '../../src/onnx/build.ts';
-import type { Model } from '../../src/onnx/model.ts';
 import type { Value } from '../../src/onnx/value.ts';
-import { makeModel } from '../helpers/make-model.ts';
+import type { Part } from './helpers/parts.ts';
 import {
+  block,
   expert,
   experts,
   hidden,
   k,
   logits,
   maskedExperts,
-  norm,
   scalar,
   sum,
   weight,
 } from './helpers/parts.ts';
 import { replayError, replayValues } from './helpers/replay.ts';
 import { randomFeeds, valuesOf } from './helpers/run-model.ts';
-
-type Part = (b: Builder, x: Value) => Value;
-
-/** A block with a residual, on a normalized stream. */
-function block(part: Part): Model {
-  return makeModel({ x: ['float32', ['batch', 'sequence', hidden]] }, (b, stream) => ({
-    y: b.op('Add', [stream, part(b, norm(b, stream))]),
-  }));
-}
 
 /** Every expert on every token, times its column of `gates`. */
 function gated(gates: Part): Part {

@@ -1,17 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { locate } from '../../src/moe/locate.ts';
 import type { Builder } from '../../src/onnx/build.ts';
-import type { Model } from '../../src/onnx/model.ts';
 import type { Value } from '../../src/onnx/value.ts';
-import { makeModel } from '../helpers/make-model.ts';
+import type { Part } from './helpers/parts.ts';
 import {
+  block,
   choose,
   expert,
   experts,
   hidden,
   logits,
   maskedExperts,
-  norm,
   scalar,
   shareOf,
   sum,
@@ -19,15 +18,7 @@ import {
   width,
 } from './helpers/parts.ts';
 
-type Part = (b: Builder, x: Value) => Value;
 type Write = typeof expert;
-
-/** A block with a residual, on a normalized stream. */
-function block(part: Part): Model {
-  return makeModel({ x: ['float32', ['batch', 'sequence', hidden]] }, (b, stream) => ({
-    y: b.op('Add', [stream, part(b, norm(b, stream))]),
-  }));
-}
 
 const masked =
   (write: Write): Part =>

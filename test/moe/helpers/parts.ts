@@ -65,6 +65,15 @@ export function maskedLayer(b: Builder, stream: Value, write = expert): Value {
   return b.op('Add', [stream, maskedExperts(b, x, choose(b, logits(b, x)), write)]);
 }
 
+export type Part = (b: Builder, x: Value) => Value;
+
+/** A part on a normalized stream, with the residual added. */
+export function block(part: Part): Model {
+  return makeModel({ x: ['float32', ['batch', 'sequence', hidden]] }, (b, stream) => ({
+    y: b.op('Add', [stream, part(b, norm(b, stream))]),
+  }));
+}
+
 /** Router and experts normalize the stream each for themselves, as in Gemma 4. */
 export function normsApart(): Model {
   return makeModel({ x: ['float32', ['batch', 'sequence', hidden]] }, (b, stream) => {
