@@ -107,13 +107,15 @@ export function clipItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
 
 /**
  * What is done to the routers of the model that is written: realignment runs both models, one layer at a time, and
- * each layer of the written one again: on most of the records to measure the gap, on the others to judge corrections.
+ * each layer of the written one again: on most of the records to measure the gap, on the others to judge corrections. In 8
+ * bits they are clipped by a run of the written model, one layer at a time.
  */
 export function routerItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
-  const { job, prepared, ingredients, tuning, size } = facts;
+  const { job, prepared, ingredients, tuning } = facts;
   const { config } = job;
   const parts = [ingredients.tuning, ingredients.recipe];
   if (!tuning) return [];
+  const byLayer = { ...facts, size: runSize(prepared, true) };
   const items: WorkItem[] = [];
   if (isToRealign(config, prepared.layers, tuning.records)) {
     const heldOut = firstOf(tuning, recordsHeldOut(tuning.records)).tokens;
@@ -123,11 +125,10 @@ export function routerItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
       { runs: 1 / 2, tokens: tuning.tokens - heldOut },
       { runs: judgements / 2, tokens: heldOut },
     ];
-    const byLayer = { ...facts, size: runSize(prepared, true) };
     items.push(item({ id: 'realign', needs, ...pairRuns(byLayer, runs), parts }));
   }
   if (config.router.bits !== null) {
-    const run = { ...pairRuns(facts, []), ...estimateRun(size, tuning.tokens) };
+    const run = { ...pairRuns(facts, []), ...estimateRun(byLayer.size, tuning.tokens) };
     items.push(item({ id: 'router', needs: [...needs, ...items], ...run, parts }));
   }
   return items;
