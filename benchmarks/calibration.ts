@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { seededRandom } from '../scripts/kill-run.ts';
 import { calibrate } from '../src/calibrate/calibrate.ts';
 import { makeBatches } from '../src/data/batches.ts';
-import { declaredInputs } from '../src/data/declared-inputs.ts';
+import { declaredInputs } from '../src/data/model-input.ts';
 import { readRecords } from '../src/data/records.ts';
 import { openTokenizer } from '../src/data/tokenizer.ts';
 import { emitLayer } from '../src/emit/emit-layer.ts';

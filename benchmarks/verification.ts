@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config/load-config.ts';
 import { parseSet } from '../src/config/set.ts';
 import { makeBatches } from '../src/data/batches.ts';
-import { declaredInputs } from '../src/data/declared-inputs.ts';
+import { declaredInputs } from '../src/data/model-input.ts';
 import type { DataRecord } from '../src/data/record.ts';
 import { tokenInput } from '../src/data/record.ts';
 import { readRecords } from '../src/data/records.ts';

@@ -3,7 +3,7 @@ export { calibrate } from './calibrate/calibrate.ts';
 export { loadConfig } from './config/load-config.ts';
 export type { QuantizeConfig } from './config/schema.ts';
 export { parseSet } from './config/set.ts';
-export { declaredInputs } from './data/declared-inputs.ts';
+export { declaredInputs } from './data/model-input.ts';
 export type { Batch } from './data/batches.ts';
 export { makeBatches } from './data/batches.ts';
 export type { DataRecord } from './data/record.ts';

@@ -1,6 +1,6 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { contentKey } from '../../src/jobs/plan/content-key.ts';
+import { contentKey } from '../../src/jobs/plan/identity.ts';
 import type { Figures } from './measure.ts';
 import type { Row } from './plan.ts';
 import type { Subject } from './subject.ts';

@@ -4,8 +4,7 @@ import type { DataRecord } from '../../src/data/record.ts';
 import { readRecords } from '../../src/data/records.ts';
 import { openTokenizer } from '../../src/data/tokenizer.ts';
 import { Fault } from '../../src/fault.ts';
-import { contentKey } from '../../src/jobs/plan/content-key.ts';
-import { fileHash } from '../../src/jobs/plan/file-identity.ts';
+import { contentKey, fileHash } from '../../src/jobs/plan/identity.ts';
 import type { Row } from './plan.ts';
 
 /** A model and the records it is tried with. */

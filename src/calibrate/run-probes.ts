@@ -2,9 +2,9 @@ import type { Batch } from '../data/batches.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { lookAt } from '../run/look-at.ts';
 import type { AttachProbe } from '../run/probe.ts';
+import { addValidInput } from '../run/probe.ts';
 import { runBatches } from '../run/run-batches.ts';
 import { walkLayers } from '../run/stage-walk.ts';
-import { addValidInput } from '../run/valid-input.ts';
 import type { SessionOptions } from '../runtime/session.ts';
 
 export interface RunOptions extends SessionOptions {

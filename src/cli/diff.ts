@@ -8,10 +8,9 @@ import { summarizeDiff } from '../report/diff/summarize-diff.ts';
 import { parseLimits } from '../report/gates/limits.ts';
 import { junitXml } from '../report/junit.ts';
 import { markdownDiff } from '../report/markdown.ts';
-import { parseReport } from '../report/parse-report.ts';
 import type { Report } from '../report/report.ts';
-import { paint } from './paint.ts';
-import { print, printJson } from './write-output.ts';
+import { parseReport } from '../report/report.ts';
+import { paint, print, printJson } from './output.ts';
 
 interface Arguments {
   baseline: string;

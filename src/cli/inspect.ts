@@ -1,8 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { inspectModel } from '../pipeline/inspect-model.ts';
 import { describeInspection } from '../report/describe-inspection.ts';
-import { paint } from './paint.ts';
-import { print, printJson } from './write-output.ts';
+import { paint, print, printJson } from './output.ts';
 
 interface Arguments {
   model: string;

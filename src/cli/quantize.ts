@@ -8,11 +8,10 @@ import { schemeNames } from '../quantize/scheme.ts';
 import { describeConversionPlan } from '../report/describe-conversion-plan.ts';
 import { describeConversion } from '../report/describe-conversion.ts';
 import { summarize } from '../report/summarize.ts';
-import { cleanOnSignal } from './clean-on-signal.ts';
-import { paint } from './paint.ts';
+import { paint, print, printJson } from './output.ts';
 import { configOf, withShared } from './run-options.ts';
 import { progressDisplay } from './show-progress.ts';
-import { print, printJson } from './write-output.ts';
+import { cleanOnSignal } from './signals.ts';
 
 interface Arguments {
   model: string;

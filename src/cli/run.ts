@@ -9,11 +9,9 @@ import { runBatch } from '../jobs/run-batch.ts';
 import type { JobOutcome } from '../jobs/summary/job-outcome.ts';
 import { writeSummary } from '../jobs/summary/write-summary.ts';
 import { threadCrew } from '../jobs/threads/thread-crew.ts';
-import { paint } from './paint.ts';
-import { showNotice } from './show-notice.ts';
+import { paint, print, printJson, showNotice } from './output.ts';
 import { plainLines } from './show-progress.ts';
-import { stopSignal } from './stop-signal.ts';
-import { print, printJson } from './write-output.ts';
+import { stopSignal } from './signals.ts';
 
 interface Arguments {
   batch: string;

@@ -3,7 +3,7 @@ import { batchSchema } from '../config/batch-schema.ts';
 import { jsonSchemaOf } from '../config/json-schema.ts';
 import { configSchema } from '../config/schema.ts';
 import { reportSchema } from '../report/schema.ts';
-import { printJson } from './write-output.ts';
+import { printJson } from './output.ts';
 
 const schemas = { config: configSchema, batch: batchSchema, report: reportSchema };
 type Kind = keyof typeof schemas;

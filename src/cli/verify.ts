@@ -9,14 +9,13 @@ import { requireKnownGates } from '../report/gates/gate-keys.ts';
 import { evaluateGates } from '../report/gates/gates.ts';
 import { parseLimits } from '../report/gates/limits.ts';
 import { markdownReport } from '../report/markdown.ts';
-import { serializeReport } from '../report/serialize-report.ts';
+import { serializeReport } from '../report/report.ts';
 import { summarize } from '../report/summarize.ts';
 import { verify } from '../verify/verify.ts';
-import { cleanOnSignal } from './clean-on-signal.ts';
-import { paint } from './paint.ts';
+import { paint, print } from './output.ts';
 import { configOf, sharedOptions } from './run-options.ts';
 import { progressDisplay } from './show-progress.ts';
-import { print } from './write-output.ts';
+import { cleanOnSignal } from './signals.ts';
 
 interface Arguments {
   reference: string;

@@ -3,8 +3,8 @@ import type { CommandModule } from 'yargs';
 import { Fault } from '../fault.ts';
 import { openQueueClient } from '../jobs/queue/queue-client.ts';
 import { serveQueue } from '../jobs/queue/serve-queue.ts';
-import { showNotice } from './show-notice.ts';
-import { stopSignal } from './stop-signal.ts';
+import { showNotice } from './output.ts';
+import { stopSignal } from './signals.ts';
 
 interface Arguments {
   queue: string;

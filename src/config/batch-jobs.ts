@@ -1,8 +1,9 @@
 import { basename, dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import { defaultNaming, type BatchFile } from './batch-schema.ts';
-import { merge } from './merge.ts';
-import { configSchema, type QuantizeConfig, type Settings } from './schema.ts';
+import type { BatchFile } from './batch-schema.ts';
+import { defaultNaming } from './batch-schema.ts';
+import type { QuantizeConfig, Settings } from './schema.ts';
+import { configSchema } from './schema.ts';
 
 /** A model of a batch with the settings that are special to it. */
 export interface BatchModel {
@@ -101,4 +102,22 @@ function clash(job: BatchJob, other: BatchJob, file: string): Fault {
     why: `${other.model} with ${other.recipe}, and ${job.model} with ${job.recipe}`,
     remedy: 'tell them apart by naming, for example "{folder}.{model}.{recipe}"',
   });
+}
+
+/** Objects merged key by key, at any depth; where both are not objects the later one stands. */
+export function merge<T extends object>(...layers: readonly T[]): T {
+  return layers.reduce((below, above) => ({ ...below, ...overlay(below, above) }));
+}
+
+function overlay<T extends object>(below: T, above: T): Partial<T> {
+  const merged: Partial<T> = { ...above };
+  for (const key in above) {
+    const [lower, upper] = [below[key], above[key]];
+    if (isObject(lower) && isObject(upper)) merged[key] = merge(lower, upper);
+  }
+  return merged;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,8 @@
 import { Fault } from '../fault.ts';
+import type { Model } from '../onnx/model.ts';
 import { valueAt } from './numeric-array.ts';
-import { tokenInput, type DataRecord } from './record.ts';
+import type { DataRecord } from './record.ts';
+import { tokenInput } from './record.ts';
 
 /**
  * Checks that the model has an embedding for every token: ids are 0 to `size` - 1; null where the size is not known.
@@ -22,4 +24,12 @@ export function checkVocabulary(records: readonly DataRecord[], size: number | n
       });
     }
   }
+}
+
+/** Rows of the embedding that a model looks its tokens up in; null where there is none to be seen. */
+export function vocabularySize({ graph }: Model): number | null {
+  const tokens = graph.inputs.find(({ name }) => name === tokenInput);
+  const lookUp = tokens?.consumers.find(({ opType, inputs }) => opType === 'Gather' && inputs[1] === tokens);
+  const table = lookUp?.inputs[0]?.tensor?.source;
+  return table?.shape.length === 2 ? table.shape[0] : null;
 }

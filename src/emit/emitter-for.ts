@@ -1,7 +1,7 @@
 import { Fault } from '../fault.ts';
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { Value } from '../onnx/value.ts';
-import type { ExpertEmitter } from './expert-emitter.ts';
+import type { ExpertEmitter, QuantizedExpert } from './expert-emitter.ts';
 import type { ActivationClips } from './forms/activation-clips.ts';
 import { noClips } from './forms/activation-clips.ts';
 import { intForm } from './forms/int-form.ts';
@@ -13,7 +13,6 @@ import type { RotationBlocks } from './forms/rotated-form.ts';
 import { isRotated, noRotation, rotatedForm } from './forms/rotated-form.ts';
 import type { LinearForm, Part } from './grouped-ffn.ts';
 import { groupedFfn } from './grouped-ffn.ts';
-import type { QuantizedExpert } from './quantized-expert.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
 
 export interface EmitterOptions {

@@ -1,7 +1,22 @@
 import type { ExplicitRouting } from '../moe/spell-out-routing.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
+import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
+
+export interface QuantizedLinear {
+  weight: QuantizedTensor;
+  bias: Float32Array | null;
+}
+
+/** One expert's weights, ready to be written. */
+export interface QuantizedExpert {
+  /** Subtracted from what gate and up read, [1, in]; their biases make up for it. Null for nothing. */
+  shift: QuantizedTensor | null;
+  gate: QuantizedLinear | null;
+  up: QuantizedLinear;
+  down: QuantizedLinear;
+}
 
 /** Writes the experts of one layer in one target form. */
 export type ExpertEmitter = PairEmitter | FusedEmitter;

@@ -6,10 +6,9 @@ import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
 import { emitActivation } from './activation.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
-import type { PairEmitter } from './expert-emitter.ts';
+import type { PairEmitter, QuantizedExpert, QuantizedLinear } from './expert-emitter.ts';
 import { expertProducts } from './expert-products.ts';
 import { scaleConstant } from './forms/scale-constant.ts';
-import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import { shiftRows } from './shift-rows.ts';
 import type { ResultRows } from './where-any.ts';
 

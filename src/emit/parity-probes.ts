@@ -7,10 +7,10 @@ import { timesCodes } from '../quantize/times-codes.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
 import { applyActivation } from './activation.ts';
+import type { QuantizedExpert, QuantizedLinear } from './expert-emitter.ts';
 import type { ActivationClips } from './forms/activation-clips.ts';
 import { isClipped, noClips } from './forms/activation-clips.ts';
 import type { RotationBlocks } from './forms/rotated-form.ts';
-import type { QuantizedExpert, QuantizedLinear } from './quantized-expert.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
 
 /** What a linear must compute on the probe inputs. */

@@ -1,5 +1,5 @@
 import type { FaultRecord } from '../fault.ts';
-import { isFault } from '../fault.ts';
+import { Fault, isFault } from '../fault.ts';
 
 /**
  * Any error as data that crosses threads and files. A full disk is told apart, since the user can mend it and go on;
@@ -32,4 +32,14 @@ function diskFull(error: unknown, folder: string): FaultRecord | null {
 function unforeseen(error: unknown, where: string): FaultRecord {
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { code: 'INTERNAL', what: 'this is a defect of moeq, please report it', where, why: detail };
+}
+
+/** The Fault of work that a stopped run leaves undone; `where` names the job. */
+export function interrupted(where: string): Fault {
+  return new Fault({
+    code: 'INTERRUPTED',
+    what: 'the run was stopped before this job was finished',
+    where,
+    remedy: 'run again with --resume: what is finished is kept',
+  });
 }

@@ -2,7 +2,7 @@ import { Fault } from '../fault.ts';
 import type { Model } from '../onnx/model.ts';
 import { ffnExperts } from './ffn-experts.ts';
 import type { MoeLayer } from './moe-layer.ts';
-import type { Role } from './role.ts';
+import type { Role } from './roles.ts';
 import type { RoutingForm } from './spell-out-routing.ts';
 import { explicitRouting, routingForm } from './spell-out-routing.ts';
 

@@ -2,7 +2,6 @@ import type { Model } from '../onnx/model.ts';
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 import type { Linear, MoeLayer } from './moe-layer.ts';
-import type { Role } from './role.ts';
 
 /**
  * What each constant of a model is for. Experts, routers and shared experts come from the located layers; the rest by
@@ -66,3 +65,17 @@ function reachesOutput(node: Node, outputs: ReadonlySet<Value>): boolean {
 function isScaling({ opType }: Node): boolean {
   return opType === 'Mul' || opType.endsWith('Normalization');
 }
+
+/** What a constant of a model is for. */
+export const roles = [
+  'expert',
+  'router',
+  'shared',
+  'attention',
+  'norm',
+  'embedding',
+  'head',
+  'other',
+] as const;
+
+export type Role = (typeof roles)[number];

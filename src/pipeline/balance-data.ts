@@ -4,7 +4,7 @@ import { countTokens } from '../calibrate/count-tokens.ts';
 import type { RunOptions } from '../calibrate/run-probes.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import { makeBatches } from '../data/batches.ts';
-import { declaredInputs } from '../data/declared-inputs.ts';
+import { declaredInputs } from '../data/model-input.ts';
 import type { DataRecord } from '../data/record.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { openModel } from '../onnx/open-model.ts';

@@ -1,15 +1,16 @@
 import { expertWeights, ffnExperts } from '../moe/ffn-experts.ts';
-import { locateInFile } from '../moe/locate-in-file.ts';
+import type { Location } from '../moe/locate.ts';
+import type { ModelRecord } from '../moe/model-record.ts';
 import { readModelRecord } from '../moe/model-record.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
-import type { Role } from '../moe/role.ts';
+import { locateInFile } from '../moe/prepare-model.ts';
+import type { Role } from '../moe/roles.ts';
 import { rolesOf } from '../moe/roles.ts';
 import type { Model } from '../onnx/model.ts';
 import { opsetOf } from '../onnx/model.ts';
 import type { Inspection, LayerInspection } from '../report/inspection.ts';
 import { countOf } from '../tensor/dtype.ts';
 import { writtenRole } from '../verify/census.ts';
-import { inspectionNotes } from './inspection-notes.ts';
 
 /** Says what a model holds; reads its graph and no weights. */
 export function inspectModel(path: string, { explain }: { explain: boolean }): Inspection {
@@ -76,4 +77,22 @@ function sizesOf(model: Model, layers: readonly MoeLayer[]): Inspection['sizes']
     bytes.set(role, (bytes.get(role) ?? 0) + tensor!.source.byteLength);
   }
   return [...bytes].map(([role, size]) => ({ role, bytes: size })).toSorted((a, b) => b.bytes - a.bytes);
+}
+
+/**
+ * What is to be said of a model as a whole: that moeq wrote it (its experts have a form of their own then, which is not
+ * located again), or that no layer was found, and whether something came close.
+ */
+export function inspectionNotes(record: ModelRecord | null, { layers, rejected }: Location): string[] {
+  if (record) return [writtenNote(record)];
+  if (layers.length > 0) return [];
+  const near = rejected.length === 0 ? '' : `; what came closest (${rejected.length}): see --explain`;
+  return [`No Mixture-of-Experts layer was found${near}.`];
+}
+
+function writtenNote({ version, recipe, execution, layers }: ModelRecord): string {
+  const experts = layers.reduce((sum, layer) => sum + layer.experts.length, 0);
+  const how = [recipe.scheme, execution.target].filter(Boolean).join(', ');
+  const what = `${layers.length} layers, ${experts} experts`;
+  return `This file was quantized by moeq ${version} (${how}: ${what}); its routers and experts are those of its source.`;
 }

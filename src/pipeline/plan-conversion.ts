@@ -1,11 +1,11 @@
 import { resolveTarget } from '../emit/resolve-target.ts';
 import { expertWeights } from '../moe/ffn-experts.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
+import { resultBytes } from './model-size.ts';
 import { needsRecords } from './needs-records.ts';
 import type { Conversion } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';
 import { refuseShift } from './refuse-shift.ts';
-import { resultBytes } from './result-bytes.ts';
 import { requireRouters } from './routers/settle-routers.ts';
 
 /** What a conversion would do, without doing it. */

@@ -1,9 +1,8 @@
 import { existsSync, statSync } from 'node:fs';
 import type { QuantizeConfig } from '../config/schema.ts';
-import { Fault } from '../fault.ts';
+import { Fault, isFault } from '../fault.ts';
 import { openModel } from '../onnx/open-model.ts';
 import { isSmall } from './model-size.ts';
-import { filesOfWeights, isSameFile } from './weights-beside.ts';
 
 interface Permission {
   /** Files that exist may be replaced. */
@@ -61,4 +60,29 @@ function refuseSpoilingSource(output: string, model: string): void {
     where: spoilt,
     remedy: 'write to another file',
   });
+}
+
+/** The file of weights that goes with a model, if it is there and the model reads it; null otherwise. */
+export function weightsBeside(model: string): string | null {
+  const path = `${model}.data`;
+  if (!existsSync(model) || !existsSync(path)) return null;
+  try {
+    return filesOfWeights(model).some((file) => isSameFile(file, path)) ? path : null;
+  } catch (fault) {
+    // No model, or one whose weights are gone.
+    if (isFault(fault)) return null;
+    throw fault;
+  }
+}
+
+/** The files that hold weights of a model. @throws Fault those of opening it */
+export function filesOfWeights(model: string): string[] {
+  const { constants } = openModel(model).graph;
+  return [...new Set([...constants].map(({ tensor }) => tensor!.source.place?.path ?? model))];
+}
+
+/** Whatever names and links lead to it. */
+export function isSameFile(one: string, other: string): boolean {
+  const [a, b] = [statSync(one), statSync(other)];
+  return a.ino === b.ino && a.dev === b.dev;
 }

@@ -1,4 +1,4 @@
-import { choleskySolve } from '../tensor/cholesky-solve.ts';
+import { choleskySolve } from '../tensor/cholesky.ts';
 import { gemm as plainGemm, type Gemm } from '../tensor/gemm.ts';
 import { transpose, type Matrix } from '../tensor/matrix.ts';
 import type { Hessian } from './hessian.ts';

@@ -1,9 +1,9 @@
 import { accuracySection } from './html/accuracy.ts';
 import { channelsSection } from './html/channels.ts';
 import { expertsSection } from './html/experts.ts';
-import { type Markup, markup } from './html/markup.ts';
+import type { Markup } from './html/markup.ts';
+import { markup } from './html/markup.ts';
 import { htmlPage } from './html/page.ts';
-import { recipeSection } from './html/recipe.ts';
 import { routingSection } from './html/routing.ts';
 import { sizesSection } from './html/sizes.ts';
 import { sqnrSection } from './html/sqnr.ts';
@@ -49,4 +49,21 @@ function layerSections(report: Report): Section[] {
     { id: 'sqnr', title: 'Expert accuracy', content: sqnrSection(report) },
     { id: 'experts', title: 'Tokens per expert', content: expertsSection(report) },
   ];
+}
+
+/** The settings that made the model, nested keys joined by dots. */
+export function recipeSection(recipe: Record<string, unknown>): Markup {
+  const items = flatten(recipe, '').map(
+    ([key, value]) => markup`<div><dt>${key}</dt><dd>${value}</dd></div>\n`,
+  );
+  return markup`<dl class="recipe">${items}</dl>\n`;
+}
+
+function flatten(value: unknown, key: string): [string, string][] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return [[key, typeof value === 'string' ? value : JSON.stringify(value)]];
+  }
+  return Object.entries(value).flatMap(([name, inner]) =>
+    flatten(inner, key === '' ? name : `${key}.${name}`),
+  );
 }

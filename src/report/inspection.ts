@@ -1,4 +1,4 @@
-import type { Role } from '../moe/role.ts';
+import type { Role } from '../moe/roles.ts';
 
 /** What `inspect --json` prints: part of the public contract. */
 export interface Inspection {

@@ -1,6 +1,6 @@
 import { attributionRows } from './attribution-rows.ts';
 import type { ReportDiff } from './diff/diff.ts';
-import { movementCells } from './diff/movement-cells.ts';
+import { movementCells } from './diff/movements.ts';
 import {
   formatAmount,
   formatBytes,

@@ -1,4 +1,3 @@
-import { expertPlace } from './expert-place.ts';
 import type { Report, RouterMetrics } from './report.ts';
 
 /** One figure of a report under the name that gates and `diff` use. */
@@ -123,4 +122,9 @@ function sizeMeasurements({ size, census }: Report): Measurement[] {
     { metric: 'size.expertBitsPerWeight', where: '', value: bits, ...ratio },
     { metric: 'census.refused', where: '', value: refused, better: 'lower', step: { absolute: 1 } },
   ];
+}
+
+/** Names an expert so that its layer is told once, whether or not its id holds the layer's. */
+export function expertPlace(layer: string, expert: string): string {
+  return expert.startsWith(`${layer}.`) ? `expert ${expert}` : `${layer} expert ${expert}`;
 }

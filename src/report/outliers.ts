@@ -1,5 +1,5 @@
-import { expertPlace } from './expert-place.ts';
 import { formatAmount, formatCount, formatDecibels, formatShare } from './format.ts';
+import { expertPlace } from './measurements.ts';
 import { median } from './median.ts';
 import type { LayerReport, Report } from './report.ts';
 

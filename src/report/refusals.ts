@@ -1,4 +1,4 @@
-import type { Role } from '../moe/role.ts';
+import type { Role } from '../moe/roles.ts';
 import type { CensusRow } from './report.ts';
 
 /** Tensors that were left alone for the same reason. */

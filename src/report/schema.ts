@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { roles } from '../moe/role.ts';
+import { roles } from '../moe/roles.ts';
 
 /**
  * The one definition of a report: its TypeScript types (`report.ts`), what `diff` accepts and the published

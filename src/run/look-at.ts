@@ -3,8 +3,8 @@ import { additionsTo } from '../onnx/additions.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import type { Probe } from './probe.ts';
+import { addValidInput } from './probe.ts';
 import type { StageRun, StageWalk } from './stage-walk.ts';
-import { addValidInput } from './valid-input.ts';
 
 /**
  * Runs one stage of a walk with a probe that is taken off the model again. For what `attach` is given see `addValidInput`.

@@ -21,3 +21,11 @@ export type AttachProbe = (model: Model, layer: MoeLayer, index: number, valid: 
 export function feedsOf(probes: readonly Probe[], batch: Batch): Feeds {
   return Object.assign({}, ...probes.map((probe) => probe.feeds?.(batch)));
 }
+
+/**
+ * Adds the graph input [batch, sequence + 1] bool that tells tokens from padding (see `validFlags`); null where no batch is
+ * padded.
+ */
+export function addValidInput({ graph }: Model, batches: readonly Batch[]): Value | null {
+  return batches.some(({ valid }) => valid) ? graph.addInput('moeq/valid', 'bool', 2) : null;
+}

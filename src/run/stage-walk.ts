@@ -1,6 +1,6 @@
 import type { Batch } from '../data/batches.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
-import { extractModel } from '../onnx/extract.ts';
+import { extractModel } from '../onnx/graft.ts';
 import type { Graph } from '../onnx/graph.ts';
 import { madeValues } from '../onnx/made-values.ts';
 import type { Model } from '../onnx/model.ts';

@@ -1,9 +1,8 @@
 import type { Batch } from '../data/batches.ts';
 import { makeBatches } from '../data/batches.ts';
-import { declaredInputs } from '../data/declared-inputs.ts';
+import { declaredInputs } from '../data/model-input.ts';
 import type { DataRecord } from '../data/record.ts';
-import { vocabularySize } from '../data/vocabulary-size.ts';
-import { checkVocabulary } from '../data/vocabulary.ts';
+import { checkVocabulary, vocabularySize } from '../data/vocabulary.ts';
 import type { Model } from '../onnx/model.ts';
 
 /**

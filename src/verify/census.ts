@@ -2,9 +2,8 @@ import { sourceName } from '../emit/linears/source-name.ts';
 import { expertWeights } from '../moe/ffn-experts.ts';
 import { readModelRecord } from '../moe/model-record.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
-import type { Role } from '../moe/role.ts';
-import { roles } from '../moe/role.ts';
-import { rolesOf } from '../moe/roles.ts';
+import type { Role } from '../moe/roles.ts';
+import { roles, rolesOf } from '../moe/roles.ts';
 import type { Model } from '../onnx/model.ts';
 import type { CensusRow } from '../report/report.ts';
 

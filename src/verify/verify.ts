@@ -1,6 +1,6 @@
 import type { DataRecord } from '../data/record.ts';
 import { tokenInput } from '../data/record.ts';
-import { vocabularySize } from '../data/vocabulary-size.ts';
+import { vocabularySize } from '../data/vocabulary.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { liftConstants } from '../onnx/lift-constants.ts';
 import type { Model } from '../onnx/model.ts';

@@ -5,7 +5,7 @@ import { calibrate } from '../../src/calibrate/calibrate.ts';
 import type { LayerStats } from '../../src/calibrate/layer-stats.ts';
 import type { Batch } from '../../src/data/batches.ts';
 import { makeBatches } from '../../src/data/batches.ts';
-import { declaredInputs } from '../../src/data/declared-inputs.ts';
+import { declaredInputs } from '../../src/data/model-input.ts';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { floatExperts } from '../../src/emit/float-experts.ts';
 import type { PreparedModel } from '../../src/moe/prepare-model.ts';

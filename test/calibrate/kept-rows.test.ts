@@ -2,13 +2,13 @@ import { expect, test } from 'vitest';
 import { keptFlags } from '../../src/calibrate/kept-rows.ts';
 import type { Batch } from '../../src/data/batches.ts';
 import { makeBatches } from '../../src/data/batches.ts';
-import { declaredInputs } from '../../src/data/declared-inputs.ts';
+import { declaredInputs } from '../../src/data/model-input.ts';
 import { positionsOf } from '../../src/data/positions.ts';
 import type { DataRecord } from '../../src/data/record.ts';
 import { builder } from '../../src/onnx/build.ts';
 import type { Model } from '../../src/onnx/model.ts';
+import { addValidInput } from '../../src/run/probe.ts';
 import { runBatches } from '../../src/run/run-batches.ts';
-import { addValidInput } from '../../src/run/valid-input.ts';
 import { makeModel } from '../helpers/make-model.ts';
 
 /** Rows of batches of two, padded to three positions. */

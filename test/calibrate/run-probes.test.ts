@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { countTokens } from '../../src/calibrate/count-tokens.ts';
 import type { Batch } from '../../src/data/batches.ts';
 import { makeBatches } from '../../src/data/batches.ts';
-import { declaredInputs } from '../../src/data/declared-inputs.ts';
+import { declaredInputs } from '../../src/data/model-input.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import { readsOf } from '../../src/onnx/graph.ts';
 import { stagesOf } from '../../src/run/stages.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { calibrate } from '../../src/calibrate/calibrate.ts';
 import { makeBatches } from '../../src/data/batches.ts';
-import { declaredInputs } from '../../src/data/declared-inputs.ts';
+import { declaredInputs } from '../../src/data/model-input.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import { makeTensor } from '../../src/onnx/tensor.ts';
 import { bundledModel, bundledRecords, calibrationData } from '../helpers/bundled.ts';

@@ -20,7 +20,7 @@ import { openModel } from '../../src/onnx/open-model.ts';
 import { saveModel } from '../../src/onnx/save-model.ts';
 import { Value } from '../../src/onnx/value.ts';
 import { writeModel } from '../../src/onnx/write-model.ts';
-import { serializeReport } from '../../src/report/serialize-report.ts';
+import { serializeReport } from '../../src/report/report.ts';
 import { root, runCli } from '../helpers/run-cli.ts';
 import { buildReport } from '../report/helpers/build-report.ts';
 

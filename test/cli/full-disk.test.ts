@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { writeReport } from '../../src/pipeline/convert.ts';
-import { serializeReport } from '../../src/report/serialize-report.ts';
+import { serializeReport } from '../../src/report/report.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 import { root, runCli } from '../helpers/run-cli.ts';
 import { buildReport } from '../report/helpers/build-report.ts';

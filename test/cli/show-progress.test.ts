@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { progressLine } from '../../src/cli/progress-line.ts';
-import { progressDisplay } from '../../src/cli/show-progress.ts';
+import { progressDisplay, progressLine } from '../../src/cli/show-progress.ts';
 import { recordProgress } from '../../src/pipeline/progress.ts';
 
 /** One line up, and clear it. */

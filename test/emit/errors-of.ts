@@ -1,9 +1,9 @@
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
+import type { QuantizedExpert } from '../../src/emit/expert-emitter.ts';
 import type { ActivationClips } from '../../src/emit/forms/activation-clips.ts';
 import { noClips } from '../../src/emit/forms/activation-clips.ts';
 import type { AccuracyLevel } from '../../src/emit/forms/nbits-form.ts';
-import type { QuantizedExpert } from '../../src/emit/quantized-expert.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Expert } from '../../src/moe/moe-layer.ts';

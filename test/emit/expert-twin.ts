@@ -1,4 +1,4 @@
-import type { QuantizedExpert, QuantizedLinear } from '../../src/emit/quantized-expert.ts';
+import type { QuantizedExpert, QuantizedLinear } from '../../src/emit/expert-emitter.ts';
 import type { Activation, Expert } from '../../src/moe/moe-layer.ts';
 import type { LinearWeights } from '../../src/moe/read-expert.ts';
 import { readExpert } from '../../src/moe/read-expert.ts';

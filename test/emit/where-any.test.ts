@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
-import type { ExpertEmitter } from '../../src/emit/expert-emitter.ts';
+import type { ExpertEmitter, QuantizedExpert } from '../../src/emit/expert-emitter.ts';
 import { floatExperts } from '../../src/emit/float-experts.ts';
-import type { QuantizedExpert } from '../../src/emit/quantized-expert.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Expert, MoeLayer } from '../../src/moe/moe-layer.ts';

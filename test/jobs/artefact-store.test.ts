@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { writeWhole } from '../../src/files/write-file.ts';
-import { contentKey } from '../../src/jobs/plan/content-key.ts';
+import { contentKey } from '../../src/jobs/plan/identity.ts';
 import { openStore } from '../../src/jobs/store/artefact-store.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 

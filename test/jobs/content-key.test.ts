@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { contentKey } from '../../src/jobs/plan/content-key.ts';
+import { contentKey } from '../../src/jobs/plan/identity.ts';
 
 test('a key is SHA-256 of the JSON text with sorted keys', () => {
   // The last is what `printf '{"a":1,"b":2}' | sha256sum` prints.

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { calibrate } from '../../src/calibrate/calibrate.ts';
 import { makeBatches } from '../../src/data/batches.ts';
-import { declaredInputs } from '../../src/data/declared-inputs.ts';
+import { declaredInputs } from '../../src/data/model-input.ts';
 import type { PreparedModel } from '../../src/moe/prepare-model.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import { gramBytesOf } from '../../src/pipeline/calibrator.ts';

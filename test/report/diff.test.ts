@@ -2,9 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { defaultDiffLimits } from '../../src/report/diff/diff-limits.ts';
 import { diffReports } from '../../src/report/diff/diff.ts';
 import { summarizeDiff } from '../../src/report/diff/summarize-diff.ts';
-import { parseReport } from '../../src/report/parse-report.ts';
 import type { Report } from '../../src/report/report.ts';
-import { serializeReport } from '../../src/report/serialize-report.ts';
+import { parseReport, serializeReport } from '../../src/report/report.ts';
 import { buildReport } from './helpers/build-report.ts';
 
 const baseline = buildReport();

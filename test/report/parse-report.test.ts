@@ -1,8 +1,7 @@
 import { expect, test } from 'vitest';
 import { identicalDb } from '../../src/report/format.ts';
-import { parseReport } from '../../src/report/parse-report.ts';
+import { parseReport, serializeReport } from '../../src/report/report.ts';
 import { reportJsonSchema } from '../../src/report/schema.ts';
-import { serializeReport } from '../../src/report/serialize-report.ts';
 import { buildReport } from './helpers/build-report.ts';
 
 test('a report survives the file', () => {

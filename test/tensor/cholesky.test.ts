@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { choleskySolve } from '../../src/tensor/cholesky-solve.ts';
-import { cholesky } from '../../src/tensor/cholesky.ts';
+import { cholesky, choleskySolve } from '../../src/tensor/cholesky.ts';
 import { gemm } from '../../src/tensor/gemm.ts';
 import { matrix, transpose } from '../../src/tensor/matrix.ts';
 import { gaussian } from '../quantize/random.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readModelRecord, writeModelRecord } from '../../src/moe/model-record.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
-import type { Role } from '../../src/moe/role.ts';
+import type { Role } from '../../src/moe/roles.ts';
 import { decodeModel, openModel } from '../../src/onnx/open-model.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
 import { writeModel } from '../../src/onnx/write-model.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
+import type { QuantizedExpert, QuantizedLinear } from '../../src/emit/expert-emitter.ts';
 import { noClips } from '../../src/emit/forms/activation-clips.ts';
 import type { RotationBlocks } from '../../src/emit/forms/rotated-form.ts';
 import { noRotation } from '../../src/emit/forms/rotated-form.ts';
@@ -8,7 +9,6 @@ import type { DenseScheme } from '../../src/emit/linears/quantize-dense.ts';
 import { quantizeDense } from '../../src/emit/linears/quantize-dense.ts';
 import type { LayerProbes, LinearProbe } from '../../src/emit/parity-probes.ts';
 import { collectProbes, probeExpert, probeInput } from '../../src/emit/parity-probes.ts';
-import type { QuantizedExpert, QuantizedLinear } from '../../src/emit/quantized-expert.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Model } from '../../src/onnx/model.ts';

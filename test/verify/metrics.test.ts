@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { makeBatches } from '../../src/data/batches.ts';
-import { declaredInputs } from '../../src/data/declared-inputs.ts';
+import { declaredInputs } from '../../src/data/model-input.ts';
 import type { DataRecord } from '../../src/data/record.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import { openModel } from '../../src/onnx/open-model.ts';

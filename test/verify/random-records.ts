@@ -1,4 +1,4 @@
-import { declaredInputs } from '../../src/data/declared-inputs.ts';
+import { declaredInputs } from '../../src/data/model-input.ts';
 import type { DataRecord } from '../../src/data/record.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { random } from '../moe/helpers/run-model.ts';

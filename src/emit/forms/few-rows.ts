@@ -3,7 +3,7 @@ import { builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import type { Operand, OtherWay } from '../grouped-ffn.ts';
-import { saturates } from './saturates.ts';
+import { saturates } from './saturation.ts';
 
 /** Writes a weight anew, from its codes [out, in] as int8; null where this way is closed. */
 export type FewRowsWriter = (

@@ -9,7 +9,7 @@ import { fewRowsWriter } from './few-rows.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
 import type { TokenGrid } from './quantize-tokens.ts';
 import { perRow, tokenGrid } from './quantize-tokens.ts';
-import { unsignedWay } from './unsigned-way.ts';
+import { unsignedWay } from './saturation.ts';
 
 /**
  * Integer arithmetic: uint8 token codes times INT2, INT4 or INT8 weights in MatMulInteger, summed exactly in int32,

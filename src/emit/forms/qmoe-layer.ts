@@ -9,8 +9,7 @@ import { storedBits } from '../../quantize/grid.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import type { Dispatch } from '../dispatch-tokens.ts';
 import { denseWeights } from '../dispatch-tokens.ts';
-import type { FusedEmitter } from '../expert-emitter.ts';
-import type { QuantizedExpert, QuantizedLinear } from '../quantized-expert.ts';
+import type { FusedEmitter, QuantizedExpert, QuantizedLinear } from '../expert-emitter.ts';
 import { packUnsigned } from './pack-codes.ts';
 import { blockScaleConstant, scaleConstant } from './scale-constant.ts';
 

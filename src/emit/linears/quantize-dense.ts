@@ -1,6 +1,6 @@
 import type { RefusedLinear } from '../../moe/model-record.ts';
 import type { Linear, MoeLayer } from '../../moe/moe-layer.ts';
-import type { Role } from '../../moe/role.ts';
+import type { Role } from '../../moe/roles.ts';
 import { rolesOf } from '../../moe/roles.ts';
 import type { Model } from '../../onnx/model.ts';
 import type { Node } from '../../onnx/node.ts';

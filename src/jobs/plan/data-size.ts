@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { extname } from 'node:path';
-import { declaredInputs } from '../../data/declared-inputs.ts';
 import { jsonlRecords } from '../../data/jsonl.ts';
+import { declaredInputs } from '../../data/model-input.ts';
 import { recordFiles } from '../../data/records.ts';
 import type { Tokenizer } from '../../data/tokenizer.ts';
 import type { Model } from '../../onnx/model.ts';

@@ -1,4 +1,4 @@
-import { vocabularySize } from '../../data/vocabulary-size.ts';
+import { vocabularySize } from '../../data/vocabulary.ts';
 import { expertWeights, linearsOf, weightsOf } from '../../moe/ffn-experts.ts';
 import type { Expert } from '../../moe/moe-layer.ts';
 import type { PreparedModel } from '../../moe/prepare-model.ts';

@@ -3,8 +3,7 @@ import { tokenizerFile } from '../../data/tokenizer.ts';
 import type { PreparedModel } from '../../moe/prepare-model.ts';
 import { needsRecords } from '../../pipeline/needs-records.ts';
 import { version } from '../../version.ts';
-import { contentKey } from './content-key.ts';
-import { dataIdentity, fileHash, modelIdentity } from './file-identity.ts';
+import { contentKey, dataIdentity, fileHash, modelIdentity } from './identity.ts';
 import type { WorkItem } from './plan.ts';
 
 /** What results are made of, besides the weights an item names. */

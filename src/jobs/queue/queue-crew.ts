@@ -1,7 +1,7 @@
 import type { ProgressEvent } from '../../pipeline/progress.ts';
 import { version } from '../../version.ts';
 import type { Crew, CrewOptions } from '../crew.ts';
-import { interrupted } from '../interrupted.ts';
+import { interrupted } from '../error-record.ts';
 import type { BatchPlan, JobPlan, WorkItem } from '../plan/plan.ts';
 import { openStore } from '../store/artefact-store.ts';
 import type { MadeJob } from '../store/publish-job.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Job } from 'bullmq';
-import { interrupted } from '../interrupted.ts';
+import { interrupted } from '../error-record.ts';
 import type { QueueClient } from './queue-client.ts';
 import { queueName } from './queue-client.ts';
 import type { QueueMessage } from './queue-message.ts';

@@ -1,9 +1,8 @@
 import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { writeWhole } from '../../files/write-file.ts';
-import { parseReport } from '../../report/parse-report.ts';
-import { contentKey } from '../plan/content-key.ts';
-import { fileHash } from '../plan/file-identity.ts';
+import { parseReport } from '../../report/report.ts';
+import { contentKey, fileHash } from '../plan/identity.ts';
 import type { JobPlan } from '../plan/plan.ts';
 import type { JobOutcome } from '../summary/job-outcome.ts';
 import { judge } from '../summary/job-outcome.ts';

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { writeWhole } from '../../files/write-file.ts';
-import { weightsBeside } from '../../pipeline/weights-beside.ts';
+import { weightsBeside } from '../../pipeline/refuse-output.ts';
 import type { JobPlan } from '../plan/plan.ts';
 import type { JobOutcome, OutputFile } from '../summary/job-outcome.ts';
 import { writeRecord } from './job-record.ts';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Fault } from '../../fault.ts';
-import { contentKey } from '../plan/content-key.ts';
+import { contentKey } from '../plan/identity.ts';
 import type { JobPlan } from '../plan/plan.ts';
 import type { ArtefactStore } from './artefact-store.ts';
 import { openStore } from './artefact-store.ts';

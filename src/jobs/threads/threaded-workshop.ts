@@ -18,9 +18,8 @@ import type { ParityCheck } from '../../verify/parity-checks.ts';
 import { estimateQuantize } from '../plan/estimate.ts';
 import { weightSpool } from '../store/weight-spool.ts';
 import type { CheckTask, ExpertTask } from './expert-worker.ts';
-import { inLanes } from './in-lanes.ts';
 import { memoryBudget } from './memory-budget.ts';
-import { workerPool } from './worker-pool.ts';
+import { inLanes, workerPool } from './worker-pool.ts';
 
 /** Seconds of rounding in a layer from which threads are worth starting: each loads the program anew. */
 const parallelFrom = 0.5;

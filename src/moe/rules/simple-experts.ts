@@ -4,9 +4,8 @@ import { aliasRoot, layoutOps, shapeOps } from '../graph/operators.ts';
 import type { Boundary, Expert, Router } from '../moe-layer.ts';
 import type { Evidence } from './describe-layer.ts';
 import { differences } from './expert-keys.ts';
-import { maskedColumns } from './masked-columns.ts';
+import { isWeighedByFirst, maskedColumns } from './idle-columns.ts';
 import { fromInput, fromRouter } from './region.ts';
-import { isWeighedByFirst } from './sliced-columns.ts';
 
 /**
  * What the columns of a router beyond the experts with matrices stand for, and the boundary in which they are told apart;

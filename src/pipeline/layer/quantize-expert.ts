@@ -1,9 +1,9 @@
 import type { ExpertStats } from '../../calibrate/layer-stats.ts';
+import type { QuantizedExpert, QuantizedLinear } from '../../emit/expert-emitter.ts';
 import type { RotationBlocks } from '../../emit/forms/rotated-form.ts';
 import { isRotated } from '../../emit/forms/rotated-form.ts';
 import type { ProbedExpert } from '../../emit/parity-probes.ts';
 import { probeExpert } from '../../emit/parity-probes.ts';
-import type { QuantizedExpert, QuantizedLinear } from '../../emit/quantized-expert.ts';
 import { resolveTarget } from '../../emit/resolve-target.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { ExpertWeights, LinearWeights } from '../../moe/read-expert.ts';

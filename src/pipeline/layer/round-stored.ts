@@ -1,4 +1,4 @@
-import type { QuantizedExpert, QuantizedLinear } from '../../emit/quantized-expert.ts';
+import type { QuantizedExpert, QuantizedLinear } from '../../emit/expert-emitter.ts';
 import type { Expert, Linear } from '../../moe/moe-layer.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { giveBuffer } from '../../tensor/spare-buffers.ts';

@@ -2,7 +2,7 @@ import { activationsNotFinite } from '../../calibrate/layer-stats.ts';
 import type { RouterClipSums, RouterClipTrial } from '../../calibrate/router-clip-probe.ts';
 import { routerClipProbe } from '../../calibrate/router-clip-probe.ts';
 import { makeBatches } from '../../data/batches.ts';
-import { declaredInputs } from '../../data/declared-inputs.ts';
+import { declaredInputs } from '../../data/model-input.ts';
 import type { DataRecord } from '../../data/record.ts';
 import { emitRouter } from '../../emit/linears/emit-router.ts';
 import { routerLinear } from '../../emit/linears/router-linear.ts';

@@ -2,7 +2,7 @@ import type { OriginalLogits } from '../../calibrate/gap-probe.ts';
 import { gapProbe } from '../../calibrate/gap-probe.ts';
 import type { Batch } from '../../data/batches.ts';
 import { makeBatches } from '../../data/batches.ts';
-import { declaredInputs } from '../../data/declared-inputs.ts';
+import { declaredInputs } from '../../data/model-input.ts';
 import type { DataRecord } from '../../data/record.ts';
 import { emitFloat } from '../../emit/float-experts.ts';
 import { changeRouter } from '../../emit/linears/change-router.ts';

@@ -1,6 +1,6 @@
 import { measureActivations } from '../../calibrate/measure-activations.ts';
 import { makeBatches } from '../../data/batches.ts';
-import { declaredInputs } from '../../data/declared-inputs.ts';
+import { declaredInputs } from '../../data/model-input.ts';
 import type { DataRecord } from '../../data/record.ts';
 import type { ActivationClips } from '../../emit/forms/activation-clips.ts';
 import { isClipped } from '../../emit/forms/activation-clips.ts';

@@ -1,4 +1,6 @@
 import type { ActivationErrors, TriedGrids } from '../../calibrate/activation-probe.ts';
+import { activationProbe } from '../../calibrate/activation-probe.ts';
+import type { StatsSource } from '../../calibrate/calibrate-by-layer.ts';
 import { activationsNotFinite } from '../../calibrate/layer-stats.ts';
 import type { QuantizeConfig } from '../../config/schema.ts';
 import type { ActivationClips } from '../../emit/forms/activation-clips.ts';
@@ -7,8 +9,11 @@ import type { Part } from '../../emit/grouped-ffn.ts';
 import type { ResolvedTarget } from '../../emit/resolve-target.ts';
 import { resolveTarget } from '../../emit/resolve-target.ts';
 import { Fault } from '../../fault.ts';
+import { prepareModel } from '../../moe/prepare-model.ts';
 import type { Model } from '../../onnx/model.ts';
 import { hasCoarseActivations, schemeOf } from '../../quantize/scheme.ts';
+import type { MadeLayer } from '../layer/write-layer.ts';
+import { writeLayer } from '../layer/write-layer.ts';
 import { calibratesByLayer } from '../model-size.ts';
 import { needsRecords } from '../needs-records.ts';
 
@@ -87,4 +92,24 @@ function nothingToClip(scheme: string, target: string): Fault {
     why: `${target === 'qmoe' ? 'target qmoe' : `scheme ${scheme}`} writes no activations of less than 8 bits`,
     remedy: 'leave the key out',
   });
+}
+
+/**
+ * Settles `activations.clip: auto` for a layer before it is written, in a model that is run layer by layer: on what it
+ * quantizes in a copy of the model that is otherwise as it was.
+ */
+export async function clipLayer(
+  index: number,
+  made: MadeLayer,
+  { path, resolved, written }: { path: string; resolved: ResolvedTarget; written: Model },
+  look: NonNullable<StatsSource['look']>,
+): Promise<ClippedLayer> {
+  const { model, layers } = prepareModel(path, resolved.opset);
+  const settings = { resolved, clips: noClips, fewRowsFrom: Infinity };
+  const { rows } = writeLayer(model, layers[index], made, settings);
+  const probe = await look(index, written, {
+    model,
+    attach: (valid) => activationProbe(model.graph, rows!, triedGrids(resolved), valid),
+  });
+  return bestClips(layers[index].id, probe.errors());
 }

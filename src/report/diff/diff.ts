@@ -1,9 +1,8 @@
-import { requireConsistent } from '../consistent.ts';
 import type { Limits } from '../gates/limits.ts';
 import { listMeasurements } from '../measurements.ts';
 import type { ModelFacts, Report } from '../report.ts';
 import { estimateChanges } from './bootstrap.ts';
-import { requireComparable } from './comparable.ts';
+import { requireComparable, requireConsistent } from './comparable.ts';
 import { type DiffGate, evaluateDiffGates } from './diff-gates.ts';
 import { readDiffLimits } from './diff-limits.ts';
 import { type Movement, listMovements, pairMeasurements } from './movements.ts';

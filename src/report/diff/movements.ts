@@ -1,3 +1,4 @@
+import { formatChange, formatFigure } from '../format.ts';
 import type { Measurement } from '../measurements.ts';
 import type { ChangeEstimate } from './bootstrap.ts';
 
@@ -76,4 +77,25 @@ function severityOf(before: Measurement, after: Measurement): number {
 
 function keyOf({ metric, where }: { metric: string; where: string }): string {
   return `${metric}\n${where}`;
+}
+
+/** A table row: verdict, metric, place, before, after, change, and the interval the change lies in where it is known. */
+export function movementCells({
+  verdict,
+  metric,
+  where,
+  baseline,
+  current,
+  change,
+  interval,
+}: Movement): string[] {
+  return [
+    verdict,
+    metric,
+    where,
+    formatFigure(baseline),
+    formatFigure(current),
+    formatChange(change),
+    interval ? `${formatChange(interval[0])} to ${formatChange(interval[1])}` : '',
+  ];
 }

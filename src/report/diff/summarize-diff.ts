@@ -3,7 +3,7 @@ import { gateText, verdictText } from '../gates/gate-text.ts';
 import { type Column, type Paint, plainPaint, terminalTable } from '../terminal-table.ts';
 import { hangingText } from '../wrap-text.ts';
 import type { ReportDiff } from './diff.ts';
-import { movementCells } from './movement-cells.ts';
+import { movementCells } from './movements.ts';
 
 const width = 100;
 const movesShown = 30;

@@ -1,6 +1,5 @@
 import { layerMetricNames, modelMetricNames } from '../measurements.ts';
 import { reportJsonSchema } from '../schema.ts';
-import { behind, behindAny } from './gate-path.ts';
 import { unknownKey } from './gates.ts';
 import type { Limits } from './limits.ts';
 
@@ -45,5 +44,23 @@ function leadsTo(shape: Shape, path: string): boolean {
     named ||
     (free !== false && any.some((rest) => leadsTo(free, rest))) ||
     (items !== undefined && [path, ...any].some((rest) => leadsTo(items, rest)))
+  );
+}
+
+/** What follows a name, which may hold dots itself, at the start of a path such as `.layers.L0.id`; null without it. */
+export function behind(path: string, name: string): string | null {
+  if (!path.startsWith(`.${name}`)) return null;
+  const rest = path.slice(1 + name.length);
+  return rest === '' || rest.startsWith('.') ? rest : null;
+}
+
+/** What may follow a name at the start of a path where any name may stand. */
+export function behindAny(path: string): string[] {
+  const parts = path.split('.').slice(1);
+  return parts.map((_, i) =>
+    parts
+      .slice(i + 1)
+      .map((part) => `.${part}`)
+      .join(''),
   );
 }

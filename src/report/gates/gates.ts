@@ -1,7 +1,7 @@
 import { Fault } from '../../fault.ts';
 import { layerMetricNames, listMeasurements } from '../measurements.ts';
 import type { Gate, Report } from '../report.ts';
-import { behind } from './gate-path.ts';
+import { behind } from './gate-keys.ts';
 import type { Limits } from './limits.ts';
 
 interface Reading {

@@ -1,10 +1,9 @@
 import { type LayerCoverage, countState, layerCoverage } from '../coverage.ts';
 import { formatAmount, formatCount } from '../format.ts';
 import type { Report } from '../report.ts';
-import { expertTable } from './expert-table.ts';
 import { heatMap } from './heat-map.ts';
 import { type Markup, markup } from './markup.ts';
-import { figures, htmlTable, numeric } from './table.ts';
+import { expertTable, figures, htmlTable, numeric } from './table.ts';
 
 const layersUnfolded = 12;
 

@@ -1,9 +1,8 @@
 import { formatFigure, formatShare } from '../format.ts';
 import type { LayerReport, Report } from '../report.ts';
-import { expertTable } from './expert-table.ts';
 import { lineChart } from './line-chart.ts';
 import { type Markup, markup, nothing } from './markup.ts';
-import { figures, htmlTable, numeric } from './table.ts';
+import { expertTable, figures, htmlTable, numeric } from './table.ts';
 
 /** Router agreement by layer: local accuses the router itself, cumulative what reached it. */
 export function routingSection({ layers }: Report): Markup {

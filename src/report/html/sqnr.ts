@@ -2,10 +2,9 @@ import { formatDb, formatDecibels } from '../format.ts';
 import { identicalDb } from '../format.ts';
 import { median } from '../median.ts';
 import type { Report } from '../report.ts';
-import { expertTable } from './expert-table.ts';
 import { heatMap } from './heat-map.ts';
 import { type Markup, markup } from './markup.ts';
-import { figures } from './table.ts';
+import { expertTable, figures } from './table.ts';
 
 /** Lower edges of the colours h1 to h6, in dB from the median expert: one unusually good expert alarms nobody. */
 const edges = [-9, -6, -4, -2, 0, 3];

@@ -1,4 +1,5 @@
-import { type Markup, markup } from './markup.ts';
+import type { Markup } from './markup.ts';
+import { markup, nothing } from './markup.ts';
 
 export interface TableColumn {
   title: string;
@@ -32,4 +33,19 @@ export function figures(summary: string, content: Markup): Markup {
 
 export function numeric(...titles: string[]): TableColumn[] {
   return titles.map((title) => ({ title, numeric: true }));
+}
+
+/** One figure of every expert: layers down, experts across. */
+export function expertTable<Expert>(
+  caption: string,
+  layers: readonly { id: string; experts: readonly Expert[] }[],
+  cell: (expert: Expert) => string,
+): Markup {
+  const most = Math.max(...layers.map(({ experts }) => experts.length));
+  const positions = Array.from({ length: most }, (_, i) => i);
+  const rows = layers.map(({ id, experts }) => [
+    id,
+    ...positions.map((i) => (i < experts.length ? cell(experts[i]) : nothing)),
+  ]);
+  return htmlTable(caption, [{ title: 'layer' }, ...numeric(...positions.map(String))], rows);
 }

@@ -1,8 +1,12 @@
+import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { isZero } from '../graph/constant.ts';
+import { axesOf, positiveAxis } from '../graph/axes.ts';
+import { isZero, numbersOf } from '../graph/constant.ts';
 import { layoutOps } from '../graph/operators.ts';
 import { evaluate } from '../graph/scalar-function.ts';
+import type { Shapes } from '../graph/shapes.ts';
 import type { Boundary } from '../moe-layer.ts';
+import { combination } from './combine.ts';
 import type { Evidence } from './describe-layer.ts';
 
 /** Columns of a router that choose no expert, and a boundary whose routing tells columns, not places in a stack. */
@@ -55,4 +59,26 @@ function weighsNothing(weight: Value, choice: ReadonlyMap<Value, number>): boole
   if (opType === 'Mul') return [first, ...rest].some((each) => weighsNothing(each, choice));
   const condition = opType === 'Where' ? evaluate(first, choice) : null;
   return condition !== null && weighsNothing(rest[condition ? 0 : 1], choice);
+}
+
+/**
+ * Whether a stack of fewer experts than columns is weighed by the first columns alone, cut out of a table of all: what
+ * the others decide is no work of the stack.
+ */
+export function isWeighedByFirst(evidence: Evidence, topK: number | null): boolean {
+  const { bank, candidate, facts } = evidence;
+  const combined = combination(evidence, topK);
+  if (typeof combined === 'string' || !bank.isStacked || combined.weights[0].length !== 1) return false;
+  let node = combined.weights[0][0].weight.producer;
+  while (node && layoutOps.has(node.opType)) node = node.inputs[0]?.producer ?? null;
+  return node?.opType === 'Slice' && keepsFirst(node, candidate.experts, bank.experts.length, facts.shapes);
+}
+
+function keepsFirst(node: Node, columns: number, kept: number, shapes: Shapes): boolean {
+  const [before, after] = [node.inputs[0], node.outputs[0]].map((value) => shapes.shapeOf(value));
+  const starts = node.ints('starts') ?? numbersOf(node.inputs[1]);
+  const axes = axesOf(node)?.map((axis) => positiveAxis(axis, before?.length ?? 0));
+  const steps = node.inputs[4] ? numbersOf(node.inputs[4]) : [1];
+  if (!before || !after || axes?.length !== 1 || starts?.[0] !== 0 || steps?.[0] !== 1) return false;
+  return before[axes[0]] === columns && after[axes[0]] === kept;
 }

@@ -2,6 +2,22 @@ import { constants } from 'node:os';
 import { removeTemporaries } from '../files/temporary.ts';
 
 /**
+ * The first Ctrl-C lets the work under way end and keeps it; the second ends the process at once, which costs no more
+ * than that work. A thread inside ONNX Runtime must not be terminated, so nothing gentler is left.
+ */
+export function stopSignal(): AbortSignal {
+  const controller = new AbortController();
+  const onSignal = (): void => {
+    if (controller.signal.aborted) process.kill(process.pid, 'SIGKILL');
+    process.stderr.write('stopping after the work under way; again to stop at once\n');
+    controller.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return controller.signal;
+}
+
+/**
  * Ctrl-C ends the process as it always does, but takes its temporary files along, which may be large. It dies of the
  * signal: to exit would terminate threads, and those inside ONNX Runtime must not be.
  */

@@ -4,7 +4,6 @@ import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { recordFiles } from '../../data/records.ts';
 import type { Model } from '../../onnx/model.ts';
-import { contentKey } from './content-key.ts';
 
 /** SHA-256 of a file's bytes, read in chunks. */
 export async function fileHash(path: string): Promise<string> {
@@ -45,4 +44,14 @@ export async function modelIdentity(model: Model): Promise<string> {
 async function weightIdentity(path: string): Promise<unknown> {
   const { size, mtimeMs } = statSync(path);
   return size > hashedUpTo ? [size, mtimeMs] : fileHash(path);
+}
+
+/** A key that is equal for equal parts: SHA-256 over JSON with sorted object keys. */
+export function contentKey(parts: unknown): string {
+  return createHash('sha256').update(JSON.stringify(parts, sortKeys)).digest('hex');
+}
+
+function sortKeys(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
