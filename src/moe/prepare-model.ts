@@ -73,14 +73,14 @@ function noteFlatOutputs({ graph }: Model, layers: readonly MoeLayer[]): void {
 
 /**
  * Takes a model (its file, or one just opened, which is changed), replaces calls of local functions by their bodies, and
- * locates its MoE layers. Weights that stand in Constant nodes are initializers afterwards.
+ * locates its MoE layers.
  */
 export function locateInFile(source: string | Model): Location & { model: Model } {
   const model = typeof source === 'string' ? openModel(source) : source;
   inlineFunctions(model, isContribFunction);
-  const location = locate(model);
+  // Those that the bodies brought.
   liftConstants(model.graph);
-  return { model, ...location };
+  return { model, ...locate(model) };
 }
 
 /** Fused operators of ONNX Runtime may ship a body; the operator says more than the body does. */

@@ -4,6 +4,7 @@ import type { ByteSource } from '../tensor/source.ts';
 import { fileSource, memorySource } from '../tensor/source.ts';
 import { buildGraph } from './build-graph.ts';
 import { inlineFunctionData } from './inline-data.ts';
+import { liftConstants } from './lift-constants.ts';
 import type { ModelProto } from './messages.ts';
 import type { Model } from './model.ts';
 import { domainOf } from './model.ts';
@@ -11,7 +12,8 @@ import { decodeMessage } from './schema.ts';
 import { readSkeleton } from './skeleton.ts';
 
 /**
- * Opens an ONNX model. Only headers are read: weights stay in their files until someone reads them.
+ * Opens an ONNX model. Only headers are read: weights stay in their files until someone reads them. Those that stand in
+ * Constant nodes are initializers afterwards.
  * @throws Fault FILE_MISSING, ONNX_TRUNCATED, ONNX_MALFORMED, ONNX_INVALID, TENSOR_*, EXTERNAL_DATA
  */
 export function openModel(path: string): Model {
@@ -24,7 +26,9 @@ export function openModel(path: string): Model {
       remedy: 'check the path',
     });
   }
-  return decodeModel(fileSource(path, 0, stat.size), path);
+  const model = decodeModel(fileSource(path, 0, stat.size), path);
+  liftConstants(model.graph);
+  return model;
 }
 
 /** Decodes a model from bytes; `path` serves for messages and to find external data. */

@@ -1,5 +1,4 @@
 import type { QuantizeConfig } from '../config/schema.ts';
-import { liftConstants } from '../onnx/lift-constants.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { SessionOptions } from '../runtime/session.ts';
 import type { VerifyOptions } from '../verify/verify.ts';
@@ -15,7 +14,5 @@ export function verifyOptions(
   reference: string,
   { threads, verify: { attribution, byLayer } }: Pick<QuantizeConfig, 'threads' | 'verify'>,
 ): VerifyOptions {
-  const model = openModel(reference);
-  liftConstants(model.graph);
-  return { ...sessionOptions({ threads }), attribution, byLayer: isByLayer(model, byLayer) };
+  return { ...sessionOptions({ threads }), attribution, byLayer: isByLayer(openModel(reference), byLayer) };
 }

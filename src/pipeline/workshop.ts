@@ -1,4 +1,4 @@
-import type { ProbedExpert } from '../emit/parity-probes.ts';
+import type { MadeExpert } from '../emit/parity-references.ts';
 import type { Expert } from '../moe/moe-layer.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { Value } from '../onnx/value.ts';
@@ -8,7 +8,7 @@ import type { LayerOrder } from './layer/order-layer.ts';
 import { quantizeOrder } from './layer/quantize-expert.ts';
 
 /** Gives an expert's quantized weights when they are to be written, and what they must compute. */
-export type ExpertOf = (expert: Expert) => ProbedExpert;
+export type ExpertOf = (expert: Expert) => MadeExpert;
 
 /**
  * Where the heavy steps of a conversion are done and their results kept. By default here and in memory; a batch
@@ -27,7 +27,7 @@ export interface Workshop {
 export const plainWorkshop: Workshop = {
   remember: (_step, compute) => compute(),
   async quantizeExperts({ layer, experts, recipe }) {
-    const result = new Map<string, ProbedExpert>();
+    const result = new Map<string, MadeExpert>();
     for (const order of experts) result.set(order.id, await quantizeOrder(layer, order, recipe));
     return ({ id }) => result.get(id)!;
   },

@@ -43,8 +43,8 @@ export interface DoneLayer
 /** What the linears of a written model must compute. */
 export function checksOf({ layers, dense }: Pick<WrittenModel, 'layers' | 'dense'>): ParityCheck[] {
   return parityChecks(
-    layers.map(({ probes }) => probes),
-    dense?.probes,
+    layers.map(({ reference }) => reference),
+    dense?.references,
   );
 }
 

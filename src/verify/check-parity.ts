@@ -1,6 +1,6 @@
 import { fusedResults } from '../emit/forms/qmoe-layer.ts';
-import type { LinearRows } from '../emit/parity-probes.ts';
-import { probeInput, probeRows } from '../emit/parity-probes.ts';
+import type { LinearRows } from '../emit/parity-references.ts';
+import { parityInput, parityRows } from '../emit/parity-references.ts';
 import { Fault } from '../fault.ts';
 import { additionsTo } from '../onnx/additions.ts';
 import { builder } from '../onnx/build.ts';
@@ -16,7 +16,7 @@ import type { Matrix } from '../tensor/matrix.ts';
 import type { ParityCheck } from './parity-checks.ts';
 
 /**
- * Executes every quantized linear of a written model on the probe inputs and compares with what was noted when its
+ * Executes every quantized linear of a written model on inputs of ours and compares with what was noted when its
  * weights were written.
  * @throws Fault PARITY for the first layer, linear and expert that differs
  */
@@ -72,7 +72,7 @@ function cutAlone(model: Model, { layer }: ParityCheck): Cut {
   const find = valuesOf(model, layer.id);
   const product = (find('biased') ?? find('typed')!).producer!.inputs[0]!;
   return cutOut(model, product, [
-    { value: find('rows')!, name: 'rows', tensor: floats(probeInput(layer.hidden)) },
+    { value: find('rows')!, name: 'rows', tensor: floats(parityInput(layer.hidden)) },
   ]);
 }
 
@@ -80,8 +80,8 @@ function cutAlone(model: Model, { layer }: ParityCheck): Cut {
 function cutLinears(model: Model, { layer, part, expected }: ParityCheck): Cut {
   const find = valuesOf(model, layer.id);
   const inputs = {
-    tokens: floats(probeInput(layer.hidden)),
-    hidden: floats(repeated(probeInput(layer.intermediate), expected.length)),
+    tokens: floats(parityInput(layer.hidden)),
+    hidden: floats(repeated(parityInput(layer.intermediate), expected.length)),
     are_few: bool(false),
     gains_here: bool(true),
     ...pairsOf(expected.length),
@@ -93,7 +93,7 @@ function cutLinears(model: Model, { layer, part, expected }: ParityCheck): Cut {
   return cutOut(model, find(part === 'down' ? 'results' : part)!, bound);
 }
 
-/** The fused operator on pairs of a probe and one expert. */
+/** The fused operator on pairs of an input and one expert. */
 function cutFused(model: Model, { layer, expected }: ParityCheck): Cut {
   const find = valuesOf(model, layer.id);
   const node = model.graph.nodes.find(({ name }) => name === `moeq/${layer.id}/fused`)!;
@@ -102,7 +102,7 @@ function cutFused(model: Model, { layer, expected }: ParityCheck): Cut {
   const all = fusedResults(builder(model.graph, `parity/${layer.id}`), node, pairs, expected.length);
   const { pair_tokens, pair_experts } = pairsOf(expected.length);
   const cut = cutOut(model, all, [
-    { value: find('tokens')!, name: 'tokens', tensor: floats(probeInput(layer.hidden)) },
+    { value: find('tokens')!, name: 'tokens', tensor: floats(parityInput(layer.hidden)) },
     { value: pairs.tokens, name: 'pair_tokens', tensor: pair_tokens },
     { value: pairs.experts, name: 'pair_experts', tensor: pair_experts },
   ]);
@@ -132,14 +132,14 @@ function cutOut(
   };
 }
 
-/** Every probe row with every expert, sorted by expert as the layer wants it. */
+/** Every row of input with every expert, sorted by expert as the layer wants it. */
 function pairsOf(experts: number): Record<string, RunTensor> {
-  const pairs = experts * probeRows;
+  const pairs = experts * parityRows;
   const slots = Array.from({ length: pairs }, (_, i) => i);
   return {
-    pair_tokens: ints(slots.map((slot) => slot % probeRows)),
-    pair_experts: ints(slots.map((slot) => Math.floor(slot / probeRows))),
-    counts: ints(Array.from({ length: experts }, () => probeRows)),
+    pair_tokens: ints(slots.map((slot) => slot % parityRows)),
+    pair_experts: ints(slots.map((slot) => Math.floor(slot / parityRows))),
+    counts: ints(Array.from({ length: experts }, () => parityRows)),
     pair_weights: { dtype: 'float32', dims: [pairs, 1], data: new Float32Array(pairs).fill(1) },
   };
 }

@@ -1,5 +1,5 @@
 import { isRotated } from '../emit/forms/rotated-form.ts';
-import type { LayerProbes, LinearProbe, LinearRows } from '../emit/parity-probes.ts';
+import type { LayerReference, LinearReference, LinearRows } from '../emit/parity-references.ts';
 import type { Target } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 
@@ -24,33 +24,41 @@ export interface ParityCheck {
 
 /** What there is to check of some layers, and of linears beside them. */
 export function parityChecks(
-  layers: readonly LayerProbes[],
-  dense: readonly LinearProbe[] = [],
+  layers: readonly LayerReference[],
+  dense: readonly LinearReference[] = [],
 ): ParityCheck[] {
   return [
-    ...layers.flatMap((probes) => [
-      ...expertChecks(probes),
-      ...(probes.router ? linearChecks(probes.router) : []),
+    ...layers.flatMap((reference) => [
+      ...expertChecks(reference),
+      ...(reference.router ? linearChecks(reference.router) : []),
     ]),
     ...dense.flatMap(linearChecks),
   ];
 }
 
-function expertChecks(probes: LayerProbes): ParityCheck[] {
-  const { target, scheme } = probes.resolved;
+function expertChecks(reference: LayerReference): ParityCheck[] {
+  const { target, scheme } = reference.resolved;
   const parts = target === 'qmoe' ? (['whole'] as const) : (['gate', 'up', 'down'] as const);
   return parts.flatMap((part) => {
-    const expected = probes.experts.flatMap(({ id, [part]: linear }) => (linear ? [{ id, ...linear }] : []));
+    const expected = reference.experts.flatMap(({ id, [part]: linear }) =>
+      linear ? [{ id, ...linear }] : [],
+    );
     if (expected.length === 0) return [];
     return kernelsOf(target).map((exactKernels) => {
       const exact = parityTolerance(target, scheme.weight.bits, exactKernels);
-      const tolerance = Math.max(exact, isRotated(probes.rotation) ? rotatedTolerance : 0);
-      return { layer: placeOf(probes), part, exactKernels, tolerance, expected };
+      const tolerance = Math.max(exact, isRotated(reference.rotation) ? rotatedTolerance : 0);
+      return { layer: placeOf(reference), part, exactKernels, tolerance, expected };
     });
   });
 }
 
-function linearChecks({ id, resolved: { target, scheme }, width, rows, bias }: LinearProbe): ParityCheck[] {
+function linearChecks({
+  id,
+  resolved: { target, scheme },
+  width,
+  rows,
+  bias,
+}: LinearReference): ParityCheck[] {
   return kernelsOf(target).map((exactKernels) => ({
     layer: { id, hidden: width, intermediate: 0 },
     part: 'alone',
@@ -65,7 +73,7 @@ function kernelsOf(target: Target): boolean[] {
   return target === 'nbits' || target === 'packed' ? [true, false] : [false];
 }
 
-function placeOf({ layer: { id, hidden, intermediate } }: LayerProbes): ParityCheck['layer'] {
+function placeOf({ layer: { id, hidden, intermediate } }: LayerReference): ParityCheck['layer'] {
   return { id, hidden, intermediate };
 }
 

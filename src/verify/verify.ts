@@ -2,7 +2,6 @@ import type { DataRecord } from '../data/record.ts';
 import { tokenInput } from '../data/record.ts';
 import { vocabularySize } from '../data/vocabulary.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
-import { liftConstants } from '../onnx/lift-constants.ts';
 import type { Model } from '../onnx/model.ts';
 import { opsetOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
@@ -36,7 +35,6 @@ export async function verify(
 ): Promise<Report> {
   const { model: quantized, record, stored } = openQuantized(quantizedPath);
   const opened = openModel(referencePath);
-  for (const { graph } of [opened, stored]) liftConstants(graph);
   const facts = { reference: modelFacts(opened), quantized: modelFacts(stored) };
   const reference = prepareModel(opened, opsetOf(quantized));
   const census = takeCensus(reference, stored);

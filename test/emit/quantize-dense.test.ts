@@ -151,9 +151,9 @@ test.each(['w8a8', 'w4a16'] as const)(
         second: b.op('MatMul', [b.op('Neg', [input]), shared]),
       };
     });
-    const { quantized, probes } = quantizeDense(model, [], scheme, false);
+    const { quantized, references } = quantizeDense(model, [], scheme, false);
     expect(quantized).toEqual([{ tensor: 'w', role: 'head' }]);
-    expect(probes).toHaveLength(1);
+    expect(references).toHaveLength(1);
     model.graph.removeDeadCode();
     const weights = [...model.graph.constants].filter(({ name }) =>
       name.startsWith('moeq/dense/w/linear/weight'),

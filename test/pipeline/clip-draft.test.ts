@@ -78,7 +78,7 @@ test('a share that is given holds for all layers', async () => {
   const result = await quantized(true, 'activations.clip=0.8');
   expect(clippedOf(result)).toEqual([null, null, null]);
   const given = { input: 0.8, hidden: 0.8 };
-  expect(result.layers.map(({ probes }) => probes.clips)).toEqual([given, given, given]);
+  expect(result.layers.map(({ reference }) => reference.clips)).toEqual([given, given, given]);
 });
 
 test('a share that would clip nothing is refused, and so are activations that are no numbers', () => {

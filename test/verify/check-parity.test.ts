@@ -7,8 +7,8 @@ import type { RotationBlocks } from '../../src/emit/forms/rotated-form.ts';
 import { noRotation } from '../../src/emit/forms/rotated-form.ts';
 import type { DenseScheme } from '../../src/emit/linears/quantize-dense.ts';
 import { quantizeDense } from '../../src/emit/linears/quantize-dense.ts';
-import type { LayerProbes, LinearProbe } from '../../src/emit/parity-probes.ts';
-import { collectProbes, probeExpert, probeInput } from '../../src/emit/parity-probes.ts';
+import type { LayerReference, LinearReference } from '../../src/emit/parity-references.ts';
+import { collectReferences, withReference, parityInput } from '../../src/emit/parity-references.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Model } from '../../src/onnx/model.ts';
@@ -30,26 +30,26 @@ import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { silu, syntheticLayer } from '../helpers/synthetic-layer.ts';
 import { gaussian } from '../quantize/random.ts';
 
-/** A written layer, read back, with the probes taken on the way. */
+/** A written layer, read back, with the reference taken on the way. */
 function written(
   target: Target,
   scheme: SchemeName,
   spec: Partial<LayerSpec> = {},
   rotation = noRotation,
-  clips = { probed: noClips, emitted: noClips },
+  clips = { expected: noClips, emitted: noClips },
   change: (weights: QuantizedExpert) => QuantizedExpert = (weights) => weights,
-): [Model, LayerProbes] {
+): [Model, LayerReference] {
   const { model, layer } = syntheticLayer({ hidden: 64, intermediate: 32, ...spec });
   const resolved = resolveTarget(target, scheme, 'auto');
-  const form = { layer, resolved, rotation, clips: clips.probed };
-  const { weightsOf, probes } = collectProbes(form, (expert) =>
-    probeExpert(expert.id, form, change(quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf))),
+  const form = { layer, resolved, rotation, clips: clips.expected };
+  const { weightsOf, reference } = collectReferences(form, (expert) =>
+    withReference(expert.id, form, change(quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf))),
   );
   raiseOpset(model, resolved.opset);
   const options = { layer, weightsOf, rotation, clips: clips.emitted, fewRowsFrom: 0 };
   emitLayer(model, layer, emitterFor(resolved, options));
   model.graph.removeDeadCode();
-  return [decodeModel(encodeModel(model), 'written.onnx'), probes];
+  return [decodeModel(encodeModel(model), 'written.onnx'), reference];
 }
 
 const pairs = [
@@ -68,9 +68,9 @@ const pairs = [
 
 describe('a written layer has parity', () => {
   test.each(pairs)('as %s %s', async (target, scheme) => {
-    const [model, probes] = written(target, scheme);
+    const [model, reference] = written(target, scheme);
     const before = encodeModel(model);
-    await expect(checkParity(model, parityChecks([probes]))).resolves.toBeUndefined();
+    await expect(checkParity(model, parityChecks([reference]))).resolves.toBeUndefined();
     expect(encodeModel(model)).toEqual(before);
   });
 
@@ -79,8 +79,8 @@ describe('a written layer has parity', () => {
     ['biases', { bias: true }],
     ['routing weights on the input', { appliesTo: 'input' }],
   ] satisfies [string, Partial<LayerSpec>][])('with %s', async (_name, spec) => {
-    const [model, probes] = written('int', 'w4a4', spec);
-    await expect(checkParity(model, parityChecks([probes]))).resolves.toBeUndefined();
+    const [model, reference] = written('int', 'w4a4', spec);
+    await expect(checkParity(model, parityChecks([reference]))).resolves.toBeUndefined();
   });
 });
 
@@ -102,8 +102,8 @@ describe('a layer whose tokens are shifted far has parity', () => {
     ['nbits', 'w4a4'],
     ['nbits', 'w2a4'],
   ] as const)('as %s %s', async (target, scheme) => {
-    const [model, probes] = written(target, scheme, {}, noRotation, undefined, shifted);
-    await expect(checkParity(model, parityChecks([probes]))).resolves.toBeUndefined();
+    const [model, reference] = written(target, scheme, {}, noRotation, undefined, shifted);
+    await expect(checkParity(model, parityChecks([reference]))).resolves.toBeUndefined();
   });
 });
 
@@ -117,8 +117,8 @@ describe('a rotated layer has parity', () => {
   test.each(targets.flatMap((pair) => rotations.map((rotation) => [...pair, rotation] as const)))(
     'as %s %s in blocks of %o',
     async (target, scheme, rotation) => {
-      const [model, probes] = written(target, scheme, { intermediate: 96 }, rotation);
-      await expect(checkParity(model, parityChecks([probes]))).resolves.toBeUndefined();
+      const [model, reference] = written(target, scheme, { intermediate: 96 }, rotation);
+      await expect(checkParity(model, parityChecks([reference]))).resolves.toBeUndefined();
     },
   );
 });
@@ -134,21 +134,21 @@ describe('clipped activations', () => {
   const clips = { input: 0.99, hidden: 0.97 };
 
   test.each(clipping)('have parity as %s %s', async (target, scheme) => {
-    const both = { probed: clips, emitted: clips };
-    const [model, probes] = written(target, scheme, {}, noRotation, both);
-    await expect(checkParity(model, parityChecks([probes]))).resolves.toBeUndefined();
+    const both = { expected: clips, emitted: clips };
+    const [model, reference] = written(target, scheme, {}, noRotation, both);
+    await expect(checkParity(model, parityChecks([reference]))).resolves.toBeUndefined();
   });
 
   test.each(clipping)('do not where they were meant to be whole, as %s %s', async (target, scheme) => {
-    const [model, probes] = written(target, scheme, {}, noRotation, { probed: noClips, emitted: clips });
-    await expect(checkParity(model, parityChecks([probes]))).rejects.toMatchObject({ code: 'PARITY' });
+    const [model, reference] = written(target, scheme, {}, noRotation, { expected: noClips, emitted: clips });
+    await expect(checkParity(model, parityChecks([reference]))).rejects.toMatchObject({ code: 'PARITY' });
   });
 
-  test.each([64, 1024, 3000])('saturate at both ends on probes of %i channels', (width) => {
-    const { scales, zeroPoints, codes } = quantizeActivations(probeInput(width), { bits: 4, clip: 0.99 });
+  test.each([64, 1024, 3000])('saturate at both ends on reference of %i channels', (width) => {
+    const { scales, zeroPoints, codes } = quantizeActivations(parityInput(width), { bits: 4, clip: 0.99 });
     const unbounded = [1, 2].map((row) =>
       [0, 1].map(
-        (c) => roundHalfToEven(probeInput(width).data[row * width + c] / scales[row]) + zeroPoints[row],
+        (c) => roundHalfToEven(parityInput(width).data[row * width + c] / scales[row]) + zeroPoints[row],
       ),
     );
     expect(unbounded).toEqual([
@@ -162,7 +162,7 @@ describe('clipped activations', () => {
 
 describe('a damaged weight fails parity', () => {
   test.each(pairs)('as %s %s', async (target, scheme) => {
-    const [model, probes] = written(target, scheme);
+    const [model, reference] = written(target, scheme);
     const damaged = [...model.graph.constants].find(({ name }) => /\/down\/(weight|packed)$/.test(name))!;
     const { dtype, shape } = damaged.tensor!.source;
     const bytes = Uint8Array.from(damaged.tensor!.source.read());
@@ -170,42 +170,42 @@ describe('a damaged weight fails parity', () => {
     for (let i = 0; i < bytes.length / 8; i++)
       bytes[i] = target === 'packed' ? 242 - bytes[i] : bytes[i] ^ 0x55;
     damaged.tensor = makeTensor(damaged.name, dtype, shape, bytes);
-    await expect(checkParity(model, parityChecks([probes]))).rejects.toMatchObject({
+    await expect(checkParity(model, parityChecks([reference]))).rejects.toMatchObject({
       code: 'PARITY',
       where: expect.stringMatching(/layer L0, expert L0\.E0, .*down/) as string,
     });
   });
 
   test('and so does one that is wrong for few tokens only', async () => {
-    const [model, probes] = written('int', 'w4a4');
+    const [model, reference] = written('int', 'w4a4');
     const places = [...model.graph.constants].find(({ name }) => name === 'moeq/L0.E0/places')!;
     places.tensor = makeTensor(places.name, 'uint8', [1, 2], Uint8Array.of(16, 1));
-    await expect(checkParity(model, parityChecks([probes]))).rejects.toMatchObject({ code: 'PARITY' });
+    await expect(checkParity(model, parityChecks([reference]))).rejects.toMatchObject({ code: 'PARITY' });
   });
 
   test('and so does a damaged scale', async () => {
-    const [model, probes] = written('int', 'w4a4');
+    const [model, reference] = written('int', 'w4a4');
     const scales = [...model.graph.constants].find(({ name }) => name === 'moeq/L0/gate/scales')!;
     const { dtype, shape } = scales.tensor!.source;
     const values = new Float32Array(scales.tensor!.source.read().slice().buffer);
     values[3] *= 1.01;
     scales.tensor = makeTensor(scales.name, dtype, shape, new Uint8Array(values.buffer));
-    await expect(checkParity(model, parityChecks([probes]))).rejects.toMatchObject({ code: 'PARITY' });
+    await expect(checkParity(model, parityChecks([reference]))).rejects.toMatchObject({ code: 'PARITY' });
   });
 });
 
 describe('a linear beside the experts', () => {
   const weight = gaussian(24, 64, 1);
 
-  /** A model of one linear with a bias, quantized and read back, with its probes. */
-  function dense(scheme: DenseScheme, portable: boolean): [Model, LinearProbe[]] {
+  /** A model of one linear with a bias, quantized and read back, with its references. */
+  function dense(scheme: DenseScheme, portable: boolean): [Model, LinearReference[]] {
     const model = makeModel({ x: ['float32', ['n', 64]] }, (b, x) => {
       const bias = b.constant('bias', 'float32', [24], gaussian(1, 24, 2).data);
       return { y: b.op('Gemm', [x, b.constant('w', 'float32', [24, 64], weight.data), bias], { transB: 1 }) };
     });
-    const { probes } = quantizeDense(model, [], scheme, portable);
+    const { references } = quantizeDense(model, [], scheme, portable);
     model.graph.removeDeadCode();
-    return [decodeModel(encodeModel(model), 'dense.onnx'), probes];
+    return [decodeModel(encodeModel(model), 'dense.onnx'), references];
   }
 
   const writings = (['w8a8', 'w4a8', 'w4a16'] as const).flatMap((scheme) =>
@@ -215,16 +215,16 @@ describe('a linear beside the experts', () => {
   test.each(writings)(
     'has parity as %s, portable %s, and not with a damaged weight',
     async (scheme, portable) => {
-      const [model, probes] = dense(scheme, portable);
-      expect(probes).toHaveLength(1);
-      await expect(checkParity(model, parityChecks([], probes))).resolves.toBeUndefined();
+      const [model, references] = dense(scheme, portable);
+      expect(references).toHaveLength(1);
+      await expect(checkParity(model, parityChecks([], references))).resolves.toBeUndefined();
       const stored = [...model.graph.constants].find(({ name }) =>
         name.startsWith('moeq/dense/w/linear/weight'),
       )!;
       const { dtype, shape } = stored.tensor!.source;
       const bytes = stored.tensor!.source.read().map((byte) => byte ^ 0x55);
       stored.tensor = makeTensor(stored.name, dtype, shape, bytes);
-      await expect(checkParity(model, parityChecks([], probes))).rejects.toMatchObject({
+      await expect(checkParity(model, parityChecks([], references))).rejects.toMatchObject({
         code: 'PARITY',
         where: 'dense/w',
       });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { noRotation } from '../../src/emit/forms/rotated-form.ts';
-import type { ExpertProbe, LayerProbes, LinearRows } from '../../src/emit/parity-probes.ts';
+import type { ExpertReference, LayerReference, LinearRows } from '../../src/emit/parity-references.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';
@@ -13,10 +13,10 @@ const rows = (value: number): LinearRows => ({
   bias: null,
 });
 
-/** Probes of two experts, whose rows tell where they are from. */
-function probesOf(target: Target, scheme: SchemeName, gated = true): LayerProbes {
+/** References of two experts, whose rows tell where they are from. */
+function referenceOf(target: Target, scheme: SchemeName, gated = true): LayerReference {
   const { layer } = syntheticLayer({ hidden: 48, intermediate: 32, gated });
-  const expert = (index: number): ExpertProbe => ({
+  const expert = (index: number): ExpertReference => ({
     id: `L0.E${index}`,
     gate: gated ? rows(10 * index + 1) : null,
     up: rows(10 * index + 2),
@@ -27,8 +27,8 @@ function probesOf(target: Target, scheme: SchemeName, gated = true): LayerProbes
   return { layer, resolved, rotation: noRotation, experts: [expert(0), expert(1)], router: null };
 }
 
-const summary = (probes: LayerProbes) =>
-  parityChecks([probes]).map(({ part, exactKernels, tolerance, expected }) => [
+const summary = (reference: LayerReference) =>
+  parityChecks([reference]).map(({ part, exactKernels, tolerance, expected }) => [
     part,
     exactKernels,
     tolerance,
@@ -36,17 +36,17 @@ const summary = (probes: LayerProbes) =>
   ]);
 
 test('every linear of every expert is run once by an exact kernel', () => {
-  expect(summary(probesOf('int', 'w4a4'))).toEqual([
+  expect(summary(referenceOf('int', 'w4a4'))).toEqual([
     ['gate', false, 1e-5, 'L0.E0=1', 'L0.E1=11'],
     ['up', false, 1e-5, 'L0.E0=2', 'L0.E1=12'],
     ['down', false, 1e-5, 'L0.E0=3', 'L0.E1=13'],
   ]);
-  const [{ layer }] = parityChecks([probesOf('int', 'w4a4')]);
+  const [{ layer }] = parityChecks([referenceOf('int', 'w4a4')]);
   expect(layer).toEqual({ id: 'L0', hidden: 48, intermediate: 32 });
 });
 
 test('MatMulNBits is run exactly, and as it is written', () => {
-  expect(summary(probesOf('nbits', 'w4a16', false))).toEqual([
+  expect(summary(referenceOf('nbits', 'w4a16', false))).toEqual([
     ['up', true, 1e-5, 'L0.E0=2', 'L0.E1=12'],
     ['up', false, 2e-2, 'L0.E0=2', 'L0.E1=12'],
     ['down', true, 1e-5, 'L0.E0=3', 'L0.E1=13'],
@@ -55,7 +55,7 @@ test('MatMulNBits is run exactly, and as it is written', () => {
 });
 
 test('the fused operator is run whole', () => {
-  expect(summary(probesOf('qmoe', 'w4a16'))).toEqual([['whole', false, 1e-4, 'L0.E0=4', 'L0.E1=14']]);
+  expect(summary(referenceOf('qmoe', 'w4a16'))).toEqual([['whole', false, 1e-4, 'L0.E0=4', 'L0.E1=14']]);
 });
 
 test.each([
@@ -63,7 +63,7 @@ test.each([
   [{ input: 16, hidden: null }, 1e-2],
   [noRotation, 1e-5],
 ])('behind a rotation of %o values may be off by %d', (rotation, tolerance) => {
-  const checks = parityChecks([{ ...probesOf('int', 'w4a4'), rotation }]);
+  const checks = parityChecks([{ ...referenceOf('int', 'w4a4'), rotation }]);
   expect(checks.map((check) => check.tolerance)).toEqual([tolerance, tolerance, tolerance]);
 });
 
@@ -80,7 +80,7 @@ test('a router in 8 bits and linears beside the experts are run alone', () => {
     width: 48,
     ...rows(6),
   };
-  const checks = parityChecks([{ ...probesOf('int', 'w4a4'), router }], [head]);
+  const checks = parityChecks([{ ...referenceOf('int', 'w4a4'), router }], [head]);
   expect(checks.slice(3)).toEqual([
     {
       layer: { id: 'L0/router', hidden: 48, intermediate: 0 },
@@ -100,6 +100,6 @@ test('a router in 8 bits and linears beside the experts are run alone', () => {
 });
 
 test('checks are plain data, which any thread can be handed', () => {
-  const checks = parityChecks([probesOf('nbits', 'w4a16')]);
+  const checks = parityChecks([referenceOf('nbits', 'w4a16')]);
   expect(structuredClone(checks)).toEqual(checks);
 });

@@ -5,8 +5,8 @@ import { describe, expect, test } from 'vitest';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
 import { noRotation } from '../../src/emit/forms/rotated-form.ts';
-import type { LayerProbes } from '../../src/emit/parity-probes.ts';
-import { collectProbes, probeExpert } from '../../src/emit/parity-probes.ts';
+import type { LayerReference } from '../../src/emit/parity-references.ts';
+import { collectReferences, withReference } from '../../src/emit/parity-references.ts';
 import type { Target } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import { isFault } from '../../src/fault.ts';
@@ -39,20 +39,20 @@ function written(
   path: string,
   scheme: SchemeName,
   target: Target,
-): { model: Model; probes: LayerProbes[] } | null {
+): { model: Model; reference: LayerReference[] } | null {
   const resolved = resolveTarget(target, scheme, 'auto');
   try {
     const { model, layers } = prepareModel(path, resolved.opset);
-    const probes = layers.map((layer) => {
+    const reference = layers.map((layer) => {
       const form = { layer, resolved, rotation: noRotation };
-      const { weightsOf, probes } = collectProbes(form, (expert) =>
-        probeExpert(expert.id, form, quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf)),
+      const { weightsOf, reference } = collectReferences(form, (expert) =>
+        withReference(expert.id, form, quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf)),
       );
       emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf }));
-      return probes;
+      return reference;
     });
     model.graph.removeDeadCode();
-    return { model: decodeModel(encodeModel(model), path), probes };
+    return { model: decodeModel(encodeModel(model), path), reference };
   } catch (error) {
     const expected = ['MOE_NONE', 'MOE_NOT_QUANTIZABLE', 'SCHEME_TARGET', 'OPSET_RAISE'];
     if (isFault(error) && expected.includes(error.code)) return null;
@@ -110,7 +110,9 @@ async function problemsOf(path: string, compared: readonly Level[]): Promise<str
     const result = written(path, scheme, target);
     if (!result) continue;
     const note = (problem: string): number => problems.push(`${scheme} ${target}: ${problem}`);
-    await checkParity(result.model, parityChecks(result.probes)).catch((error: Error) => note(error.message));
+    await checkParity(result.model, parityChecks(result.reference)).catch((error: Error) =>
+      note(error.message),
+    );
     const feeds = randomFeeds(result.model);
     const source = await run(path, feeds, 'all').catch(() => null);
     // Some published files do not run in ONNX Runtime on CPU; their linears were checked for parity.

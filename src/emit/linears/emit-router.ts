@@ -1,8 +1,8 @@
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { Model } from '../../onnx/model.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
-import type { LinearProbe } from '../parity-probes.ts';
-import { probeLinear } from '../parity-probes.ts';
+import type { LinearReference } from '../parity-references.ts';
+import { linearReference } from '../parity-references.ts';
 import { resolveTarget } from '../resolve-target.ts';
 import { replaceLinear, storeWeight } from './replace-linear.ts';
 import { routerLinear } from './router-linear.ts';
@@ -18,11 +18,11 @@ export function emitRouter(
   layer: MoeLayer,
   weight: QuantizedTensor,
   portable: boolean,
-): LinearProbe {
+): LinearReference {
   const { node, product } = routerLinear(layer);
   const resolved = resolveTarget(portable ? 'qdq' : 'int', 'w8a8', 'channel');
   const id = `${layer.id}/router`;
   const logits = replaceLinear(graph, node, storeWeight(graph, weight, { prefix: `moeq/${id}`, resolved }));
   if (layer.router.logits === product) layer.router.logits = logits;
-  return probeLinear(id, weight, resolved);
+  return linearReference(id, weight, resolved);
 }

@@ -10,8 +10,8 @@ import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../../quantize/rtn.ts';
 import type { MatrixView } from '../../tensor/view.ts';
 import { readMatrix } from '../../tensor/view.ts';
-import type { LinearProbe } from '../parity-probes.ts';
-import { probeLinear } from '../parity-probes.ts';
+import type { LinearReference } from '../parity-references.ts';
+import { linearReference } from '../parity-references.ts';
 import type { ResolvedTarget } from '../resolve-target.ts';
 import { resolveTarget } from '../resolve-target.ts';
 import { linearView, weightConstant } from './plain-linear.ts';
@@ -28,7 +28,7 @@ export interface DenseResult {
   /** Linears that were left as they are, and why. */
   refused: RefusedLinear[];
   /** What the written linears must compute. */
-  probes: LinearProbe[];
+  references: LinearReference[];
 }
 
 /**
@@ -45,7 +45,7 @@ export function quantizeDense(
   const resolved = resolveTarget(portable ? 'qdq' : 'auto', scheme, 'auto');
   const roles = rolesOf(model, layers);
   const kept = new Set(layers.flatMap(({ router, shared }) => nodesOf([router.linear, shared?.sigmoidGate])));
-  const result: DenseResult = { quantized: [], refused: [], probes: [] };
+  const result: DenseResult = { quantized: [], refused: [], references: [] };
   // By constant, and by whether it is read as [out, in] or the other way round.
   const stored = new Map<string, StoredWeight>();
   for (const node of model.graph.nodes.slice()) {
@@ -63,7 +63,7 @@ export function quantizeDense(
       const id = `dense/${tensor}`;
       const weight = quantized(found, resolved);
       stored.set(key, storeWeight(model.graph, weight, { prefix: `moeq/${id}`, resolved }));
-      result.probes.push(probeLinear(id, weight, resolved));
+      result.references.push(linearReference(id, weight, resolved));
       result.quantized.push({ tensor, role });
     }
     replaceLinear(model.graph, node, stored.get(key)!);

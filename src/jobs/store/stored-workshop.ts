@@ -1,5 +1,5 @@
 import type { Piscina } from 'piscina';
-import type { ProbedExpert } from '../../emit/parity-probes.ts';
+import type { MadeExpert } from '../../emit/parity-references.ts';
 import type { FaultRecord } from '../../fault.ts';
 import { Fault } from '../../fault.ts';
 import type { LayerOrder } from '../../pipeline/layer/order-layer.ts';
@@ -85,8 +85,8 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
 }
 
 /** @throws Fault ARTEFACT_DAMAGED */
-function readExpert(store: ArtefactStore, { id, key }: WorkItem): ProbedExpert {
+function readExpert(store: ArtefactStore, { id, key }: WorkItem): MadeExpert {
   const expert = store.read(key);
   if (expert === undefined) throw damaged(id);
-  return expert as ProbedExpert;
+  return expert as MadeExpert;
 }

@@ -1,5 +1,5 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina';
-import type { ProbedExpert } from '../../emit/parity-probes.ts';
+import type { MadeExpert } from '../../emit/parity-references.ts';
 import type { FaultRecord } from '../../fault.ts';
 import type { PreparedModel } from '../../moe/prepare-model.ts';
 import { prepareModel } from '../../moe/prepare-model.ts';
@@ -28,7 +28,7 @@ export interface CheckTask {
 let prepared: PreparedModel | null = null;
 
 /** Entry of a thread: reads an expert from the model file and hands back its codes, which are moved, not copied. */
-export default async function quantizeTask(task: ExpertTask): Promise<ProbedExpert | FaultRecord> {
+export default async function quantizeTask(task: ExpertTask): Promise<MadeExpert | FaultRecord> {
   const { model, layer: id, order, recipe } = task;
   try {
     prepared ??= prepareModel(model);
@@ -40,7 +40,7 @@ export default async function quantizeTask(task: ExpertTask): Promise<ProbedExpe
     return move({
       [transferableSymbol]: codes,
       [valueSymbol]: expert,
-    }) as unknown as ProbedExpert;
+    }) as unknown as MadeExpert;
   } catch (error) {
     return errorRecord(error, `${model}, ${order.id}`, model);
   }

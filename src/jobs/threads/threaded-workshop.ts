@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { Piscina } from 'piscina';
-import type { ProbedExpert } from '../../emit/parity-probes.ts';
+import type { MadeExpert } from '../../emit/parity-references.ts';
 import type { FaultRecord } from '../../fault.ts';
 import { Fault } from '../../fault.ts';
 import { temporary } from '../../files/temporary.ts';
@@ -58,13 +58,13 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
       const seconds = [...estimates.values()].reduce((sum, estimate) => sum + estimate.seconds, 0);
       if (threads === 1 || (!pool && seconds < parallelFrom)) return plainWorkshop.quantizeExperts(whole);
       const workers = (pool ??= workerPool('expert-worker', threads - 1));
-      const made = new Map<string, ProbedExpert>();
+      const made = new Map<string, MadeExpert>();
       await inLanes(experts, threads, async (order) => {
         const release = await budget.reserve(estimates.get(order.id)!.memory);
         const task: ExpertTask = { model, layer: layer.id, order, recipe };
         const expert = await wherever(
           () => quantizeOrder(layer, order, recipe),
-          () => workers.run(task) as Promise<ProbedExpert | FaultRecord>,
+          () => workers.run(task) as Promise<MadeExpert | FaultRecord>,
         ).finally(release);
         made.set(order.id, expert);
       });

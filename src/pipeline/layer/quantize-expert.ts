@@ -2,8 +2,8 @@ import type { ExpertStats } from '../../calibrate/layer-stats.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../../emit/expert-emitter.ts';
 import type { RotationBlocks } from '../../emit/forms/rotated-form.ts';
 import { isRotated } from '../../emit/forms/rotated-form.ts';
-import type { ProbedExpert } from '../../emit/parity-probes.ts';
-import { probeExpert } from '../../emit/parity-probes.ts';
+import type { MadeExpert } from '../../emit/parity-references.ts';
+import { withReference } from '../../emit/parity-references.ts';
 import { resolveTarget } from '../../emit/resolve-target.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { ExpertWeights, LinearWeights } from '../../moe/read-expert.ts';
@@ -49,17 +49,17 @@ export async function quantizeOrder(
   layer: MoeLayer,
   { id, stats, input }: ExpertOrder,
   { config, rotation }: Recipe,
-): Promise<ProbedExpert> {
+): Promise<MadeExpert> {
   const expert = layer.experts.find((each) => each.id === id)!;
   const resolved = resolveTarget(config.target, config.scheme, config.group);
   const round = roundingOf(resolved.scheme, config, resolved.groupSizeOf);
   if (!stats && !input.scales && !input.shift && !isRotated(rotation))
-    return probeExpert(id, { layer, resolved, rotation }, await roundStored(expert, round));
+    return withReference(id, { layer, resolved, rotation }, await roundStored(expert, round));
   const floats = readExpert(expert);
   const hidden =
     stats && (await smoothHidden(floats, stats, { activation: layer.activation, config, rotation }));
   const weights = await quantizeExpert(floats, stats, { input, hidden, rotation }, round);
-  return probeExpert(id, { layer, resolved, rotation }, weights);
+  return withReference(id, { layer, resolved, rotation }, weights);
 }
 
 /** What is done to an expert's weights before they are rounded. */

@@ -8,8 +8,8 @@ import { foldSmoothing } from '../../emit/fold-smoothing.ts';
 import type { ActivationClips } from '../../emit/forms/activation-clips.ts';
 import type { RotationBlocks } from '../../emit/forms/rotated-form.ts';
 import type { Part } from '../../emit/grouped-ffn.ts';
-import type { LayerProbes } from '../../emit/parity-probes.ts';
-import { collectProbes } from '../../emit/parity-probes.ts';
+import type { LayerReference } from '../../emit/parity-references.ts';
+import { collectReferences } from '../../emit/parity-references.ts';
 import type { ResolvedTarget } from '../../emit/resolve-target.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { Model } from '../../onnx/model.ts';
@@ -57,7 +57,7 @@ export interface WrittenLayer {
   /** Where the smoothing of the input went; null for none. */
   folding: Folding | null;
   /** What each written linear must compute; see `parityChecks`. */
-  probes: LayerProbes;
+  reference: LayerReference;
   /** What is quantized in front of the linears; null for a fused operator. */
   rows: Record<Part, QuantizedRows> | null;
 }
@@ -72,7 +72,7 @@ export function writeLayer(
   const folding = smoothing.input && foldSmoothing(model, layer, smoothing.input);
   const form = { layer, resolved, rotation, clips };
   const methods: string[] = [];
-  const { weightsOf, probes } = collectProbes(form, (expert) => {
+  const { weightsOf, reference } = collectReferences(form, (expert) => {
     const made = expertOf(expert);
     methods.push(made.weights.up.weight.method);
     return made;
@@ -80,14 +80,14 @@ export function writeLayer(
   const seen: Partial<Record<Part, Value>> = {};
   const watch = (part: Part, x: Value): void => void (seen[part] = x);
   const pairs = emitLayer(model, layer, emitterFor(resolved, { ...form, weightsOf, watch, ...few }));
-  if (!pairs) return { methods, folding, probes, rows: null };
+  if (!pairs) return { methods, folding, reference, rows: null };
   const { tokens, dispatch } = pairs;
   // Experts that are shifted apart read rows of their own.
   const isShared = smoothing.shifts.size === 0;
   return {
     methods,
     folding,
-    probes,
+    reference,
     rows: {
       input: { rows: seen.input!, tokens, places: isShared ? null : dispatch.tokens },
       hidden: { rows: seen.hidden!, tokens, places: dispatch.tokens },

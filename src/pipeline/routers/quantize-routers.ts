@@ -6,7 +6,7 @@ import { declaredInputs } from '../../data/model-input.ts';
 import type { DataRecord } from '../../data/record.ts';
 import { emitRouter } from '../../emit/linears/emit-router.ts';
 import { routerLinear } from '../../emit/linears/router-linear.ts';
-import type { LayerProbes } from '../../emit/parity-probes.ts';
+import type { LayerReference } from '../../emit/parity-references.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { Model } from '../../onnx/model.ts';
 import { clipRatios, quantizeRouter } from '../../quantize/quantize-router.ts';
@@ -84,14 +84,14 @@ function bestClip(layer: string, { tokens, squares, divergence }: RouterClipSums
 /** Writes every router in 8 bits, clipped as was chosen, and notes what it must compute. */
 export function quantizeRouters(
   model: Model,
-  probes: readonly LayerProbes[],
+  references: readonly LayerReference[],
   clips: readonly RouterClip[],
 ): void {
-  probes.forEach((layerProbes, i) => {
-    const { layer, resolved } = layerProbes;
+  references.forEach((reference, i) => {
+    const { layer, resolved } = reference;
     const { view } = routerLinear(layer);
     const weight = quantizeRouter(readMatrix(view), clips[i].ratio);
-    layerProbes.router = emitRouter(model, layer, weight, resolved.target === 'qdq');
+    reference.router = emitRouter(model, layer, weight, resolved.target === 'qdq');
   });
   model.graph.removeDeadCode();
 }

@@ -47,7 +47,7 @@ export async function settleRouters(
       progress({ stage: 'router', detail: `${layer}: 8 bits, clipped at ${ratio} of the largest weight` });
     quantizeRouters(
       model,
-      written.map(({ probes }) => probes),
+      written.map(({ reference }) => reference),
       outcome.clips,
     );
   }

@@ -13,16 +13,16 @@ import { isClipped, noClips } from './forms/activation-clips.ts';
 import type { RotationBlocks } from './forms/rotated-form.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
 
-/** What a linear must compute on the probe inputs. */
+/** What a linear must compute on the inputs of `parityInput`. */
 export interface LinearRows {
-  /** [probes, out] */
+  /** [inputs, out] */
   rows: Matrix;
   /** What is in them beside the product, [out]; null for nothing. */
   bias: Float32Array | null;
 }
 
 /** What one expert must compute. */
-export interface ExpertProbe {
+export interface ExpertReference {
   id: string;
   gate: LinearRows | null;
   up: LinearRows;
@@ -32,13 +32,13 @@ export interface ExpertProbe {
 }
 
 /** An expert's weights and what they must compute. */
-export interface ProbedExpert {
+export interface MadeExpert {
   weights: QuantizedExpert;
-  probe: ExpertProbe;
+  reference: ExpertReference;
 }
 
 /** What decides how the experts of a layer compute. */
-export interface ProbedForm {
+export interface LayerForm {
   layer: MoeLayer;
   resolved: ResolvedTarget;
   rotation: RotationBlocks;
@@ -46,16 +46,16 @@ export interface ProbedForm {
   clips?: ActivationClips;
 }
 
-/** The probes of a layer. */
-export interface LayerProbes extends ProbedForm {
+/** What a layer must compute. */
+export interface LayerReference extends LayerForm {
   /** In the order they are written in. */
-  experts: ExpertProbe[];
+  experts: ExpertReference[];
   /** Of a router in 8 bits; null for one that was left in float. */
-  router: LinearProbe | null;
+  router: LinearReference | null;
 }
 
 /** What a linear beside the experts must compute, without its bias. */
-export interface LinearProbe extends LinearRows {
+export interface LinearReference extends LinearRows {
   /** Its names in the file begin with `moeq/` and this. */
   id: string;
   resolved: ResolvedTarget;
@@ -63,20 +63,21 @@ export interface LinearProbe extends LinearRows {
   width: number;
 }
 
-/** Takes the weights of a layer to the emitter, and collects their probes on the way. */
-export function collectProbes(
-  form: ProbedForm,
-  expertOf: (expert: Expert) => ProbedExpert,
-): { weightsOf: (expert: Expert) => QuantizedExpert; probes: LayerProbes } {
-  const probes: LayerProbes = { ...form, experts: [], router: null };
+/** Takes the weights of a layer to the emitter, and notes what they must compute on the way. */
+export function collectReferences(
+  form: LayerForm,
+  expertOf: (expert: Expert) => MadeExpert,
+): { weightsOf: (expert: Expert) => QuantizedExpert; reference: LayerReference } {
+  const reference: LayerReference = { ...form, experts: [], router: null };
   return {
-    probes,
+    reference,
     weightsOf(expert) {
       const made = expertOf(expert);
       const { weights } = made;
       // Made before it was known where activations are clipped.
-      const { probe } = form.clips && isClipped(form.clips) ? probeExpert(expert.id, form, weights) : made;
-      probes.experts.push(probe);
+      const { reference: own } =
+        form.clips && isClipped(form.clips) ? withReference(expert.id, form, weights) : made;
+      reference.experts.push(own);
       return weights;
     },
   };
@@ -86,34 +87,38 @@ export function collectProbes(
  * Notes what each linear of an expert must compute on a few inputs by the reference dequantization, with sums in
  * float64.
  */
-export function probeExpert(
+export function withReference(
   id: string,
-  { layer, resolved, rotation, clips = noClips }: ProbedForm,
+  { layer, resolved, rotation, clips = noClips }: LayerForm,
   weights: QuantizedExpert,
-): ProbedExpert {
+): MadeExpert {
   const { hidden, intermediate, activation } = layer;
   const { target, scheme } = resolved;
   const { gate, up, down } = weights;
-  const x = rotated(shifted(probeInput(hidden), weights.shift), rotation.input);
-  const h = rotated(probeInput(intermediate), rotation.hidden);
+  const x = rotated(shifted(parityInput(hidden), weights.shift), rotation.input);
+  const h = rotated(parityInput(intermediate), rotation.hidden);
   const grid = (part: keyof ActivationClips): ActivationGrid => ({
     bits: scheme.activationBits,
     clip: clips[part],
   });
   const first = {
-    gate: gate && referenceLinear(gate, x, grid('input')),
-    up: referenceLinear(up, x, grid('input')),
+    gate: gate && linearRows(gate, x, grid('input')),
+    up: linearRows(up, x, grid('input')),
   };
   const middle =
     target === 'qmoe' ? applyActivation(activation, first.gate?.rows ?? null, first.up.rows) : null;
-  const whole = middle && referenceLinear(down, middle, { bits: null, clip: 1 });
-  return { weights, probe: { id, ...first, down: referenceLinear(down, h, grid('hidden')), whole } };
+  const whole = middle && linearRows(down, middle, { bits: null, clip: 1 });
+  return { weights, reference: { id, ...first, down: linearRows(down, h, grid('hidden')), whole } };
 }
 
 /** Notes what a linear beside the experts must compute. */
-export function probeLinear(id: string, weight: QuantizedTensor, resolved: ResolvedTarget): LinearProbe {
+export function linearReference(
+  id: string,
+  weight: QuantizedTensor,
+  resolved: ResolvedTarget,
+): LinearReference {
   const grid = { bits: resolved.scheme.activationBits, clip: 1 };
-  const linear = referenceLinear({ weight, bias: null }, probeInput(weight.cols), grid);
+  const linear = linearRows({ weight, bias: null }, parityInput(weight.cols), grid);
   return { id, resolved, width: weight.cols, ...linear };
 }
 
@@ -127,15 +132,15 @@ function rotated(x: Matrix, block: number | null): Matrix {
   return block === null ? x : rotateRows(x, block);
 }
 
-/** Rows of a probe input. */
-export const probeRows = 4;
+/** Rows of that input. */
+export const parityRows = 4;
 
 /**
- * [probeRows, width]: a token of normal numbers, two with outliers of four and a half standard deviations at either end,
+ * [parityRows, width]: a token of normal numbers, two with outliers of four and a half standard deviations at either end,
  * one of zeros. The same at every call.
  */
-export function probeInput(width: number): Matrix {
-  const input = matrix(probeRows, width);
+export function parityInput(width: number): Matrix {
+  const input = matrix(parityRows, width);
   const next = uniform();
   for (let i = 0; i < 3 * width; i++)
     input.data[i] = Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
@@ -162,7 +167,7 @@ interface ActivationGrid {
 }
 
 /** x·Wᵀ + bias with W dequantized and x on its grid. */
-function referenceLinear(
+function linearRows(
   { weight, bias }: QuantizedLinear,
   x: Matrix,
   { bits, clip }: ActivationGrid,
