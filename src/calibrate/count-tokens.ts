@@ -5,8 +5,8 @@ import { Fault } from '../fault.ts';
 import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { AttachProbe, Probe } from '../run/probe.ts';
-import type { RunOptions } from './run-probes.ts';
-import { runProbes } from './run-probes.ts';
+import type { RunOptions } from '../run/run-probes.ts';
+import { runProbes } from '../run/run-probes.ts';
 
 /** Which experts the tokens of each record visit. */
 export interface RecordCounts {

@@ -1,7 +1,7 @@
 import type { Balance } from '../calibrate/balance-records.ts';
 import { balanceRecords } from '../calibrate/balance-records.ts';
 import { countTokens } from '../calibrate/count-tokens.ts';
-import type { RunOptions } from '../calibrate/run-probes.ts';
+import type { RunOptions } from '../run/run-probes.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/model-input.ts';

@@ -143,6 +143,7 @@ async function verifyWritten(
 ): Promise<Report> {
   const report = await verify(model, output, records, {
     ...verifyOptions(model, config),
+    isSourceChecked: true,
     onBatch: recordProgress(progress, 'verify', records.length),
   });
   return { ...report, gates: evaluateGates(report, config.gates) };

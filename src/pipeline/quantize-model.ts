@@ -2,11 +2,13 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
+import { checkSourceForm } from '../verify/check-source-form.ts';
 import { annotate } from './annotate.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { unbalanced } from './balance-data.ts';
 import { openCalibrator } from './calibrator.ts';
 import { deviations } from './deviations.ts';
+import { isByLayer } from './model-size.ts';
 import type { Progress } from './progress.ts';
 import { refuseShift } from './refuse-shift.ts';
 import type { RouterOutcome } from './routers/settle-routers.ts';
@@ -34,7 +36,8 @@ export interface QuantizedModel extends WrittenModel {
 /**
  * Quantizes the experts of a model: calibrate, settle what the config leaves open, smooth, round, write anew. The
  * result is ready to be saved.
- * @throws Fault SCHEME_TARGET or GROUP_TARGET for what cannot be written, those of `requireRouters`, and those of the steps
+ * @throws Fault SCHEME_TARGET or GROUP_TARGET for what cannot be written, LAYER_MISREAD, those of `requireRouters`, and
+ * those of the steps
  */
 export async function quantizeModel(
   path: string,
@@ -53,6 +56,9 @@ export async function quantizeModel(
   if (hasRecords) requireRouters(config, prepared.layers, records);
   // Asked of the routers as they are: what is written may have them in another form.
   const unrealigned = whyNotRealigned(config, prepared.layers, records.length);
+  progress({ stage: 'read', detail: 'every layer, beside what it is in the file' });
+  const byLayer = isByLayer(prepared.model, config.calibration.byLayer);
+  const uncompared = await checkSourceForm(() => prepareModel(path), records, { byLayer });
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
   const starving = data ? unbalanced(data, calibrator?.balance ?? null, config.calibration) : [];
   const inTurn = looksInTurn(prepared.model, config, hasRecords);
@@ -62,7 +68,11 @@ export async function quantizeModel(
   const written = await writeSettled(common, trials, { progress, workshop });
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   annotate(written, config, resolved);
-  return { ...written, routers, notes: [...notes, ...starving, ...deviations(written, config, unrealigned)] };
+  return {
+    ...written,
+    routers,
+    notes: [...uncompared, ...notes, ...starving, ...deviations(written, config, unrealigned)],
+  };
 }
 
 /** What decides which trials are made. */

@@ -11,6 +11,8 @@ export interface OpenQuantized {
   record: ModelRecord;
   /** The same as it is in the file, without anything that was written out. */
   stored: Model;
+  /** False for another tool's model, whose layers were located. */
+  isOurs: boolean;
 }
 
 /**
@@ -22,10 +24,10 @@ export interface OpenQuantized {
 export function openQuantized(path: string): OpenQuantized {
   const model = openModel(path);
   const record = readModelRecord(model);
-  return { ...(record ? { model, record } : writeOut(path)), stored: model };
+  return { ...(record ? { model, record } : writeOut(path)), stored: model, isOurs: record !== null };
 }
 
-function writeOut(path: string): Omit<OpenQuantized, 'stored'> {
+function writeOut(path: string): Pick<OpenQuantized, 'model' | 'record'> {
   const { model, layers } = prepareModel(path);
   for (const layer of layers) emitFloat(model, layer);
   const execution = {

@@ -8,6 +8,7 @@ import { openModel } from '../onnx/open-model.ts';
 import type { Report } from '../report/report.ts';
 import { attributionOf, emptyCauses } from './attribution.ts';
 import { batchesFor } from './batches-for.ts';
+import { checkSourceForm } from './check-source-form.ts';
 import { takeCensus } from './census.ts';
 import { hashRecords, modelFacts } from './facts.ts';
 import { joinModels, mainOutput, recordOf } from './join-models.ts';
@@ -20,6 +21,8 @@ import { runJoined } from './run-joined.ts';
 export interface VerifyOptions extends JoinedRun {
   /** Whether to tell the loss from routing and that from experts apart: two more runs of the model. Yes by default. */
   attribution?: boolean;
+  /** The reference's layers were compared with the source form already, see `checkSourceForm`. */
+  isSourceChecked?: boolean;
 }
 
 /**
@@ -33,7 +36,7 @@ export async function verify(
   records: readonly DataRecord[],
   options: VerifyOptions = {},
 ): Promise<Report> {
-  const { model: quantized, record, stored } = openQuantized(quantizedPath);
+  const { model: quantized, record, stored, isOurs } = openQuantized(quantizedPath);
   const opened = openModel(referencePath);
   const facts = { reference: modelFacts(opened), quantized: modelFacts(stored) };
   const reference = prepareModel(opened, opsetOf(quantized));
@@ -41,7 +44,9 @@ export async function verify(
   // Before the models are joined, which adds inputs.
   const batches = batchesFor(reference.model, records);
   const language = givesLogits(reference.model) && records.every((each) => tokenInput in each.inputs);
-  const { attribution = true, ...running } = options;
+  const { attribution = true, isSourceChecked = false, ...running } = options;
+  const located = [...(isSourceChecked ? [] : [referencePath]), ...(isOurs ? [] : [quantizedPath])];
+  const uncompared = await checkSourceForms(located, records, running);
   const joined = joinModels(reference, { model: quantized, record }, { language, attribution });
   const layerIds = reference.layers.map(({ id }) => id);
   const book = new OutcomeBook(records, layerIds, language);
@@ -49,7 +54,8 @@ export async function verify(
   const causes = emptyCauses();
   await runJoined(joined, batches, { layers, book, causes, records }, running);
   const summary = book.summary();
-  const notes = notesOf(joined.unmixed, !language && records.some(({ answerStart }) => answerStart !== null));
+  const isUnjudged = !language && records.some(({ answerStart }) => answerStart !== null);
+  const notes = [...uncompared, ...notesOf(joined.unmixed, isUnjudged)];
   return {
     ...facts,
     ...summary,
@@ -67,6 +73,17 @@ export async function verify(
     ...(notes.length > 0 && { notes }),
     recipe: record.recipe,
   };
+}
+
+async function checkSourceForms(
+  paths: readonly string[],
+  records: readonly DataRecord[],
+  running: JoinedRun,
+): Promise<string[]> {
+  const notes: string[] = [];
+  for (const path of paths)
+    notes.push(...(await checkSourceForm(() => prepareModel(path), records, running)));
+  return notes;
 }
 
 function notesOf(unmixed: string | null, isUnjudged: boolean): string[] {

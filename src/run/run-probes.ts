@@ -1,10 +1,10 @@
 import type { Batch } from '../data/batches.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
-import { lookAt } from '../run/look-at.ts';
-import type { AttachProbe } from '../run/probe.ts';
-import { addValidInput } from '../run/probe.ts';
-import { runBatches } from '../run/run-batches.ts';
-import { walkLayers } from '../run/stage-walk.ts';
+import { lookAt } from './look-at.ts';
+import type { AttachProbe } from './probe.ts';
+import { addValidInput } from './probe.ts';
+import { runBatches } from './run-batches.ts';
+import { walkLayers } from './stage-walk.ts';
 import type { SessionOptions } from '../runtime/session.ts';
 
 export interface RunOptions extends SessionOptions {
