@@ -3,9 +3,9 @@ import { Fault } from '../fault.ts';
 import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
-import type { LayerStats } from './layer-stats.ts';
 import type { RunOptions } from '../run/run-probes.ts';
 import { runProbes } from '../run/run-probes.ts';
+import type { LayerStats } from './layer-stats.ts';
 import type { StatsProbe } from './stats-probe.ts';
 import { statsProbe } from './stats-probe.ts';
 

@@ -43,7 +43,7 @@ export interface TapOptions {
 /**
  * Rewrites a layer in canonical float form with statistics computed beside it, per expert over its own tokens.
  * Padding is left out of every statistic. With `affinity` each token enters XᵀX, and the mean, with its
- * routing weight (MoEQuant, arXiv 2505.03804: H = Σ c·x·xᵀ); maxima and counts stay. Where the weight multiplies the input
+ * routing weight (MoEQuant, arXiv 2505.03804: H = Σ c·x·xᵀ), whatever its sign; maxima and counts stay. Where the weight multiplies the input
  * of the experts it is in X already.
  */
 export function tapLayer(model: Model, layer: MoeLayer, options: TapOptions): LayerTaps {
@@ -72,7 +72,7 @@ export function tapLayer(model: Model, layer: MoeLayer, options: TapOptions): La
       parts.tokens.push(rowCount(b, x));
       parts.input.push(absMax(b, x));
       parts.hidden.push(absMax(b, h));
-      const weights = isWeighed ? withZeroRow(b, routed.weights, keep, 1) : null;
+      const weights = isWeighed ? withZeroRow(b, b.op('Abs', [routed.weights]), keep, 1) : null;
       const weighed = (rows: Value): Value => (weights ? b.op('Mul', [rows, weights]) : rows);
       parts.mass.push(weights ? columnSums(b, weights) : asMass(b, parts.tokens.at(-1)!));
       parts.inputSum.push(columnSums(b, weighed(x)));

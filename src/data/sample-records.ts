@@ -1,9 +1,9 @@
+import type { Model } from '../onnx/model.ts';
 import { declaredInputs } from './model-input.ts';
 import type { NumericArray } from './numeric-array.ts';
 import type { DataRecord } from './record.ts';
 import { tokenInput } from './record.ts';
 import { vocabularySize } from './vocabulary.ts';
-import type { Model } from '../onnx/model.ts';
 
 /** So many records tell what a layer computes. */
 const mostRecords = 16;

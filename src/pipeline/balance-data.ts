@@ -1,13 +1,13 @@
 import type { Balance } from '../calibrate/balance-records.ts';
 import { balanceRecords } from '../calibrate/balance-records.ts';
 import { countTokens } from '../calibrate/count-tokens.ts';
-import type { RunOptions } from '../run/run-probes.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
 import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/model-input.ts';
 import type { DataRecord } from '../data/record.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { openModel } from '../onnx/open-model.ts';
+import type { RunOptions } from '../run/run-probes.ts';
 
 /** Records to calibrate on, and more to top up starving experts from. */
 export interface CalibrationData {

@@ -1,11 +1,11 @@
 import type { Batch } from '../data/batches.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
+import type { SessionOptions } from '../runtime/session.ts';
 import { lookAt } from './look-at.ts';
 import type { AttachProbe } from './probe.ts';
 import { addValidInput } from './probe.ts';
 import { runBatches } from './run-batches.ts';
 import { walkLayers } from './stage-walk.ts';
-import type { SessionOptions } from '../runtime/session.ts';
 
 export interface RunOptions extends SessionOptions {
   /** Run the model one MoE layer at a time; see `StageWalk`. */

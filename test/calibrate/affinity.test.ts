@@ -3,14 +3,18 @@ import { calibrate } from '../../src/calibrate/calibrate.ts';
 import type { LayerStats } from '../../src/calibrate/layer-stats.ts';
 import type { Batch } from '../../src/data/batches.ts';
 import type { Feed } from '../../src/data/model-input.ts';
+import type { Routing } from '../../src/moe/moe-layer.ts';
+import { builder } from '../../src/onnx/build.ts';
+import type { Graph } from '../../src/onnx/graph.ts';
 import { feedsOf, randomRoutes } from '../emit/run-layer.ts';
 import { syntheticLayer } from '../helpers/synthetic-layer.ts';
 import { gaussian } from '../quantize/random.ts';
 
 const tokens = 30;
 
-async function statsOf(appliesTo: 'output' | 'input', affinity: boolean): Promise<LayerStats> {
+async function statsOf(appliesTo: 'output' | 'input', affinity: boolean, sign = 1): Promise<LayerStats> {
   const { model, layer, spec } = syntheticLayer({ appliesTo });
+  if (sign < 0) negate(layer.boundary!.routing, model.graph);
   // The statistics ask for logits; these routes are given.
   layer.router.logits = model.graph.inputs.find(({ name }) => name === 'x')!;
   layer.router.experts = spec.hidden;
@@ -19,6 +23,11 @@ async function statsOf(appliesTo: 'output' | 'input', affinity: boolean): Promis
   const batch: Batch = { feeds, valid: null, records: [0], lengths: [tokens], batch: 1, sequence: tokens };
   const [stats] = await calibrate(() => ({ model, layers: [layer] }), [batch], { gram: true, affinity });
   return stats;
+}
+
+/** Turns the sign of all routing weights. */
+function negate(routing: Routing, graph: Graph): void {
+  if (routing.kind !== 'logits') routing.weights = builder(graph, 'test').op('Neg', [routing.weights]);
 }
 
 describe('affinity', () => {
@@ -47,6 +56,10 @@ describe('affinity', () => {
       expert.inputMean.forEach((value, i) => expect(value * mass).toBeCloseTo(sum[i], 4));
       expect(expert.hidden.gram).not.toEqual(plain.experts[e].hidden.gram);
     });
+  });
+
+  test('is the same where a router weighs with the other sign', async () => {
+    expect(await statsOf('output', true, -1)).toEqual(await statsOf('output', true));
   });
 
   test('is in X already where routing weights multiply the input', async () => {

@@ -128,4 +128,14 @@ describe('QMoE refuses', () => {
     expect(fault.code).toBe('SCHEME_TARGET');
     expect(fault.why).toMatch(why);
   });
+
+  test('routing weights that may be negative', () => {
+    const { layer, model } = syntheticLayer();
+    const routing = explicitRouting(layer);
+    routing.weights = builder(model.graph, 'test').op('Neg', [routing.weights]);
+    const resolved = resolveTarget('qmoe', 'w4a16', 'auto');
+    const fault = faultOf(() => emitterFor(resolved, { layer, weightsOf: () => expect.unreachable() }));
+    expect(fault.code).toBe('SCHEME_TARGET');
+    expect(fault.why).toMatch(/may be negative/);
+  });
 });

@@ -136,11 +136,16 @@ function routingOf(
   graph: Graph,
   { routing, appliesTo, experts, k, dtype }: LayerSpec,
 ): { inputs: Value[]; routing: Routing } {
+  // The graph shows that they are never negative, as that of a router does.
   const weightsOf = (...dims: (string | number)[]) => declared(graph.uniqueName('weights'), dtype, dims);
+  const positive = (weights: Value): Value => builder(graph, 'router').op('Relu', [weights]);
   if (routing === 'topk') {
     const indices = declared(graph.uniqueName('indices'), 'int64', ['tokens', k]);
     const weights = weightsOf('tokens', k);
-    return { inputs: [indices, weights], routing: { kind: 'topk', indices, weights, k, appliesTo } };
+    return {
+      inputs: [indices, weights],
+      routing: { kind: 'topk', indices, weights: positive(weights), k, appliesTo },
+    };
   }
   if (routing === 'router') {
     const logits = declared(graph.uniqueName('logits'), 'float32', ['tokens', experts]);
@@ -151,10 +156,10 @@ function routingOf(
   }
   if (routing === 'combine') {
     const weights = weightsOf('tokens', experts, 'capacity');
-    return { inputs: [weights], routing: { kind: 'combine', weights, appliesTo } };
+    return { inputs: [weights], routing: { kind: 'combine', weights: positive(weights), appliesTo } };
   }
   const isFirst = routing === 'dense-first';
   const weights = isFirst ? weightsOf(experts, 'tokens') : weightsOf('tokens', experts);
   const expertAxis = isFirst ? 'first' : 'last';
-  return { inputs: [weights], routing: { kind: 'dense', weights, expertAxis, appliesTo } };
+  return { inputs: [weights], routing: { kind: 'dense', weights: positive(weights), expertAxis, appliesTo } };
 }

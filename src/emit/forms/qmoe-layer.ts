@@ -1,7 +1,9 @@
 import { Fault } from '../../fault.ts';
 import { ffnExperts } from '../../moe/ffn-experts.ts';
+import { isNonNegative } from '../../moe/graph/non-negative.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { ExplicitRouting } from '../../moe/spell-out-routing.ts';
+import { explicitRouting } from '../../moe/spell-out-routing.ts';
 import type { Builder } from '../../onnx/build.ts';
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
@@ -24,6 +26,7 @@ export function qmoeLayer(
 ): FusedEmitter {
   const activation = activationOf(layer);
   requireWholeBytes(layer);
+  requirePositiveWeights(layer);
   const experts = ffnExperts(layer);
   return {
     kind: 'fused',
@@ -194,6 +197,12 @@ function activationOf(layer: MoeLayer): Record<string, string | number | { f: nu
 function requireWholeBytes(layer: MoeLayer): void {
   for (const width of [layer.hidden, layer.intermediate])
     if (width % 4 !== 0) throw refused(layer, `rows of ${width} weights fill no whole bytes`);
+}
+
+/** The operator leaves out experts whose weight is not positive. */
+function requirePositiveWeights(layer: MoeLayer): void {
+  if (!isNonNegative(explicitRouting(layer).weights))
+    throw refused(layer, 'its routing weights may be negative, and the operator leaves such experts out');
 }
 
 function refused({ id }: MoeLayer, why: string): Fault {
