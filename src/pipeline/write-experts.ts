@@ -86,29 +86,14 @@ async function writeWith(
   progress: Progress,
   workshop: Workshop,
 ): Promise<WrittenModel> {
-  const { path, config, variants, resolved, calibrator, clipsOf, made: known } = order;
+  const { path, config, resolved, calibrator } = order;
   const { model, layers } = prepareModel(path, resolved.opset);
   const original = new Set(model.graph.constants);
-  const few = writesFewRows(model, config) ? {} : { fewRowsFrom: Infinity };
   const done: DoneLayer[] = [];
   for (const [i, layer] of layers.entries()) {
     const detail = `${layer.id} (${layer.experts.length} experts)`;
-    const statsOf = source && !known?.[i] ? await source.statsOf(i, model) : null;
-    progress({ stage: 'quantize', detail, done: i, total: layers.length });
-    const made = known?.[i] ?? (await makeLayer(layer, statsOf, settledBy(config, variants[i]), workshop));
-    if (known) known[i] = made;
-    const looking = { path, resolved, written: model };
-    const clipped = clipsOf
-      ? null
-      : await workshop.remember(layerStep('clip', layer.id, variants[i], config.calibration.sequential), () =>
-          clipLayer(i, made, looking, source!.look!),
-        );
-    if (clipped) progress({ stage: 'clip', detail: describeClips(clipped) });
-    const clips = clipsOf?.(i) ?? clipped!.clips;
-    const { stats, smoothing, rotation, affinity } = made;
-    const writing = { resolved, clips, ...few };
-    const settled = { layer, stats, smoothing, rotation, affinity, clipped };
-    done.push({ ...settled, ...writeLayer(model, layer, made, writing) });
+    const onStart = (): void => progress({ stage: 'quantize', detail, done: i, total: layers.length });
+    done.push(await writeInTurn({ i, layer, model }, { source, onStart }, order, { progress, workshop }));
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
     progress({ stage: 'quantize', detail, done: i + 1, total: layers.length });
   }
@@ -117,6 +102,59 @@ async function writeWith(
   const written = { model, layers: done, balance: calibrator?.balance ?? null, dense };
   annotate(written, config, resolved);
   return written;
+}
+
+/** A layer of the model that is being written. */
+interface Turn {
+  i: number;
+  layer: MoeLayer;
+  model: Model;
+}
+
+/** Where a layer's statistics come from; `onStart` is told when they are there. */
+interface Statistics {
+  source: StatsSource | null;
+  onStart: () => void;
+}
+
+/**
+ * Makes a layer, settles how its activations are clipped, and writes it. A function of its own, since an asynchronous loop
+ * keeps what a turn names until the next one names it anew: here the codes of a layer while the next one is calibrated.
+ */
+async function writeInTurn(
+  turn: Turn,
+  statistics: Statistics,
+  order: WriteOrder,
+  { progress, workshop }: { progress: Progress; workshop: Workshop },
+): Promise<DoneLayer> {
+  const { i, layer, model } = turn;
+  const { path, config, variants, resolved, clipsOf, made: known } = order;
+  const made = await makeInTurn(turn, statistics, order, workshop);
+  if (known) known[i] = made;
+  const looking = { path, resolved, written: model };
+  const clipped = clipsOf
+    ? null
+    : await workshop.remember(layerStep('clip', layer.id, variants[i], config.calibration.sequential), () =>
+        clipLayer(i, made, looking, statistics.source!.look!),
+      );
+  if (clipped) progress({ stage: 'clip', detail: describeClips(clipped) });
+  const clips = clipsOf?.(i) ?? clipped!.clips;
+  const few = writesFewRows(model, config) ? {} : { fewRowsFrom: Infinity };
+  const { stats, smoothing, rotation, affinity } = made;
+  const settled = { layer, stats, smoothing, rotation, affinity, clipped };
+  return { ...settled, ...writeLayer(model, layer, made, { resolved, clips, ...few }) };
+}
+
+/** Calibrates and makes a layer, unless that is done. XᵀX leaves memory with this function, before the layer is looked at. */
+async function makeInTurn(
+  { i, layer, model }: Turn,
+  { source, onStart }: Statistics,
+  { config, variants, made: known }: WriteOrder,
+  workshop: Workshop,
+): Promise<MadeLayer> {
+  const stats = source && !known?.[i] ? await source.statsOf(i, model) : null;
+  onStart();
+  return known?.[i] ?? makeLayer(layer, stats, settledBy(config, variants[i]), workshop);
 }
 
 function writesFewRows(model: Model, { output: { fewTokens } }: QuantizeConfig): boolean {
