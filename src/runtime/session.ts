@@ -82,8 +82,8 @@ export async function openSession(model: Model | string, options: SessionOptions
   };
 }
 
-/** ONNX Runtime refuses messages beyond 2 GiB; from here on weights are mapped from a file instead of copied twice. */
-const largestInMemory = 2 ** 29;
+/** From here on weights are mapped from a file instead of copied four times, on their way to a message and out of it. */
+const largestInMemory = 2 ** 26;
 
 /** What a session loads a model from. */
 interface StoredModel {
