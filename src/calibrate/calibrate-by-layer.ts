@@ -68,7 +68,7 @@ export function calibrateByLayer(
   /** Runs a stage as it was, for what it hands on. */
   async function passFloat(index: number): Promise<void> {
     const { model, layers } = open();
-    emitFloat(model, layers[index]);
+    emitFloat(model, layers[index], true);
     await walk!.run(model, index, { probes: [], valid: null, passOn: true });
   }
 

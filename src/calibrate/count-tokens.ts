@@ -42,7 +42,7 @@ export async function countTokens(
   const layers: LayerVisits[] = [];
   const attach: AttachProbe = (model, layer) => {
     const { id, router, boundary } = layer;
-    if (boundary) emitFloat(model, layer);
+    if (boundary) emitFloat(model, layer, options.byLayer);
     if (boundary?.routing.kind !== 'topk') return { outputs: [], take: () => {} };
     const { indices, k } = boundary.routing;
     const visited: LayerVisits = {

@@ -1,4 +1,5 @@
 import { emitLayer } from '../emit/emit-layer.ts';
+import type { ExpertTap } from '../emit/float-experts.ts';
 import { floatExperts } from '../emit/float-experts.ts';
 import { tokenRows } from '../emit/token-rows.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
@@ -61,26 +62,23 @@ export function tapLayer(model: Model, layer: MoeLayer, options: TapOptions): La
   const all = tokenRows(b, input, layer.hidden);
   const kept = options.valid && keptFlags(b, all, options.valid);
   const isWeighed = options.affinity && routing.appliesTo === 'output';
-  emitLayer(
-    model,
-    layer,
-    floatExperts(layer, (b, { id }, linearInputs, routed) => {
-      if (!options.experts.has(id)) return;
-      const keep = kept && b.op('Gather', [kept, routed.rows], {}, { name: 'keep' });
-      const x = withZeroRow(b, linearInputs.input, keep, layer.hidden);
-      const h = withZeroRow(b, linearInputs.hidden, keep, layer.intermediate);
-      parts.tokens.push(rowCount(b, x));
-      parts.input.push(absMax(b, x));
-      parts.hidden.push(absMax(b, h));
-      const weights = isWeighed ? withZeroRow(b, b.op('Abs', [routed.weights]), keep, 1) : null;
-      const weighed = (rows: Value): Value => (weights ? b.op('Mul', [rows, weights]) : rows);
-      parts.mass.push(weights ? columnSums(b, weights) : asMass(b, parts.tokens.at(-1)!));
-      parts.inputSum.push(columnSums(b, weighed(x)));
-      if (!options.gram) return;
-      parts.inputGram.push(gram(b, weighed(x), x));
-      parts.hiddenGram.push(gram(b, weighed(h), h));
-    }),
-  );
+  const tap: ExpertTap = (b, { id }, linearInputs, routed) => {
+    if (!options.experts.has(id)) return;
+    const keep = kept && b.op('Gather', [kept, routed.rows], {}, { name: 'keep' });
+    const x = withZeroRow(b, linearInputs.input, keep, layer.hidden);
+    const h = withZeroRow(b, linearInputs.hidden, keep, layer.intermediate);
+    parts.tokens.push(rowCount(b, x));
+    parts.input.push(absMax(b, x));
+    parts.hidden.push(absMax(b, h));
+    const weights = isWeighed ? withZeroRow(b, b.op('Abs', [routed.weights]), keep, 1) : null;
+    const weighed = (rows: Value): Value => (weights ? b.op('Mul', [rows, weights]) : rows);
+    parts.mass.push(weights ? columnSums(b, weights) : asMass(b, parts.tokens.at(-1)!));
+    parts.inputSum.push(columnSums(b, weighed(x)));
+    if (!options.gram) return;
+    parts.inputGram.push(gram(b, weighed(x), x));
+    parts.hiddenGram.push(gram(b, weighed(h), h));
+  };
+  emitLayer(model, layer, floatExperts(layer, { tap }));
   const rows = withZeroRow(b, all, kept, layer.hidden);
   const stack = (name: string, values: Value[]): Value => b.op('Concat', values, { axis: 0 }, { name });
   return {

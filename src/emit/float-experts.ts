@@ -23,13 +23,20 @@ export type ExpertTap = (
   routed: { rows: Value; weights: Value },
 ) => void;
 
-/** Writes a layer out in float: a source form may gather the weights of every token, and cannot be looked into. */
-export function emitFloat(model: Model, layer: MoeLayer): EmittedPairs {
-  return emitLayer(model, layer, floatExperts(layer))!;
+/**
+ * Writes a layer out in float: a source form may gather the weights of every token, and cannot be looked into. `isAlone`
+ * is for a layer that is run by itself: its graph is planned in no time, and of experts behind a condition ONNX Runtime
+ * holds all weights twice, mapped and packed, while it loads them.
+ */
+export function emitFloat(model: Model, layer: MoeLayer, isAlone = false): EmittedPairs {
+  return emitLayer(model, layer, floatExperts(layer, { isAlone }))!;
 }
 
 /** The experts in float, as in the source: what calibration runs. */
-export function floatExperts(layer: MoeLayer, tap?: ExpertTap): PairEmitter {
+export function floatExperts(
+  layer: MoeLayer,
+  { tap, isAlone = false }: { tap?: ExpertTap; isAlone?: boolean } = {},
+): PairEmitter {
   const experts = ffnExperts(layer);
   const emit: PairEmitter['emit'] = (b, tokens, dispatch) => {
     const { tokens: pairTokens, inputWeights } = dispatch;
@@ -37,7 +44,7 @@ export function floatExperts(layer: MoeLayer, tap?: ExpertTap): PairEmitter {
     const inputs = inputWeights ? b.op('Mul', [gathered, inputWeights], {}, { name: 'inputs' }) : gathered;
     const written = experts.map((expert) => writeExpert(builder(b.graph, `moeq/${expert.id}`), expert));
     // What a tap attaches is to be seen from outside.
-    if (tap) return runExperts(b, layer, written, inputs, dispatch, tap);
+    if (tap || isAlone) return runExperts(b, layer, written, inputs, dispatch, tap);
     const rows = [{ name: 'results', dtype: 'float32', width: layer.hidden } as const];
     const guard = { isAny: dispatch.isAny, experts: experts.length };
     return whereAny(b, guard, rows, (inner) => [runExperts(inner, layer, written, inputs, dispatch)])[0];

@@ -94,7 +94,7 @@ async function passOriginal(
 ): Promise<Originals> {
   const probe = await lookAt({ walk, model, batches }, index, { passOn: true }, () => {
     const original = originalProbe(model.graph, layers[index]);
-    emitFloat(model, layers[index]);
+    emitFloat(model, layers[index], true);
     return original;
   });
   return probe.seen;
