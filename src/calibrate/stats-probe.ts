@@ -26,12 +26,15 @@ export function statsProbe(model: Model, layer: MoeLayer, options: TapOptions): 
   };
 }
 
-type TapData = { [K in keyof LayerTaps]: LayerTaps[K] extends Value ? Float32Array : Float32Array | null };
+type TapData = {
+  [K in keyof LayerTaps]: LayerTaps[K] extends Value ? Float32Array : Float32Array[] | null;
+};
 
 function readTaps(taps: LayerTaps, results: Results): TapData {
-  const entries = Object.entries(taps).map(([key, value]: [string, Value | null]) => [
+  const read = (value: Value): Float32Array => toFloats(results[value.name]);
+  const entries = Object.entries(taps).map(([key, taken]: [string, Value | Value[] | null]) => [
     key,
-    value && toFloats(results[value.name]),
+    Array.isArray(taken) ? taken.map(read) : taken && read(taken),
   ]);
   return Object.fromEntries(entries) as TapData;
 }
@@ -69,23 +72,23 @@ function accumulate(stats: LayerStats, taps: TapData): void {
     expert.tokens += taps.expertTokens[index];
     expert.mass += taps.expertMass[index];
     addTo(expert.inputMean, taps.expertInputSum.subarray(index * width, (index + 1) * width));
-    accumulateChannels(expert.input, index, taps.expertInputAbsMax, taps.expertInputGram);
-    accumulateChannels(expert.hidden, index, taps.expertHiddenAbsMax, taps.expertHiddenGram);
+    accumulateChannels(expert.input, index, taps.expertInputAbsMax, taps.expertInputGram?.[index]);
+    accumulateChannels(expert.hidden, index, taps.expertHiddenAbsMax, taps.expertHiddenGram?.[index]);
   });
 }
 
-/** `absMax` and `gram` hold one part per expert. */
+/** `absMax` holds one part per expert. What the first batch gave is kept as it is, and others are added to it. */
 function accumulateChannels(
   stats: ChannelStats,
   index: number,
   absMax: Float32Array,
-  gram: Float32Array | null,
+  gram: Float32Array | undefined,
 ): void {
   const width = stats.absMax.length;
   keepMax(stats.absMax, absMax.subarray(index * width, (index + 1) * width));
   if (!gram) return;
-  stats.gram ??= new Float32Array(width * width);
-  addTo(stats.gram, gram.subarray(index * width * width, (index + 1) * width * width));
+  if (stats.gram) addTo(stats.gram, gram);
+  else stats.gram = gram;
 }
 
 function finish(stats: LayerStats): LayerStats {

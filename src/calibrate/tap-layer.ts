@@ -26,9 +26,9 @@ export interface LayerTaps {
   /** [E, hidden] and [E, intermediate] */
   expertInputAbsMax: Value;
   expertHiddenAbsMax: Value;
-  /** [E, hidden, hidden] and [E, intermediate, intermediate], when asked for. */
-  expertInputGram: Value | null;
-  expertHiddenGram: Value | null;
+  /** Of each expert [hidden, hidden] and [intermediate, intermediate], when asked for: too large to be joined. */
+  expertInputGram: Value[] | null;
+  expertHiddenGram: Value[] | null;
 }
 
 export interface TapOptions {
@@ -90,8 +90,8 @@ export function tapLayer(model: Model, layer: MoeLayer, options: TapOptions): La
     expertInputSum: stack('input_sum', parts.inputSum),
     expertInputAbsMax: stack('input_absmax', parts.input),
     expertHiddenAbsMax: stack('hidden_absmax', parts.hidden),
-    expertInputGram: options.gram ? stack('input_gram', parts.inputGram) : null,
-    expertHiddenGram: options.gram ? stack('hidden_gram', parts.hiddenGram) : null,
+    expertInputGram: options.gram ? parts.inputGram : null,
+    expertHiddenGram: options.gram ? parts.hiddenGram : null,
   };
 }
 
@@ -124,8 +124,7 @@ function columnSums(b: Builder, rows: Value): Value {
 }
 
 function gram(b: Builder, weighed: Value, rows: Value): Value {
-  const product = b.op('Gemm', [weighed, rows], { transA: 1 });
-  return b.op('Unsqueeze', [product, b.ints([0])], {}, { name: 'gram' });
+  return b.op('Gemm', [weighed, rows], { transA: 1 }, { name: 'gram' });
 }
 
 function probability(b: Builder, { router }: MoeLayer, keep: Value | null): Value {
