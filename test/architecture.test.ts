@@ -17,7 +17,7 @@ const allowed: Record<string, readonly string[]> = {
   moe: ['fault', 'tensor', 'onnx'],
   run: ['fault', 'files', 'tensor', 'onnx', 'moe', 'data', 'runtime'],
   emit: ['fault', 'tensor', 'onnx', 'moe', 'quantize'],
-  calibrate: ['fault', 'tensor', 'onnx', 'moe', 'emit', 'data', 'runtime', 'run'],
+  calibrate: ['fault', 'files', 'tensor', 'onnx', 'moe', 'emit', 'data', 'runtime', 'run'],
   verify: ['fault', 'tensor', 'onnx', 'moe', 'emit', 'data', 'runtime', 'run', 'report'],
   pipeline: [
     'fault',

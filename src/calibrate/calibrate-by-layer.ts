@@ -10,12 +10,17 @@ import type { StageWalk } from '../run/stage-walk.ts';
 import { walkLayers } from '../run/stage-walk.ts';
 import type { CalibrateOptions } from './calibrate.ts';
 import { expertIds, requireBatches } from './calibrate.ts';
+import type { GramFile } from './gram-file.ts';
+import { openGramFile } from './gram-file.ts';
 import type { LayerStats } from './layer-stats.ts';
 import { statsProbe } from './stats-probe.ts';
 
 /** Statistics of a model's layers, asked for in their order; some may be left out. */
 export interface StatsSource {
-  /** Of the layer at `index`; `written` holds the layers before it as they are to be in the end. */
+  /**
+   * Of the layer at `index`; `written` holds the layers before it as they are to be in the end. XᵀX can be read until the
+   * next layer is asked for.
+   */
   statsOf(index: number, written: Model): Promise<LayerStats>;
   /**
    * Runs the layer at `index` on what it was calibrated on, as it is in a model of its own, for what a probe sees there;
@@ -38,7 +43,10 @@ export interface ByLayerOptions extends Omit<CalibrateOptions, 'byLayer'> {
   onStep?: (done: number, total: number) => void;
   /** Feed each layer what the layers before it make once they are written, as GPTQ does, and not what they made before. */
   sequential?: boolean;
-  /** Bytes of XᵀX that one run makes at most, if an expert alone does not make more. */
+  /**
+   * Bytes of XᵀX that one run makes at most, if an expert alone does not make more; where a layer has more, it waits on
+   * disk.
+   */
   gramBytes?: number;
 }
 
@@ -64,6 +72,8 @@ export function calibrateByLayer(
   let walk: StageWalk | null = null;
   /** So many stages have handed on what later ones read. */
   let passed = 0;
+  /** XᵀX of the last layer that was asked for; null where it is in memory. */
+  let grams: GramFile | null = null;
 
   /** Runs a stage as it was, for what it hands on. */
   async function passFloat(index: number): Promise<void> {
@@ -76,13 +86,16 @@ export function calibrateByLayer(
   async function measure(stages: StageWalk, index: number): Promise<LayerStats> {
     const groups = expertGroups(walked.layers[index], gram ? gramBytes : Infinity);
     const parts: LayerStats[] = [];
+    grams?.close();
+    grams = groups.length > 1 ? openGramFile() : null;
     for (const [at, experts] of groups.entries()) {
       const { model, layers } = open();
       const passOn = !sequential && at === groups.length - 1;
       const probe = await lookAt({ walk: stages, model, batches }, index, { passOn }, (valid) =>
         statsProbe(model, layers[index], { gram, affinity, valid, experts }),
       );
-      parts.push(probe.stats());
+      const stats = probe.stats();
+      parts.push(grams ? { ...stats, experts: grams.keep(stats.experts) } : stats);
     }
     onStep?.(index + 1, walked.layers.length);
     return { ...parts[0], experts: parts.flatMap(({ experts }) => experts) };
@@ -108,7 +121,10 @@ export function calibrateByLayer(
       const stages = await reach(index, written);
       return lookAt({ walk: stages, model, batches }, index, { passOn: false }, attach);
     },
-    close: () => walk?.close(),
+    close() {
+      walk?.close();
+      grams?.close();
+    },
   };
 }
 
