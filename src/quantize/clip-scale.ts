@@ -25,11 +25,11 @@ function bestFit(
 ): Fit {
   let best = fitAt(widest, weights, importance, grid);
   for (const ratio of ratios) {
-    const trial = fitAt(safeScale(ratio * widest), weights, importance, grid);
+    const trial = fitAt(safeScale(ratio * widest), weights, importance, grid, best.error);
     if (trial.error < best.error) best = trial;
   }
   for (let next = best; ;) {
-    next = fitAt(safeScale(next.refit), weights, importance, grid);
+    next = fitAt(safeScale(next.refit), weights, importance, grid, best.error);
     if (!(next.error < best.error)) return best;
     best = next;
   }
@@ -42,11 +42,22 @@ interface Fit {
   refit: number;
 }
 
-function fitAt(scale: number, weights: Float32Array, importance: ArrayLike<number> | null, grid: Grid): Fit {
+/** Weights between two looks at how large the error has become. */
+const blockSize = 64;
+
+/** The fit of a scale. Once its error reaches `limit` it is of no use, and what is left of the weights is not looked at. */
+function fitAt(
+  scale: number,
+  weights: Float32Array,
+  importance: ArrayLike<number> | null,
+  grid: Grid,
+  limit = Infinity,
+): Fit {
   const inverse = 1 / scale;
   const { least, most } = grid;
   let [error, projection, norm] = [0, 0, 0];
   for (let i = 0; i < weights.length; i++) {
+    if (i % blockSize === 0 && error >= limit) break;
     const share = importance ? importance[i] : 1;
     const weight = weights[i];
     const code = Math.max(least, Math.min(Math.round(weight * inverse), most));
