@@ -34,7 +34,9 @@ export async function checkSourceForm(
   if (sample.length === 0) return notCompared(model, 'there are no records, and it takes more than tokens');
   const worst = layers.map(() => 0);
   const attach = (made: Model, layer: MoeLayer, index: number): Probe =>
-    differenceProbe(made, layer, (difference) => (worst[index] = Math.max(worst[index], difference)));
+    differenceProbe(made, layer, byLayer, (difference) => {
+      worst[index] = Math.max(worst[index], difference);
+    });
   try {
     // One by one, for source forms may take padding for tokens.
     const batches = sample.flatMap((record) => [...makeBatches([record], declaredInputs(model))]);
@@ -62,11 +64,16 @@ function tokensAtATime({ hidden, intermediate, router: { topK, experts } }: MoeL
 }
 
 /** Tells of each batch the largest difference of a token, as a share of what its layer puts out on average. */
-function differenceProbe(model: Model, layer: MoeLayer, tell: (difference: number) => void): Probe {
+function differenceProbe(
+  model: Model,
+  layer: MoeLayer,
+  isAlone: boolean,
+  tell: (difference: number) => void,
+): Probe {
   const { output } = layer.boundary!;
   const maker = output.producer!;
   const at = maker.outputs.indexOf(output);
-  emitFloat(model, layer);
+  emitFloat(model, layer, isAlone);
   const b = builder(model.graph, `moeq/${layer.id}/source`);
   const [before, after] = [maker.outputs[at]!, output].map((value) => rowsOf(b, value, layer.hidden));
   const [difference, size] = [b.op('Sub', [before, after]), before].map((rows) => energyOf(b, rows));
