@@ -214,7 +214,7 @@ export const configSchema = z.strictObject({
     .union([z.literal(['auto', 'channel']), count()])
     .default('auto')
     .describe(
-      'Weights per scale along the input; channel for one scale per output channel; auto suits the target.',
+      'Weights of routed experts per scale along the input; channel for one scale per output channel; auto suits the target.',
     ),
   data: pathString()
     .nullable()

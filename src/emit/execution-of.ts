@@ -1,5 +1,6 @@
 import type { ModelRecord } from '../moe/model-record.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
+import type { Scheme } from '../quantize/scheme.ts';
 import { storageOf } from './forms/pack-codes.ts';
 import type { ResolvedTarget, Target } from './resolve-target.ts';
 
@@ -18,7 +19,7 @@ export function executionOf(
     weights:
       weightsOf(target, bits, codes) +
       (hasFewRows ? ', for few tokens in blocks as stored where that gains' : ''),
-    activations: activationsOf(target, scheme.activationBits),
+    activations: activationsOf(target, scheme),
     executed: target === 'int',
     provider: 'cpu',
   };
@@ -41,10 +42,12 @@ function weightsOf(target: Target, bits: QuantizedTensor['bits'], codes: string)
   }
 }
 
-function activationsOf(target: Target, bits: number | null): string {
+function activationsOf(target: Target, { weight, activationBits: bits }: Scheme): string {
   if (target === 'int') return `uint8 codes of ${bits} bits`;
   const values = bits === null ? 'float32' : `float32 values of a ${bits}-bit grid (emulated)`;
-  return target === 'nbits' || target === 'packed'
-    ? `${values}, rounded to 8 bits per block by the operator`
+  if (target === 'nbits' || target === 'packed')
+    return `${values}, rounded to 8 bits per block by the operator`;
+  return target === 'qmoe' && weight.bits === 2
+    ? `${values}, looked up in tables of 8 bits by the operator where weights are in blocks`
     : values;
 }

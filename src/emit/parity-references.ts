@@ -19,6 +19,8 @@ export interface LinearRows {
   rows: Matrix;
   /** What is in them beside the product, [out]; null for nothing. */
   bias: Float32Array | null;
+  /** Errors are not measured by less: sums of codes that are all zero are none in kernels that add up in floats. */
+  least: number;
 }
 
 /** What one expert must compute. */
@@ -175,5 +177,11 @@ function linearRows(
   const input = bits === null ? x : dequantizeActivations(quantizeActivations(x, { bits, clip }));
   const rows = timesCodes(input, weight);
   if (bias) rows.data.forEach((sum, i) => (rows.data[i] = sum + bias[i % weight.rows]));
-  return { rows, bias };
+  return { rows, bias, least: leastSum(weight) };
+}
+
+/** A thousandth of a sum of codes of one. */
+function leastSum({ cols, scales }: QuantizedTensor): number {
+  const largest = scales.reduce((most, scale) => Math.max(most, Math.abs(scale)), 0);
+  return 2 ** -10 * Math.sqrt(cols) * largest;
 }

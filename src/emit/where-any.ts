@@ -1,5 +1,7 @@
 import type { Builder } from '../onnx/build.ts';
+import type { Graph } from '../onnx/graph.ts';
 import { sinkConstants } from '../onnx/sink-constants.ts';
+import { tensorInfo } from '../onnx/tensor-info.ts';
 import type { Value } from '../onnx/value.ts';
 
 /** A result [n, width], by the name it gets; n is 0 where there is nothing to compute. */
@@ -30,6 +32,12 @@ export function whereAny(
   const else_branch = b.subgraph('idle', (inner) =>
     rows.map(({ dtype, width }) => inner.constant('none', dtype, [0, width], [])),
   );
+  for (const branch of [then_branch, else_branch]) declare(branch, rows);
   const outputs = rows.map(({ name }) => name);
   return b.ops(rows.length, 'If', [isAny], { then_branch, else_branch }, { name: 'if_any', outputs });
+}
+
+/** The ONNX checker cannot tell what operators of other domains make. */
+function declare({ outputs }: Graph, rows: readonly ResultRows[]): void {
+  outputs.forEach((value, i) => (value.info ??= tensorInfo(value.name, rows[i].dtype, 2)));
 }

@@ -61,11 +61,12 @@ const halfRange = { smallest: 2 ** -14, largest: 65504 };
 
 /**
  * A scale as it is stored, so that codes are chosen for the very scale they will be multiplied by: a float16 number
- * where float16 has the range, else float32; 1 where there is nothing to represent, never a denormal or an infinity.
+ * where float16 has the range, else float32, never a denormal or an infinity. Where there is nothing to represent it is the
+ * smallest of float16: kernels that add codes up in floats make no exact zero of them, and multiply what is left.
  */
 export function safeScale(scale: number): number {
   if (scale < 0) return -safeScale(-scale);
-  if (!(scale > 0)) return 1;
+  if (!(scale > 0)) return halfRange.smallest;
   if (scale >= halfRange.smallest && scale <= halfRange.largest) return roundToHalf(scale);
   return Math.fround(Math.min(Math.max(scale, 2 ** -126), 3.4e38));
 }

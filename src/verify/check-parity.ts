@@ -196,7 +196,7 @@ function requireParity(error: number, tolerance: number, where: string): void {
 function normError(actual: Float32Array, linear: LinearRows): number {
   const { data } = linear.rows;
   if (actual.length !== data.length) return Infinity;
-  let [error, norm] = [0, 2 ** -126];
+  let [error, norm] = [0, data.length * linear.least ** 2];
   data.forEach((value, i) => {
     error += (actual[i] - value) ** 2;
     norm += sizeOf(linear, i) ** 2;
@@ -211,7 +211,7 @@ function rowError(actual: Float32Array, linear: LinearRows): number {
   if (actual.length !== data.length) return Infinity;
   let worst = 0;
   for (let r = 0; r < rows; r++) {
-    let [gap, largest] = [0, 2 ** -126];
+    let [gap, largest] = [0, linear.least];
     for (let i = r * cols; i < (r + 1) * cols; i++) {
       const difference = Math.abs(actual[i] - data[i]);
       gap = Number.isNaN(difference) ? Infinity : Math.max(gap, difference);

@@ -52,19 +52,15 @@ function expertChecks(reference: LayerReference): ParityCheck[] {
   });
 }
 
-function linearChecks({
-  id,
-  resolved: { target, scheme },
-  width,
-  rows,
-  bias,
-}: LinearReference): ParityCheck[] {
+function linearChecks(reference: LinearReference): ParityCheck[] {
+  const { resolved, width, ...expected } = reference;
+  const { target, scheme } = resolved;
   return kernelsOf(target).map((exactKernels) => ({
-    layer: { id, hidden: width, intermediate: 0 },
+    layer: { id: expected.id, hidden: width, intermediate: 0 },
     part: 'alone',
     exactKernels,
     tolerance: parityTolerance(target, scheme.weight.bits, exactKernels),
-    expected: [{ id, rows, bias }],
+    expected: [expected],
   }));
 }
 

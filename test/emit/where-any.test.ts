@@ -51,6 +51,18 @@ function quantizedIn(target: Target, scheme: SchemeName, layer: MoeLayer): Exper
 }
 
 describe.each(forms)('%s %s with 16 experts', (target, scheme) => {
+  test('declares what the branches of experts give, as the ONNX checker asks', () => {
+    const { model, layer } = syntheticLayer({ experts: 16 });
+    emitLayer(model, layer, quantizedIn(target, scheme, layer));
+    const guards = model.graph.nodes.filter(({ opType }) => opType === 'If');
+    expect(guards.length).toBeGreaterThan(0);
+    for (const guard of guards) {
+      const [[then], [otherwise]] = ['then_branch', 'else_branch'].map((name) => guard.subgraphs.get(name)!);
+      expect(then.outputs.map(({ dtype }) => dtype)).toEqual(otherwise.outputs.map(({ dtype }) => dtype));
+      expect(then.outputs.every(({ shape }) => shape?.length === 2)).toBe(true);
+    }
+  });
+
   const spec = { experts: 16, k: 4 };
 
   test.each(['disabled', 'basic', 'extended', 'all'] as const)(

@@ -56,8 +56,8 @@ describe('clipScale', () => {
     ).toBe(1);
   });
 
-  test('gives 1 for a group of zeros', () => {
-    expect(clipScale(new Float32Array(4), null, gridOf(4))).toBe(1);
+  test('gives the smallest scale for a group of zeros', () => {
+    expect(clipScale(new Float32Array(4), null, gridOf(4))).toBe(2 ** -14);
   });
 
   test('looks only at weights that matter', () => {

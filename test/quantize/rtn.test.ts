@@ -30,9 +30,9 @@ describe('quantizeRtn', () => {
     expect([...tensor.codes]).toEqual([7, 1, 0, 7, 7]);
   });
 
-  test('keeps a group of zeros with scale 1', () => {
+  test('keeps a group of zeros with the smallest scale', () => {
     const tensor = quantizeRtn(matrix(2, 2, Float32Array.of(0, 0, 3, 0)), { bits: 3, groupSize: 2 });
-    expect([...tensor.scales]).toEqual([1, 1]);
+    expect([...tensor.scales]).toEqual([2 ** -14, 1]);
     expect([...tensor.codes]).toEqual([0, 0, 3, 0]);
   });
 

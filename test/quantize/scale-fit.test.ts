@@ -27,8 +27,8 @@ test('absMaxScale reaches the largest magnitude', () => {
 });
 
 test.each([
-  [0, 1],
-  [NaN, 1],
+  [0, 2 ** -14],
+  [NaN, 2 ** -14],
   [1e-300, 2 ** -126],
   [0.1, 0.0999755859375],
   [65504, 65504],

@@ -60,10 +60,10 @@ describe('quantizeTernary', () => {
     expect(relativeError(weight, absmean)).toBeCloseTo(0.51, 2);
   });
 
-  test('a group of zeros stays zero with scale 1', () => {
+  test('a group of zeros stays zero with the smallest scale', () => {
     const tensor = quantizeTernary(matrix(1, 4), { groupSize: 4 });
     expect([...tensor.codes]).toEqual([0, 0, 0, 0]);
-    expect([...tensor.scales]).toEqual([1]);
+    expect([...tensor.scales]).toEqual([2 ** -14]);
   });
 
   test('a group without any activation is fitted on its weights alone', () => {

@@ -11,6 +11,7 @@ import { syntheticLayer } from '../helpers/synthetic-layer.ts';
 const rows = (value: number): LinearRows => ({
   rows: matrix(4, 1, new Float32Array(4).fill(value)),
   bias: null,
+  least: 0,
 });
 
 /** References of two experts, whose rows tell where they are from. */
