@@ -1,6 +1,7 @@
 import type { Model } from '../onnx/model.ts';
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
+import { nodesBetween } from './graph/nodes-between.ts';
 import type { Linear, MoeLayer } from './moe-layer.ts';
 
 /**
@@ -16,8 +17,11 @@ export function rolesOf({ graph }: Model, layers: readonly MoeLayer[]): Map<stri
       if (linear?.bias) roles.set(linear.bias.name, role);
     }
   };
-  for (const { experts, router, shared, norm } of layers) {
+  const sorted = graph.sortedNodes();
+  for (const layer of layers) {
+    const { experts, router, shared, norm } = layer;
     for (const expert of experts) assign('expert', [expert.gate, expert.up, expert.down]);
+    for (const weight of routerWeights(sorted, layer)) roles.set(weight.name, 'router');
     assign('router', [router.linear]);
     assign('shared', [shared?.gate, shared?.up, shared?.down, shared?.sigmoidGate]);
     for (const part of [norm?.scale, norm?.bias]) if (part) roles.set(part.name, 'norm');
@@ -27,6 +31,22 @@ export function rolesOf({ graph }: Model, layers: readonly MoeLayer[]): Map<stri
     if (!roles.has(value.name)) roles.set(value.name, roleByUse(value, outputs));
   }
   return roles;
+}
+
+/** Stored matrices by which a router makes its logits of the layer's input: it may be an MLP. */
+function routerWeights(sorted: readonly Node[], { boundary, norm, router }: MoeLayer): Value[] {
+  const entries = [boundary?.input, norm?.input].filter((value) => value !== undefined);
+  const reads = nodesBetween(sorted, entries, router.logits).flatMap(({ inputs }) =>
+    inputs.map(storedBehind),
+  );
+  return reads.filter((value) => value?.tensor?.source.shape.length === 2) as Value[];
+}
+
+/** What a value is before its layout or type was changed. */
+function storedBehind(value: Value | null): Value | null {
+  let stored = value;
+  while (stored?.producer && layoutTypes.has(stored.producer.opType)) stored = stored.producer.inputs[0];
+  return stored;
 }
 
 const linearTypes = new Set(['MatMul', 'Gemm', 'Conv', 'FusedMatMul', 'MatMulNBits', 'MatMulInteger']);

@@ -44,7 +44,7 @@ export function quantizeDense(
 ): DenseResult {
   const resolved = resolveTarget(portable ? 'qdq' : 'auto', scheme, 'auto');
   const roles = rolesOf(model, layers);
-  const kept = new Set(layers.flatMap(({ router, shared }) => nodesOf([router.linear, shared?.sigmoidGate])));
+  const kept = new Set(layers.flatMap(({ shared }) => nodesOf([shared?.sigmoidGate])));
   const result: DenseResult = { quantized: [], refused: [], references: [] };
   // By constant, and by whether it is read as [out, in] or the other way round.
   const stored = new Map<string, StoredWeight>();
@@ -53,6 +53,7 @@ export function quantizeDense(
     if (!constant || kept.has(node) || constant.name.startsWith('moeq/')) continue;
     const tensor = sourceName(constant.name, roles);
     const role = roles.get(tensor) ?? 'other';
+    if (role === 'router') continue;
     const found = quantizableView(node, constant);
     if (typeof found === 'string') {
       result.refused.push({ tensor, role, reason: found });
