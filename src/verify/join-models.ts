@@ -79,13 +79,16 @@ interface LayerPair extends EnteredPair {
 export function joinModels(
   reference: { model: Model; layers: readonly MoeLayer[] },
   quantized: Quantized,
-  options: { language: boolean; attribution: boolean },
+  options: { language: boolean; attribution: boolean; byLayer: boolean },
 ): JoinedModels {
   const { graph } = reference.model;
   const inputs = bindInputs(reference.model, quantized.model);
   const targets = options.language ? graph.addInput('moeq/targets', 'int64') : null;
   const find = valueFinder(quantized.model);
-  const pairs = reference.layers.map((layer) => pairLayer(reference.model, layer, quantized, find));
+  const pairs = reference.layers.map((layer) => {
+    const emitted = emitFloat(reference.model, layer, options.byLayer);
+    return pairLayer(layer, emitted, quantized, find);
+  });
   const output = mainOutput(reference.model);
   const quantizedOutput = find(output.name);
   const bindings = new Map([...inputs, ...graftConstants(graph, quantized.model.graph, 'quantized/')]);
@@ -111,9 +114,8 @@ export function joinModels(
   return { model: reference.model, layers, output: compared, entries, targets, unmixed };
 }
 
-/** Writes a layer of the reference out, and finds its parts in the quantized model. */
-function pairLayer(model: Model, layer: MoeLayer, quantized: Quantized, find: Finder): LayerPair {
-  const emitted = emitFloat(model, layer);
+/** Finds the parts of a layer, which was written out in the reference, in the quantized model. */
+function pairLayer(layer: MoeLayer, emitted: EmittedPairs, quantized: Quantized, find: Finder): LayerPair {
   const record = recordOf(layer, quantized);
   const reference = routerOfLayer(layer);
   return {

@@ -47,7 +47,15 @@ export async function verify(
   const { attribution = true, isSourceChecked = false, ...running } = options;
   const located = [...(isSourceChecked ? [] : [referencePath]), ...(isOurs ? [] : [quantizedPath])];
   const uncompared = await checkSourceForms(located, records, running);
-  const joined = joinModels(reference, { model: quantized, record }, { language, attribution });
+  const joined = joinModels(
+    reference,
+    { model: quantized, record },
+    {
+      language,
+      attribution,
+      byLayer: running.byLayer ?? false,
+    },
+  );
   const layerIds = reference.layers.map(({ id }) => id);
   const book = new OutcomeBook(records, layerIds, language);
   const layers = reference.layers.map(emptyTotals);

@@ -53,6 +53,10 @@ function written(
   return [decodeModel(encodeModel(model), 'written.onnx'), reference];
 }
 
+function emptied({ gate, up, down, shift }: QuantizedExpert): QuantizedExpert {
+  return { shift, gate: gate && zeros(gate), up: zeros(up), down: zeros(down) };
+}
+
 /** What rounding makes of a linear of zeros. */
 function zeros({ weight, bias }: QuantizedLinear): QuantizedLinear {
   const { codes, scales } = weight;
@@ -93,12 +97,6 @@ describe('a written layer has parity', () => {
 
   // Experts are pruned so. Kernels that add up in floats make no exact zero of them.
   test.each(pairs)('as %s %s with experts of zeros', async (target, scheme) => {
-    const emptied = ({ gate, up, down, shift }: QuantizedExpert): QuantizedExpert => ({
-      shift,
-      gate: gate && zeros(gate),
-      up: zeros(up),
-      down: zeros(down),
-    });
     const [model, reference] = written(target, scheme, {}, noRotation, undefined, emptied);
     await expect(checkParity(model, parityChecks([reference]))).resolves.toBeUndefined();
   });

@@ -59,7 +59,11 @@ export function openGauge(path: string, records: readonly DataRecord[], session:
       const { walk, choices } = await running;
       const reference = prepareModel(path, opset);
       const quantized = { model: written, record: readModelRecord(written)! };
-      const joined = joinModels(reference, quantized, { language: false, attribution: false });
+      const joined = joinModels(reference, quantized, {
+        language: false,
+        attribution: false,
+        byLayer: false,
+      });
       const routers = joined.layers.map(({ cumulative }, i) =>
         agreementProbe(cumulative, reference.layers[i].router.experts, choices[i]),
       );
