@@ -8,7 +8,6 @@ import type { CalibrationData } from './balance-data.ts';
 import { unbalanced } from './balance-data.ts';
 import { openCalibrator } from './calibrator.ts';
 import { deviations } from './deviations.ts';
-import { isByLayer } from './model-size.ts';
 import type { Progress } from './progress.ts';
 import { refuseShift } from './refuse-shift.ts';
 import type { RouterOutcome } from './routers/settle-routers.ts';
@@ -57,8 +56,7 @@ export async function quantizeModel(
   // Asked of the routers as they are: what is written may have them in another form.
   const unrealigned = whyNotRealigned(config, prepared.layers, records.length);
   progress({ stage: 'read', detail: 'every layer, beside what it is in the file' });
-  const byLayer = isByLayer(prepared.model, config.calibration.byLayer);
-  const uncompared = await checkSourceForm(() => prepareModel(path), records, { byLayer });
+  const uncompared = await checkSourceForm(prepareModel(path), records);
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
   const starving = data ? unbalanced(data, calibrator?.balance ?? null, config.calibration) : [];
   const inTurn = looksInTurn(prepared.model, config, hasRecords);

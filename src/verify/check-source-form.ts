@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import type { Batch } from '../data/batches.ts';
 import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/model-input.ts';
 import { positionsOf } from '../data/positions.ts';
@@ -6,51 +7,50 @@ import type { DataRecord } from '../data/record.ts';
 import { madeUpRecords, sampleRecords } from '../data/sample-records.ts';
 import { emitFloat } from '../emit/float-experts.ts';
 import { Fault, isFault } from '../fault.ts';
-import { linearsOf } from '../moe/ffn-experts.ts';
+import { expertWeights, linearsOf } from '../moe/ffn-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
-import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
-import type { Value } from '../onnx/value.ts';
+import { lookAt } from '../run/look-at.ts';
 import type { Probe } from '../run/probe.ts';
-import { runProbes } from '../run/run-probes.ts';
+import { walkLayers } from '../run/stage-walk.ts';
+import { toFloats } from '../runtime/session.ts';
+import { codeOf } from '../tensor/dtype.ts';
 
 /**
- * Runs every layer as it stands in the file beside the same one written out in float, on the same inputs. All else that
- * is measured sets out from what was written out: where a layer was taken for something it is not, only this sees it.
+ * Runs every layer as it stands in the file, and again written out in float, on the same inputs. All else that is
+ * measured sets out from what was written out: where a layer was taken for something it is not, only this sees it.
+ * Layers are run one by one, since a source form may hold its weights in a way of its own.
+ * @param prepared a model just opened, which is changed
  * @param records a few of them are run, cut short; tokens are made up where there are none
  * @returns a note of why they were not compared; none where all layers agree
  * @throws Fault LAYER_MISREAD
  */
 export async function checkSourceForm(
-  open: () => PreparedModel,
+  prepared: PreparedModel,
   records: readonly DataRecord[],
-  { byLayer = false }: { byLayer?: boolean } = {},
 ): Promise<string[]> {
-  const { model, layers } = open();
+  const { model, layers } = prepared;
+  const { path } = model;
   const tokens = Math.min(...layers.map(tokensAtATime));
-  const sample = records.length > 0 ? sampleRecords(records, tokens) : madeUpRecords(model, tokens);
-  if (sample.length === 0) return notCompared(model, 'there are no records, and it takes more than tokens');
-  const worst = layers.map(() => 0);
-  const attach = (made: Model, layer: MoeLayer, index: number): Probe =>
-    differenceProbe(made, layer, byLayer, (difference) => {
-      worst[index] = Math.max(worst[index], difference);
-    });
+  const isMadeUp = records.length === 0;
+  const sample = isMadeUp ? madeUpRecords(model, tokens) : sampleRecords(records, tokens);
+  if (sample.length === 0) return notCompared(path, 'there are no records, and it takes more than tokens');
+  if (isMadeUp && layers.some(isLarge))
+    return notCompared(path, 'without records no layer of this size is run');
   try {
     // One by one, for source forms may take padding for tokens.
     const batches = sample.flatMap((record) => [...makeBatches([record], declaredInputs(model))]);
-    // ScatterND of several threads loses additions in ONNX Runtime 1.30, and fused operators round activations.
-    await runProbes(open, batches, attach, { byLayer, threads: 1, optimization: 'basic' });
+    await compareLayers(prepared, batches);
+    return [];
   } catch (error) {
-    if (!isFault(error)) throw error;
-    return notCompared(model, [error.what, error.why].filter(Boolean).join(': '));
+    if (!isFault(error) || error.code === misread) throw error;
+    return notCompared(path, [error.what, error.why].filter(Boolean).join(': '));
   }
-  layers.forEach((layer, i) => requireAlike(model.path, layer, worst[i]));
-  return [];
 }
 
-function notCompared({ path }: Model, why: string): string[] {
+function notCompared(path: string, why: string): string[] {
   const note = `the layers of ${basename(path)} were not run as they stand in the file, to be compared with what was read from it: ${why}`;
   return [note];
 }
@@ -63,30 +63,65 @@ function tokensAtATime({ hidden, intermediate, router: { topK, experts } }: MoeL
   return Math.max(4, Math.min(32, Math.floor(gathered / perToken)));
 }
 
-/** Tells of each batch the largest difference of a token, as a share of what its layer puts out on average. */
-function differenceProbe(
-  model: Model,
-  layer: MoeLayer,
-  isAlone: boolean,
-  tell: (difference: number) => void,
-): Probe {
-  const { output } = layer.boundary!;
-  const maker = output.producer!;
-  const at = maker.outputs.indexOf(output);
-  emitFloat(model, layer, isAlone);
-  const b = builder(model.graph, `moeq/${layer.id}/source`);
-  const [before, after] = [maker.outputs[at]!, output].map((value) => rowsOf(b, value, layer.hidden));
-  const [difference, size] = [b.op('Sub', [before, after]), before].map((rows) => energyOf(b, rows));
+/** Of a conversion without records memory follows the largest expert, and not the largest layer. */
+function isLarge(layer: MoeLayer): boolean {
+  return 4 * expertWeights(layer) > 2 ** 30;
+}
+
+async function compareLayers({ model, layers }: PreparedModel, batches: readonly Batch[]): Promise<void> {
+  // ScatterND of several threads loses additions in ONNX Runtime 1.30, and fused operators round activations.
+  const walk = walkLayers({ model, layers }, batches, { threads: 1, optimization: 'basic' });
+  const outputsOf = (index: number, passOn: boolean): Promise<OutputProbe> =>
+    lookAt({ walk, model, batches }, index, { passOn }, () => outputProbe(model, layers[index]));
+  try {
+    for (const [index, layer] of layers.entries()) {
+      const before = await outputsOf(index, false);
+      emitFloat(model, layer, true);
+      const after = await outputsOf(index, true);
+      requireAlike(model.path, layer, largestDifference(before.rows, after.rows));
+    }
+  } finally {
+    walk.close();
+  }
+}
+
+/** What a layer puts out for each token. */
+interface OutputProbe extends Probe {
+  rows: Float32Array[];
+}
+
+function outputProbe({ graph }: Model, { id, boundary, hidden }: MoeLayer): OutputProbe {
+  const b = builder(graph, `moeq/${id}/output`);
+  const output = b.op('Reshape', [
+    b.op('Cast', [boundary!.output], { to: codeOf('float32') }),
+    b.ints([-1, hidden]),
+  ]);
+  const rows: Float32Array[] = [];
   return {
-    outputs: [difference, size],
+    rows,
+    outputs: [output],
     take(results, batch) {
-      const [differences, sizes] = [difference, size].map(({ name }) => results[name].data as Float32Array);
-      // Where the file itself makes no numbers, there is nothing to compare.
-      const rows = [...positionsOf(batch, sizes.length)].filter(({ at: row }) => Number.isFinite(sizes[row]));
-      const mean = rows.reduce((sum, { at: row }) => sum + sizes[row], 0) / rows.length;
-      for (const { at: row } of rows) tell(shareOf(differences[row], mean));
+      const values = toFloats(results[output.name]);
+      for (const { at } of positionsOf(batch, values.length / hidden))
+        rows.push(values.slice(at * hidden, (at + 1) * hidden));
     },
   };
+}
+
+/** Of a token, as a share of what the layer puts out on average. */
+function largestDifference(before: readonly Float32Array[], after: readonly Float32Array[]): number {
+  const sizes = before.map(energyOf);
+  // Where the file itself makes no numbers, there is nothing to compare.
+  const known = [...sizes.keys()].filter((token) => Number.isFinite(sizes[token]));
+  const mean = known.reduce((sum, token) => sum + sizes[token], 0) / known.length;
+  const differences = known.map((token) =>
+    energyOf(before[token].map((value, i) => value - after[token][i])),
+  );
+  return Math.max(0, ...differences.map((difference) => shareOf(difference, mean)));
+}
+
+function energyOf(row: Float32Array): number {
+  return row.reduce((sum, value) => sum + value ** 2, 0);
 }
 
 function shareOf(difference: number, mean: number): number {
@@ -95,22 +130,15 @@ function shareOf(difference: number, mean: number): number {
   return Number.isNaN(share) ? Infinity : share;
 }
 
-function rowsOf(b: Builder, value: Value, hidden: number): Value {
-  return b.op('Reshape', [b.op('Cast', [value], { to: 1 }), b.ints([-1, hidden])]);
-}
-
-/** The sum of squares of each row. */
-function energyOf(b: Builder, rows: Value): Value {
-  return b.op('ReduceSumSquare', [rows, b.ints([1])], { keepdims: 0 });
-}
+const misread = 'LAYER_MISREAD';
 
 function requireAlike(path: string, layer: MoeLayer, difference: number): void {
   if (difference <= toleranceOf(layer)) return;
   throw new Fault({
-    code: 'LAYER_MISREAD',
+    code: misread,
     what: `layer ${layer.id} computes something else in the file than was read from it`,
     where: path,
-    why: `run side by side, their outputs differ by up to ${difference.toPrecision(2)} of their size`,
+    why: `run on the same tokens, their outputs differ by up to ${difference.toPrecision(2)} of their size`,
     remedy: 'this is a defect of moeq, please report it; export the model in another form',
   });
 }

@@ -46,7 +46,7 @@ export async function verify(
   const language = givesLogits(reference.model) && records.every((each) => tokenInput in each.inputs);
   const { attribution = true, isSourceChecked = false, ...running } = options;
   const located = [...(isSourceChecked ? [] : [referencePath]), ...(isOurs ? [] : [quantizedPath])];
-  const uncompared = await checkSourceForms(located, records, running);
+  const uncompared = await checkSourceForms(located, records);
   const joined = joinModels(
     reference,
     { model: quantized, record },
@@ -83,14 +83,9 @@ export async function verify(
   };
 }
 
-async function checkSourceForms(
-  paths: readonly string[],
-  records: readonly DataRecord[],
-  running: JoinedRun,
-): Promise<string[]> {
+async function checkSourceForms(paths: readonly string[], records: readonly DataRecord[]): Promise<string[]> {
   const notes: string[] = [];
-  for (const path of paths)
-    notes.push(...(await checkSourceForm(() => prepareModel(path), records, running)));
+  for (const path of paths) notes.push(...(await checkSourceForm(prepareModel(path), records)));
   return notes;
 }
 
