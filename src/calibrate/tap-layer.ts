@@ -43,9 +43,9 @@ export interface TapOptions {
 
 /**
  * Rewrites a layer in canonical float form with statistics computed beside it, per expert over its own tokens.
- * Padding is left out of every statistic. With `affinity` each token enters XᵀX, and the mean, with its
- * routing weight (MoEQuant, arXiv 2505.03804: H = Σ c·x·xᵀ), whatever its sign; maxima and counts stay. Where the weight multiplies the input
- * of the experts it is in X already.
+ * Padding is left out of every statistic. With `affinity` each token enters XᵀX, and the mean, with its routing
+ * weight (MoEQuant, arXiv 2505.03804: H = Σ c·x·xᵀ), whatever its sign; maxima and counts stay. Where the weight
+ * multiplies the input of the experts it is in X already.
  */
 export function tapLayer(model: Model, layer: MoeLayer, options: TapOptions): LayerTaps {
   const parts = {

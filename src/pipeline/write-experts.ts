@@ -145,7 +145,10 @@ async function writeInTurn(
   return { ...settled, ...writeLayer(model, layer, made, { resolved, clips, ...few }) };
 }
 
-/** Calibrates and makes a layer, unless that is done. XᵀX leaves memory with this function, before the layer is looked at. */
+/**
+ * Calibrates and makes a layer, unless that is done. XᵀX leaves memory with this function, before the layer is looked
+ * at.
+ */
 async function makeInTurn(
   { i, layer, model }: Turn,
   { source, onStart }: Statistics,
