@@ -49,6 +49,12 @@ export function paddedShape(record: DataRecord, name: string, { followers, seque
   return sequence !== null && followers.has(name) ? [sequence, ...shape.slice(1)] : shape;
 }
 
+/** Whether a model can be fed with records. @throws Fault those of {@link layoutOf} and {@link checkRecord} */
+export function checkRecords(records: readonly DataRecord[], inputs: readonly ModelInput[]): void {
+  const layout = layoutOf(inputs);
+  for (const record of records) checkRecord(record, layout);
+}
+
 /**
  * Checks that a record gives what the model needs and nothing else.
  * @throws Fault DATA_INPUT_UNKNOWN, DATA_INPUT_MISSING, DATA_INPUT_SHAPE or DATA_TOO_LONG, naming record and input.

@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
+import { resolveTarget } from '../emit/resolve-target.ts';
 import { makeFolder, writeText } from '../files/output-files.ts';
 import { readModelRecord } from '../moe/model-record.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
@@ -20,9 +21,10 @@ import { openConversion } from './open-conversion.ts';
 import type { Progress } from './progress.ts';
 import { recordProgress } from './progress.ts';
 import type { QuantizedModel } from './quantize-model.ts';
-import { quantizeModel } from './quantize-model.ts';
+import { quantizePrepared } from './quantize-model.ts';
 import { weightsBeside } from './refuse-output.ts';
 import { reportCalibration } from './report-calibration.ts';
+import { requireConvertible } from './require-convertible.ts';
 import { verifyOptions } from './run-options.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
@@ -48,7 +50,7 @@ export interface ConversionResult {
  * Converts a model file and, when a report or gates are asked for, verifies the result. The output appears under its
  * name only when it is complete and computes what it should.
  * @throws Fault OUTPUT_FAILED, PARITY (and then an output that was there is as it was), and those of
- * `openConversion`, quantizing, writing and verifying
+ * `openConversion`, `requireConvertible`, quantizing, writing and verifying
  */
 export async function convert(
   conversion: Conversion,
@@ -56,10 +58,13 @@ export async function convert(
   workshop: Workshop = plainWorkshop,
 ): Promise<ConversionResult> {
   const { model: path, config, reportFolder } = conversion;
-  const { output, data, measuredOn } = openConversion(conversion);
+  const { output, ...records } = openConversion(conversion);
+  const { data, measuredOn } = records;
+  const prepared = prepareModel(path, resolveTarget(config.target, config.scheme, config.group).opset);
+  requireConvertible(config, prepared, records);
   makeFolder(dirname(output));
   if (reportFolder) makeFolder(reportFolder);
-  const quantized = await quantizeModel(path, data, config, progress, workshop);
+  const quantized = await quantizePrepared(prepared, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
   const place = { model: path, output, isMeasured: measuredOn !== null };

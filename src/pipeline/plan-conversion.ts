@@ -5,8 +5,7 @@ import { resultBytes } from './model-size.ts';
 import { needsRecords } from './needs-records.ts';
 import type { Conversion } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';
-import { refuseShift } from './refuse-shift.ts';
-import { requireRouters } from './routers/settle-routers.ts';
+import { requireConvertible } from './require-convertible.ts';
 
 /** What a conversion would do, without doing it. */
 export interface ConversionPlan {
@@ -21,23 +20,21 @@ export interface ConversionPlan {
 /**
  * Reads the model's graph and the records, refuses what would fail, and says what would be written; for estimates see
  * `resultBytes`.
- * @throws Fault SCHEME_TARGET, GROUP_TARGET for what cannot be written, and those of `openConversion`, `prepareModel` and
- *   `requireRouters`
+ * @throws Fault those of `openConversion`, `prepareModel` and `requireConvertible`
  */
 export function planConversion(conversion: Conversion): ConversionPlan {
   const { model: path, config } = conversion;
   const resolved = resolveTarget(config.target, config.scheme, config.group);
-  refuseShift(config);
-  const { output, data } = openConversion(conversion);
-  const { layers } = prepareModel(path);
-  if (data) requireRouters(config, layers, data.records);
+  const { output, ...records } = openConversion(conversion);
+  const prepared = prepareModel(path, resolved.opset);
+  requireConvertible(config, prepared, records);
   return {
     model: path,
     output,
     scheme: config.scheme,
     target: resolved.target,
     needsRecords: needsRecords(config),
-    layers: layers.map((layer) => ({
+    layers: prepared.layers.map((layer) => ({
       id: layer.id,
       form: layer.form,
       experts: layer.experts.length,
