@@ -1,12 +1,12 @@
 import type { CommandModule } from 'yargs';
+import { tasksOf } from '../data/record.ts';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import { makeFolder, makeFolderOf, writeText } from '../files/output-files.ts';
-import { writeReport } from '../pipeline/convert.ts';
 import { recordProgress } from '../pipeline/progress.ts';
 import { verifyOptions } from '../pipeline/run-options.ts';
-import { requireKnownGates } from '../report/gates/gate-keys.ts';
-import { evaluateGates } from '../report/gates/gates.ts';
+import { judgeReport } from '../pipeline/write-report.ts';
+import { requireKnownGates, requireKnownTasks } from '../report/gates/gate-keys.ts';
 import { parseLimits } from '../report/gates/limits.ts';
 import { markdownReport } from '../report/markdown.ts';
 import { serializeReport } from '../report/report.ts';
@@ -58,6 +58,7 @@ export const verifyCommand: CommandModule<object, Arguments> = {
     requireKnownGates(limits);
     const given = readRecords(data, openTokenizer(tokenizer, reference));
     const records = given.slice(0, config.verify.records ?? undefined);
+    requireKnownTasks(limits, tasksOf(records));
     if (folder) makeFolder(folder);
     if (markdown) makeFolderOf(markdown);
     cleanOnSignal();
@@ -65,8 +66,7 @@ export const verifyCommand: CommandModule<object, Arguments> = {
       ...verifyOptions(reference, config),
       onBatch: recordProgress(progressDisplay(), 'verify', records.length),
     });
-    const report = { ...measured, gates: evaluateGates(measured, limits) };
-    if (folder) writeReport(report, folder);
+    const report = judgeReport(measured, limits, folder);
     if (markdown) writeText(markdown, markdownReport(report));
     print(json ? serializeReport(report) : summarize(report, paint));
     if (report.gates.some(({ ok }) => !ok)) process.exitCode = 1;

@@ -20,6 +20,12 @@ export function taskOf({ task, answerStart }: DataRecord): string | null {
   return task ?? (answerStart === null ? null : 'all');
 }
 
+/** The tasks that records have answers to, each once. */
+export function tasksOf(records: readonly DataRecord[]): string[] {
+  const judged = records.filter(({ answerStart }) => answerStart !== null);
+  return [...new Set(judged.map((record) => taskOf(record)!))];
+}
+
 /** The model input that holds token ids. */
 export const tokenInput = 'input_ids';
 /** Tells by zeros which positions are padding. */

@@ -1,19 +1,16 @@
 import { rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
-import { makeFolder, writeText } from '../files/output-files.ts';
+import { makeFolder } from '../files/output-files.ts';
 import { readModelRecord } from '../moe/model-record.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { storedBytesOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { StagedModel } from '../onnx/write-model.ts';
 import { stageModel } from '../onnx/write-model.ts';
-import { evaluateGates } from '../report/gates/gates.ts';
-import { reportHtml } from '../report/html.ts';
 import type { CensusRow, Report } from '../report/report.ts';
-import { serializeReport } from '../report/report.ts';
 import { takeCensus } from '../verify/census.ts';
 import { verify } from '../verify/verify.ts';
 import type { Conversion } from './open-conversion.ts';
@@ -29,6 +26,7 @@ import { verifyOptions } from './run-options.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
 import { checksOf } from './write-experts.ts';
+import { judgeReport } from './write-report.ts';
 
 export interface ConversionResult {
   model: string;
@@ -72,14 +70,14 @@ export async function convert(
   const measured = measuredOn && (await verifyWritten(conversion, output, measuredOn, progress));
   const calibration = reportCalibration(quantized);
   const notes = [...(data ? [] : [dataFree]), ...quantized.notes, ...(measured?.notes ?? [])];
-  const report = measured && {
+  const unjudged = measured && {
     ...measured,
     // The file holds what made it; the report also tells with which records.
     recipe: { ...config, threads: 'auto' },
     ...(calibration && { calibration }),
     ...(notes.length > 0 && { notes }),
   };
-  if (report && reportFolder) writeReport(report, reportFolder);
+  const report = unjudged && judgeReport(unjudged, config.gates, reportFolder);
   const { census, size, execution } = report ?? counted!;
   return {
     model: path,
@@ -140,28 +138,18 @@ function count(model: string, written: string): Counted {
   return { census: rows, size: { referenceBytes, quantizedBytes, expertBitsPerWeight }, execution };
 }
 
-async function verifyWritten(
+function verifyWritten(
   { model, config }: Conversion,
   output: string,
   records: readonly DataRecord[],
   progress: Progress,
 ): Promise<Report> {
-  const report = await verify(model, output, records, {
+  return verify(model, output, records, {
     ...verifyOptions(model, config),
     onBatch: recordProgress(progress, 'verify', records.length),
   });
-  return { ...report, gates: evaluateGates(report, config.gates) };
 }
 
 function externalDataOf({ output }: QuantizeConfig): { externalData?: boolean } {
   return output.externalData === 'auto' ? {} : { externalData: output.externalData === 'always' };
-}
-
-/**
- * Writes `report.json` and `report.html` into a folder, which is made if need be; each appears whole or not at all.
- * @throws Fault OUTPUT_FAILED
- */
-export function writeReport(report: Report, folder: string): void {
-  writeText(join(folder, 'report.json'), serializeReport(report));
-  writeText(join(folder, 'report.html'), reportHtml(report));
 }

@@ -2,10 +2,12 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import { checkRecords } from '../data/layout.ts';
 import { declaredInputs } from '../data/model-input.ts';
 import type { DataRecord } from '../data/record.ts';
+import { tasksOf } from '../data/record.ts';
 import { checkVocabulary, vocabularySize } from '../data/vocabulary.ts';
 import { requireEmittable } from '../emit/emitter-for.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
+import { requireKnownTasks } from '../report/gates/gate-keys.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { rotationOf } from './layer/order-layer.ts';
 import { needsRecords } from './needs-records.ts';
@@ -18,7 +20,7 @@ import { variantsTried } from './trials/variants.ts';
 /**
  * Refuses what could not be done, as far as the graph, the config and the records tell: asked by dry runs and plans, and
  * by the work itself before it begins.
- * @throws Fault SCHEME_TARGET, GROUP_TARGET, and those of `requireRouters`, `checkVocabulary` and `checkRecords`
+ * @throws Fault SCHEME_TARGET, GROUP_TARGET, GATE_UNKNOWN, and those of `requireRouters`, `checkVocabulary` and `checkRecords`
  */
 export function requireConvertible(
   config: QuantizeConfig,
@@ -30,6 +32,7 @@ export function requireConvertible(
   requireWritable(config, prepared, data !== null);
   const limit = config.calibration.records ?? undefined;
   if (data) requireRouters(config, prepared.layers, data.records.slice(0, limit));
+  if (measuredOn) requireKnownTasks(config.gates, tasksOf(measuredOn));
   requireFed(prepared, [...(data ? recordsRun(data, config) : []), ...(measuredOn ?? [])]);
 }
 

@@ -53,6 +53,12 @@ test.each([
   ['tokens the model does not know', bundled, [`data=${foreign}`], 'DATA_VOCABULARY'],
   ['the same, among what is measured', bundled, [...dataFree, `verify.data=${foreign}`], 'DATA_VOCABULARY'],
   ['records too long for the model', short, [...dataFree, `data=${long}`], 'DATA_TOO_LONG'],
+  [
+    'a gate on a task without records',
+    bundled,
+    [...dataFree, `data=${calibrationData}`, 'gates.min.task.nothere=0.5'],
+    'GATE_UNKNOWN',
+  ],
 ] as const)('%s: refused by dry runs and before the work alike', async (_what, model, settings, code) => {
   const config = configFrom(...settings);
   const [output, reportFolder] = [join(folder, 'out.onnx'), join(folder, 'report')];
