@@ -1,21 +1,17 @@
+import type { QuantizeConfig } from '../config/schema.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import { expertWeights } from '../moe/ffn-experts.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
+import type { ConversionPlan } from '../report/describe-conversion-plan.ts';
 import { resultBytes } from './model-size.ts';
 import { needsRecords } from './needs-records.ts';
 import type { Conversion } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';
 import { requireConvertible } from './require-convertible.ts';
-
-/** What a conversion would do, without doing it. */
-export interface ConversionPlan {
-  model: string;
-  output: string;
-  scheme: string;
-  target: string;
-  needsRecords: boolean;
-  layers: { id: string; form: string; experts: number; weights: number; estimatedBytes: number }[];
-}
+import { boundedConfig } from './trials/bounded-config.ts';
+import { measuresClips } from './trials/clips.ts';
+import { variantsTried } from './trials/variants.ts';
 
 /**
  * Reads the model's graph and the records, refuses what would fail, and says what would be written; for estimates see
@@ -34,6 +30,7 @@ export function planConversion(conversion: Conversion): ConversionPlan {
     scheme: config.scheme,
     target: resolved.target,
     needsRecords: needsRecords(config),
+    triesRecords: triesRecords(config, prepared, records.data !== null),
     layers: prepared.layers.map((layer) => ({
       id: layer.id,
       form: layer.form,
@@ -42,4 +39,10 @@ export function planConversion(conversion: Conversion): ConversionPlan {
       estimatedBytes: resultBytes(layer, resolved),
     })),
   };
+}
+
+function triesRecords(given: QuantizeConfig, { model }: PreparedModel, hasRecords: boolean): boolean {
+  const { config } = boundedConfig(model, given, hasRecords);
+  const isTried = variantsTried(config, hasRecords).length > 1 || measuresClips(config, hasRecords);
+  return isTried && !needsRecords(config);
 }
