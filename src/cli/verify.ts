@@ -1,7 +1,9 @@
 import type { CommandModule } from 'yargs';
+import type { QuantizeConfig } from '../config/schema.ts';
 import { tasksOf } from '../data/record.ts';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
+import { Fault } from '../fault.ts';
 import { makeFolder, makeFolderOf, writeText } from '../files/output-files.ts';
 import { recordProgress } from '../pipeline/progress.ts';
 import { verifyOptions } from '../pipeline/run-options.ts';
@@ -53,6 +55,7 @@ export const verifyCommand: CommandModule<object, Arguments> = {
       .nargs({ set: 1, min: 1, max: 1 }),
   async handler({ reference, quantized, data, set, report: folder, min, max, markdown, json }) {
     const config = configOf(undefined, {}, set);
+    refuseOtherRecords(config);
     const { tokenizer, gates } = config;
     const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };
     requireKnownGates(limits);
@@ -72,3 +75,14 @@ export const verifyCommand: CommandModule<object, Arguments> = {
     if (report.gates.some(({ ok }) => !ok)) process.exitCode = 1;
   },
 };
+
+/** The records are those of the flag; others would be passed over. @throws Fault USAGE */
+function refuseOtherRecords({ data, verify: { data: measured } }: QuantizeConfig): void {
+  if ((data ?? measured) === null) return;
+  throw new Fault({
+    code: 'USAGE',
+    what: `verify measures on the records of --data, not on those of ${data === null ? 'verify.data' : 'data'}`,
+    where: `--set ${data === null ? 'verify.data' : 'data'}=${data ?? measured}`,
+    remedy: 'name them by --data, and leave out the key',
+  });
+}

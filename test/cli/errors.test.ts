@@ -221,4 +221,9 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     expectRefusal(['quantise', model], 'USAGE', 'quantise');
     expectRefusal(['inspect', model, '--jsn'], 'USAGE', 'jsn');
   });
+
+  test('records that verify would pass over', () => {
+    const verify = ['verify', model, model, '--data', data, '--set', 'verify.data=others.jsonl'];
+    expectRefusal(verify, 'USAGE', '--set verify.data=others.jsonl');
+  });
 });
