@@ -15,7 +15,7 @@ import { stopSignal } from './signals.ts';
 
 interface Arguments {
   batch: string;
-  jobs?: number | undefined;
+  jobs?: string | undefined;
   resume: boolean;
   dryRun: boolean;
   set: string[];
@@ -30,7 +30,7 @@ export const runCommand: CommandModule<object, Arguments> = {
     yargs
       .positional('batch', { type: 'string', demandOption: true, describe: 'a batch file, YAML or JSON' })
       .options({
-        jobs: { type: 'number', describe: 'jobs that run at a time' },
+        jobs: { type: 'string', describe: 'jobs that run at a time' },
         resume: { type: 'boolean', default: false, describe: 'keep what an earlier run finished' },
         'dry-run': { type: 'boolean', default: false, describe: 'say what would be done, and do nothing' },
         queue: { type: 'string', describe: 'have workers do it, found through a server: redis://HOST:PORT' },
@@ -39,7 +39,8 @@ export const runCommand: CommandModule<object, Arguments> = {
       })
       .nargs('set', 1) as never,
   async handler({ batch, jobs, resume, dryRun, queue, set, json }) {
-    const flags = jobs === undefined ? [] : [{ flag: `--jobs ${jobs}`, path: ['jobs'], value: jobs }];
+    // As it was typed: what is no number is told by the schema of the key.
+    const flags = jobs === undefined ? [] : [{ ...parseSet(`jobs=${jobs}`), flag: `--jobs ${jobs}` }];
     const plan = await planBatch(loadBatch(batch, [...set.map((text) => parseSet(text)), ...flags]));
     if (dryRun) {
       if (json) printJson(plan);
