@@ -68,7 +68,7 @@ async function crewBehind(queue: string): Promise<GatherCrew> {
 }
 
 /** 2 when a job could not be done, 1 when all were done and a gate failed. */
-function exitCodeOf(outcomes: readonly JobOutcome[]): number {
+export function exitCodeOf(outcomes: readonly JobOutcome[]): number {
   const has = (...wanted: JobOutcome['status'][]): boolean =>
     outcomes.some(({ status }) => wanted.includes(status));
   if (has('failed', 'skipped')) return 2;
