@@ -4,7 +4,7 @@ import { tasksOf } from '../data/record.ts';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import { Fault } from '../fault.ts';
-import { makeFolder, makeFolderOf, writeText } from '../files/output-files.ts';
+import { foldersOf, inFolders, writeText } from '../files/output-files.ts';
 import { recordProgress } from '../pipeline/progress.ts';
 import { verifyOptions } from '../pipeline/run-options.ts';
 import { judgeReport } from '../pipeline/write-report.ts';
@@ -62,13 +62,14 @@ export const verifyCommand: CommandModule<object, Arguments> = {
     const given = readRecords(data, openTokenizer(tokenizer, reference));
     const records = given.slice(0, config.verify.records ?? undefined);
     requireKnownTasks(limits, tasksOf(records));
-    if (folder) makeFolder(folder);
-    if (markdown) makeFolderOf(markdown);
     cleanOnSignal();
-    const measured = await verify(reference, quantized, records, {
-      ...verifyOptions(reference, config),
-      onBatch: recordProgress(progressDisplay(), 'verify', records.length),
-    });
+    const folders = [...(folder ? [folder] : []), ...(markdown ? foldersOf(markdown) : [])];
+    const measured = await inFolders(folders, () =>
+      verify(reference, quantized, records, {
+        ...verifyOptions(reference, config),
+        onBatch: recordProgress(progressDisplay(), 'verify', records.length),
+      }),
+    );
     const report = judgeReport(measured, limits, folder);
     if (markdown) writeText(markdown, markdownReport(report));
     print(json ? serializeReport(report) : summarize(report, paint));

@@ -3,8 +3,9 @@ import { dirname } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
-import { makeFolder } from '../files/output-files.ts';
+import { inFolders } from '../files/output-files.ts';
 import { readModelRecord } from '../moe/model-record.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { storedBytesOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
@@ -13,7 +14,7 @@ import { stageModel } from '../onnx/write-model.ts';
 import type { CensusRow, Report } from '../report/report.ts';
 import { takeCensus } from '../verify/census.ts';
 import { verify } from '../verify/verify.ts';
-import type { Conversion } from './open-conversion.ts';
+import type { Conversion, ConversionRecords } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';
 import type { Progress } from './progress.ts';
 import { recordProgress } from './progress.ts';
@@ -55,13 +56,23 @@ export async function convert(
   progress: Progress,
   workshop: Workshop = plainWorkshop,
 ): Promise<ConversionResult> {
-  const { model: path, config, reportFolder } = conversion;
+  const { model, config, reportFolder } = conversion;
   const { output, ...records } = openConversion(conversion);
-  const { data, measuredOn } = records;
-  const prepared = prepareModel(path, resolveTarget(config.target, config.scheme, config.group).opset);
+  const prepared = prepareModel(model, resolveTarget(config.target, config.scheme, config.group).opset);
   requireConvertible(config, prepared, records);
-  makeFolder(dirname(output));
-  if (reportFolder) makeFolder(reportFolder);
+  return inFolders([dirname(output), ...(reportFolder ? [reportFolder] : [])], () =>
+    convertPrepared({ ...conversion, output }, prepared, records, progress, workshop),
+  );
+}
+
+async function convertPrepared(
+  conversion: Conversion & { output: string },
+  prepared: PreparedModel,
+  { data, measuredOn }: ConversionRecords,
+  progress: Progress,
+  workshop: Workshop,
+): Promise<ConversionResult> {
+  const { model: path, output, config, reportFolder } = conversion;
   const quantized = await quantizePrepared(prepared, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
