@@ -86,7 +86,8 @@ function checkShape(record: DataRecord, input: ModelInput, layout: Layout): void
   }
   if (layout.sequence !== null && length > layout.sequence) {
     const what = `the record has ${length} positions where the model takes ${layout.sequence}`;
-    throw fault('DATA_TOO_LONG', record, what);
+    const remedy = `cut its records to ${layout.sequence} positions, or export the model for sequences of any length`;
+    throw fault('DATA_TOO_LONG', record, what, remedy);
   }
 }
 
@@ -95,11 +96,17 @@ function numericType({ name, dtype }: ModelInput): NumericType {
   throw new Fault({
     code: 'DATA_INPUT_TYPE',
     what: `the model's input ${name} has type ${dtype}, which data cannot give`,
+    where: `input ${name}`,
     remedy: 'use a model whose inputs are numbers',
   });
 }
 
-function fault(code: string, { source, inputs }: DataRecord, what: string): Fault {
+function fault(
+  code: string,
+  { source, inputs }: DataRecord,
+  what: string,
+  remedy = 'give the inputs that `moeq inspect` lists',
+): Fault {
   const why = `the record gives ${Object.keys(inputs).join(', ')}`;
-  return new Fault({ code, what, where: source, why, remedy: 'give the inputs that `moeq inspect` lists' });
+  return new Fault({ code, what, where: source, why, remedy });
 }
