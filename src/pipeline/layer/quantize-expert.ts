@@ -23,7 +23,7 @@ import type { Rounding } from './rounding.ts';
 import { roundingOf } from './rounding.ts';
 import type { HiddenSmoothing } from './smooth-hidden.ts';
 import { smoothHidden } from './smooth-hidden.ts';
-import { tellingWeight } from './tell-weight.ts';
+import { tellingLinear } from './telling-linear.ts';
 
 /** What an expert's input is divided by, and what is taken from it then; see `LayerSmoothing`. */
 export interface InputSmoothing {
@@ -91,7 +91,7 @@ async function quantizeExpert(
     hessian: Hessian | null,
   ): Promise<QuantizedLinear> => {
     const block = rotation[part === 'down' ? 'hidden' : 'input'];
-    const rounded = await tellingWeight(expert, part, () =>
+    const rounded = await tellingLinear(expert, part, () =>
       block === null
         ? round(weight, hessian)
         : round(rotateRows(weight, block), hessian && rotateHessian(hessian, block)),

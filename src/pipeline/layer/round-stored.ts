@@ -5,14 +5,14 @@ import { giveBuffer } from '../../tensor/spare-buffers.ts';
 import type { MatrixView } from '../../tensor/view.ts';
 import { readMatrix, readVector } from '../../tensor/view.ts';
 import type { Rounding } from './rounding.ts';
-import { tellingWeight } from './tell-weight.ts';
+import { tellingLinear } from './telling-linear.ts';
 
 /** Rounds the weights of an expert as they are stored, where nothing is known of its inputs and nothing done to them. */
 export async function roundStored(expert: Expert, round: Rounding): Promise<QuantizedExpert> {
   const linear = async (part: 'gate' | 'up' | 'down'): Promise<QuantizedLinear> => {
     const { weight, bias } = expert[part]!;
     return {
-      weight: await tellingWeight(expert, part, () => roundStrips(weight, round)),
+      weight: await tellingLinear(expert, part, () => roundStrips(weight, round)),
       bias: bias && readVector(bias.view),
     };
   };

@@ -3,11 +3,11 @@ import type { Expert, Linear } from '../../moe/moe-layer.ts';
 import { readMatrix } from '../../tensor/view.ts';
 
 /**
- * Does what rounds a linear of an expert; a weight that is no number is told by its place in the model's own tensor,
- * which may hold it transposed or among those of other experts.
- * @throws Fault WEIGHT_NOT_FINITE, and those of the work
+ * Does what rounds a linear of an expert, and tells of which where that fails; a weight that is no number is told by its
+ * place in the model's own tensor, which may hold it transposed or among those of other experts.
+ * @throws Fault those of the work
  */
-export async function tellingWeight<T>(
+export async function tellingLinear<T>(
   expert: Expert,
   part: 'gate' | 'up' | 'down',
   work: () => Promise<T>,
@@ -15,8 +15,9 @@ export async function tellingWeight<T>(
   try {
     return await work();
   } catch (error) {
-    if (!isFault(error) || error.code !== 'WEIGHT_NOT_FINITE') throw error;
-    const where = `expert ${expert.id}, ${part}: ${placeOf(expert[part]!)}`;
+    if (!isFault(error)) throw error;
+    const linear = `expert ${expert.id}, ${part}`;
+    const where = error.code === 'WEIGHT_NOT_FINITE' ? `${linear}: ${placeOf(expert[part]!)}` : linear;
     throw new Fault({ ...error.toRecord(), where }, { cause: error });
   }
 }
