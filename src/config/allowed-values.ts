@@ -47,15 +47,18 @@ const kinds: Record<string, string> = {
 
 function wordsOf({ enum: values, const: value, type = '', ...shape }: Shape): string[] {
   if (values) return values.map(String);
-  if (value !== undefined) return [String(value)];
+  if (value !== undefined) return [typeof value === 'string' ? value : JSON.stringify(value)];
   if (type === 'integer' || type === 'number') return [numbersOf(type, shape)];
   if (type === 'string') return [shape.format === undefined ? 'a text' : `a ${shape.format}`];
   return kinds[type]?.split(', ') ?? [];
 }
 
+/** Whole numbers have bounds that nobody set. */
+function isBound(limit: number | undefined): boolean {
+  return limit !== undefined && Math.abs(limit) !== Number.MAX_SAFE_INTEGER;
+}
+
 function numbersOf(type: string, { minimum, exclusiveMinimum, maximum }: Shape): string {
-  const isBound = (limit: number | undefined): boolean =>
-    limit !== undefined && Math.abs(limit) !== Number.MAX_SAFE_INTEGER;
   const bounds = [
     ...(isBound(minimum) ? [`at least ${minimum}`] : []),
     ...(isBound(exclusiveMinimum) ? [`more than ${exclusiveMinimum}`] : []),

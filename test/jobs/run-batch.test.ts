@@ -6,11 +6,12 @@ import { describe, expect, test } from 'vitest';
 import { exitCodeOf } from '../../src/cli/run.ts';
 import { loadBatch } from '../../src/config/load-batch.ts';
 import { parseSet } from '../../src/config/set.ts';
-import { describeOutcomes } from '../../src/jobs/plan/describe-batch.ts';
+import type { Crew } from '../../src/jobs/crew.ts';
 import { planBatch } from '../../src/jobs/plan/plan-batch.ts';
 import { Fault } from '../../src/fault.ts';
 import { runBatch } from '../../src/jobs/run-batch.ts';
 import { batchJunit } from '../../src/jobs/summary/batch-junit.ts';
+import { describeOutcomes } from '../../src/jobs/summary/describe-outcomes.ts';
 import type { JobOutcome } from '../../src/jobs/summary/job-outcome.ts';
 import { writeSummary } from '../../src/jobs/summary/write-summary.ts';
 import { threadCrew } from '../../src/jobs/threads/thread-crew.ts';
@@ -75,14 +76,20 @@ function hashesIn(output: string): Record<string, string> {
 
 const statuses = (outcomes: readonly JobOutcome[]) => outcomes.map(({ name, status }) => `${name} ${status}`);
 
+/** A crew that writes nothing which computes what it should. */
+const failing: Crew = {
+  width: 1,
+  make() {
+    throw new Fault({ code: 'PARITY', what: 'a written linear does not compute what it should' });
+  },
+  close: async () => {},
+};
+
 describe('runBatch', () => {
   test('a job whose own check fails has missed a gate, and leaves nothing', async () => {
     const plan = await planBatch(loadBatch(newBatch()));
-    const make = (): never => {
-      throw new Fault({ code: 'PARITY', what: 'a written linear does not compute what it should' });
-    };
     const tell = { progress: () => {}, ended: () => {}, notice: () => {} };
-    const outcomes = await runBatch(plan, () => ({ width: 1, make, close: async () => {} }), {
+    const outcomes = await runBatch(plan, () => failing, {
       resume: false,
       signal: new AbortController().signal,
       ...tell,
