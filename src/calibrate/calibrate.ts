@@ -48,5 +48,9 @@ export function expertIds(layer: MoeLayer): string[] {
 /** @throws Fault CALIBRATION_EMPTY */
 export function requireBatches(batches: readonly Batch[]): void {
   if (batches.length === 0)
-    throw new Fault({ code: 'CALIBRATION_EMPTY', what: 'there are no calibration records' });
+    throw new Fault({
+      code: 'CALIBRATION_EMPTY',
+      what: 'there are no calibration records',
+      remedy: 'give some',
+    });
 }

@@ -76,6 +76,8 @@ function addVisits(
         throw new Fault({
           code: 'ROUTING_RANGE',
           what: `a token was routed to expert ${expert}`,
+          why: `the layer has ${experts}`,
+          remedy: 'check that the model runs on these records by itself; it may read past its experts',
           where: `layer ${id}`,
         });
       }

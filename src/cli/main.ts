@@ -3,7 +3,7 @@ import type { CommandModule } from 'yargs';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { Fault, isFault } from '../fault.ts';
-import { isDiskFull } from '../jobs/error-record.ts';
+import { isDiskFull, isMissedGate } from '../jobs/error-record.ts';
 import { version } from '../version.ts';
 import { startFolder } from './start-folder.ts';
 
@@ -50,8 +50,7 @@ try {
   await main(hideBin(process.argv));
 } catch (error) {
   process.stderr.write(isFault(error) ? `${error.message}\n` : unforeseenError(error));
-  // The conversion was done, and its own check failed.
-  process.exitCode = isFault(error) && error.code === 'PARITY' ? 1 : 2;
+  process.exitCode = isFault(error) && isMissedGate(error) ? 1 : 2;
 }
 
 /** A failure nobody foresaw: say so, and show where it happened. A full disk may be met wherever something is written. */

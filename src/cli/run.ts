@@ -3,9 +3,10 @@ import { loadBatch } from '../config/load-batch.ts';
 import { parseSet } from '../config/set.ts';
 import { Fault } from '../fault.ts';
 import type { GatherCrew, JobProgress } from '../jobs/crew.ts';
-import { describeOutcomes, describePlan } from '../jobs/plan/describe-batch.ts';
+import { describePlan } from '../jobs/plan/describe-plan.ts';
 import { isPlanned, planBatch } from '../jobs/plan/plan-batch.ts';
 import { runBatch } from '../jobs/run-batch.ts';
+import { describeOutcomes } from '../jobs/summary/describe-outcomes.ts';
 import type { JobOutcome } from '../jobs/summary/job-outcome.ts';
 import { writeSummary } from '../jobs/summary/write-summary.ts';
 import { threadCrew } from '../jobs/threads/thread-crew.ts';
@@ -15,7 +16,7 @@ import { stopSignal } from './signals.ts';
 
 interface Arguments {
   batch: string;
-  jobs?: number | undefined;
+  jobs?: string | undefined;
   resume: boolean;
   dryRun: boolean;
   set: string[];
@@ -30,7 +31,7 @@ export const runCommand: CommandModule<object, Arguments> = {
     yargs
       .positional('batch', { type: 'string', demandOption: true, describe: 'a batch file, YAML or JSON' })
       .options({
-        jobs: { type: 'number', describe: 'jobs that run at a time' },
+        jobs: { type: 'string', describe: 'jobs that run at a time' },
         resume: { type: 'boolean', default: false, describe: 'keep what an earlier run finished' },
         'dry-run': { type: 'boolean', default: false, describe: 'say what would be done, and do nothing' },
         queue: { type: 'string', describe: 'have workers do it, found through a server: redis://HOST:PORT' },
@@ -39,7 +40,8 @@ export const runCommand: CommandModule<object, Arguments> = {
       })
       .nargs('set', 1) as never,
   async handler({ batch, jobs, resume, dryRun, queue, set, json }) {
-    const flags = jobs === undefined ? [] : [{ flag: `--jobs ${jobs}`, path: ['jobs'], value: jobs }];
+    // As it was typed: what is no number is told by the schema of the key.
+    const flags = jobs === undefined ? [] : [{ ...parseSet(`jobs=${jobs}`), flag: `--jobs ${jobs}` }];
     const plan = await planBatch(loadBatch(batch, [...set.map((text) => parseSet(text)), ...flags]));
     if (dryRun) {
       if (json) printJson(plan);
@@ -67,7 +69,7 @@ async function crewBehind(queue: string): Promise<GatherCrew> {
 }
 
 /** 2 when a job could not be done, 1 when all were done and a gate failed. */
-function exitCodeOf(outcomes: readonly JobOutcome[]): number {
+export function exitCodeOf(outcomes: readonly JobOutcome[]): number {
   const has = (...wanted: JobOutcome['status'][]): boolean =>
     outcomes.some(({ status }) => wanted.includes(status));
   if (has('failed', 'skipped')) return 2;

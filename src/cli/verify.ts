@@ -1,12 +1,14 @@
 import type { CommandModule } from 'yargs';
+import type { QuantizeConfig } from '../config/schema.ts';
+import { tasksOf } from '../data/record.ts';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
-import { makeFolder, makeFolderOf, writeText } from '../files/output-files.ts';
-import { writeReport } from '../pipeline/convert.ts';
+import { Fault } from '../fault.ts';
+import { foldersOf, inFolders, writeText } from '../files/output-files.ts';
 import { recordProgress } from '../pipeline/progress.ts';
 import { verifyOptions } from '../pipeline/run-options.ts';
-import { requireKnownGates } from '../report/gates/gate-keys.ts';
-import { evaluateGates } from '../report/gates/gates.ts';
+import { judgeReport } from '../pipeline/write-report.ts';
+import { requireKnownGates, requireKnownTasks } from '../report/gates/gate-keys.ts';
 import { parseLimits } from '../report/gates/limits.ts';
 import { markdownReport } from '../report/markdown.ts';
 import { serializeReport } from '../report/report.ts';
@@ -53,22 +55,35 @@ export const verifyCommand: CommandModule<object, Arguments> = {
       .nargs({ set: 1, min: 1, max: 1 }),
   async handler({ reference, quantized, data, set, report: folder, min, max, markdown, json }) {
     const config = configOf(undefined, {}, set);
+    refuseOtherRecords(config);
     const { tokenizer, gates } = config;
     const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };
     requireKnownGates(limits);
     const given = readRecords(data, openTokenizer(tokenizer, reference));
     const records = given.slice(0, config.verify.records ?? undefined);
-    if (folder) makeFolder(folder);
-    if (markdown) makeFolderOf(markdown);
+    requireKnownTasks(limits, tasksOf(records));
     cleanOnSignal();
-    const measured = await verify(reference, quantized, records, {
-      ...verifyOptions(reference, config),
-      onBatch: recordProgress(progressDisplay(), 'verify', records.length),
-    });
-    const report = { ...measured, gates: evaluateGates(measured, limits) };
-    if (folder) writeReport(report, folder);
+    const folders = [...(folder ? [folder] : []), ...(markdown ? foldersOf(markdown) : [])];
+    const measured = await inFolders(folders, () =>
+      verify(reference, quantized, records, {
+        ...verifyOptions(reference, config),
+        onBatch: recordProgress(progressDisplay(), 'verify', records.length),
+      }),
+    );
+    const report = judgeReport(measured, limits, folder);
     if (markdown) writeText(markdown, markdownReport(report));
     print(json ? serializeReport(report) : summarize(report, paint));
     if (report.gates.some(({ ok }) => !ok)) process.exitCode = 1;
   },
 };
+
+/** The records are those of the flag; others would be passed over. @throws Fault USAGE */
+function refuseOtherRecords({ data, verify: { data: measured } }: QuantizeConfig): void {
+  if ((data ?? measured) === null) return;
+  throw new Fault({
+    code: 'USAGE',
+    what: `verify measures on the records of --data, not on those of ${data === null ? 'verify.data' : 'data'}`,
+    where: `--set ${data === null ? 'verify.data' : 'data'}=${data ?? measured}`,
+    remedy: 'name them by --data, and leave out the key',
+  });
+}

@@ -30,6 +30,7 @@ export function parseConfigDocument(text: string, file: string): ConfigDocument 
       what: 'the file is no valid YAML or JSON',
       where: place(error.pos[0]),
       why: error.message,
+      remedy: 'correct the text there',
     });
   }
   return { value: document.toJS() ?? {}, whereOf: (path) => place(offsetOf(document, path)) };

@@ -1,5 +1,6 @@
 import type { FaultRecord } from '../fault.ts';
 import { Fault } from '../fault.ts';
+import { allowedValues } from './allowed-values.ts';
 import type { ConfigDocument } from './config-document.ts';
 import { knownKeys } from './known-keys.ts';
 
@@ -49,7 +50,7 @@ function problemsOf(issue: Issue, schema: z.ZodType, document: ConfigDocument): 
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => unknownKey([...issue.path, key], schema, document));
   }
-  return [wrongValue(issue, document)];
+  return [wrongValue(issue, schema, document)];
 }
 
 function unknownKey(path: PropertyKey[], schema: z.ZodType, document: ConfigDocument): Problem {
@@ -72,20 +73,24 @@ function isSibling(other: readonly string[], path: readonly PropertyKey[]): bool
   return other.length === path.length && other.slice(0, -1).every((key, i) => key === '*' || key === path[i]);
 }
 
-function wrongValue(issue: Issue, document: ConfigDocument): Problem {
+function wrongValue(issue: Issue, schema: z.ZodType, document: ConfigDocument): Problem {
   const key = dotted(issue.path) || 'the config';
   const where = document.whereOf(issue.path);
   if (issue.input === undefined) {
-    return { code: 'CONFIG_MISSING_KEY', what: `${key} is missing`, where, why: issue.message };
+    const allowed = allowedValues(schema, issue.path);
+    const remedy = allowed ? `give ${key}: ${allowed}` : `give ${key}`;
+    return { code: 'CONFIG_MISSING_KEY', what: `${key} is missing`, where, why: issue.message, remedy };
   }
   const options = issue.code === 'invalid_value' ? issue.values.map(String) : [];
   const meant = typeof issue.input === 'string' ? nearest(issue.input, options) : undefined;
+  const allowed = allowedValues(schema, issue.path);
+  const remedy = meant ? `did you mean ${meant}?` : allowed && `give ${allowed}`;
   return {
     code: 'CONFIG_VALUE',
     what: `${key} cannot be ${JSON.stringify(issue.input)}`,
     where,
     why: explain(issue),
-    ...(meant && { remedy: `did you mean ${meant}?` }),
+    ...(remedy && { remedy }),
   };
 }
 

@@ -49,6 +49,12 @@ export function paddedShape(record: DataRecord, name: string, { followers, seque
   return sequence !== null && followers.has(name) ? [sequence, ...shape.slice(1)] : shape;
 }
 
+/** Whether a model can be fed with records. @throws Fault those of {@link layoutOf} and {@link checkRecord} */
+export function checkRecords(records: readonly DataRecord[], inputs: readonly ModelInput[]): void {
+  const layout = layoutOf(inputs);
+  for (const record of records) checkRecord(record, layout);
+}
+
 /**
  * Checks that a record gives what the model needs and nothing else.
  * @throws Fault DATA_INPUT_UNKNOWN, DATA_INPUT_MISSING, DATA_INPUT_SHAPE or DATA_TOO_LONG, naming record and input.
@@ -80,7 +86,8 @@ function checkShape(record: DataRecord, input: ModelInput, layout: Layout): void
   }
   if (layout.sequence !== null && length > layout.sequence) {
     const what = `the record has ${length} positions where the model takes ${layout.sequence}`;
-    throw fault('DATA_TOO_LONG', record, what);
+    const remedy = `cut its records to ${layout.sequence} positions, or export the model for sequences of any length`;
+    throw fault('DATA_TOO_LONG', record, what, remedy);
   }
 }
 
@@ -89,11 +96,17 @@ function numericType({ name, dtype }: ModelInput): NumericType {
   throw new Fault({
     code: 'DATA_INPUT_TYPE',
     what: `the model's input ${name} has type ${dtype}, which data cannot give`,
+    where: `input ${name}`,
     remedy: 'use a model whose inputs are numbers',
   });
 }
 
-function fault(code: string, { source, inputs }: DataRecord, what: string): Fault {
+function fault(
+  code: string,
+  { source, inputs }: DataRecord,
+  what: string,
+  remedy = 'give the inputs that `moeq inspect` lists',
+): Fault {
   const why = `the record gives ${Object.keys(inputs).join(', ')}`;
-  return new Fault({ code, what, where: source, why, remedy: 'give the inputs that `moeq inspect` lists' });
+  return new Fault({ code, what, where: source, why, remedy });
 }

@@ -15,6 +15,17 @@ export interface DataRecord {
   answerStart: number | null;
 }
 
+/** The task a record counts for: answers without a task make one of their own. */
+export function taskOf({ task, answerStart }: DataRecord): string | null {
+  return task ?? (answerStart === null ? null : 'all');
+}
+
+/** The tasks that records have answers to, each once. */
+export function tasksOf(records: readonly DataRecord[]): string[] {
+  const judged = records.filter(({ answerStart }) => answerStart !== null);
+  return [...new Set(judged.map((record) => taskOf(record)!))];
+}
+
 /** The model input that holds token ids. */
 export const tokenInput = 'input_ids';
 /** Tells by zeros which positions are padding. */

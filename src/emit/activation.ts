@@ -50,6 +50,7 @@ function unknownActivation(): Fault {
   return new Fault({
     code: 'ACTIVATION_UNKNOWN',
     what: 'the activation function of the experts is unknown',
+    remedy: 'run "moeq inspect --explain"; export the model in another form',
   });
 }
 

@@ -86,8 +86,9 @@ function boundaryOf({ id, boundary, reason }: MoeLayer): Boundary {
   throw new Fault({
     code: 'MOE_NOT_QUANTIZABLE',
     what: `layer ${id} cannot be rewritten`,
+    where: `layer ${id}`,
     why: reason,
-    remedy: 'run "moeq inspect --explain"; leave this layer out, or export the model in another form',
+    remedy: 'run "moeq inspect --explain"; export the model in another form',
   });
 }
 

@@ -8,7 +8,7 @@ import { intForm } from './forms/int-form.ts';
 import type { AccuracyLevel } from './forms/nbits-form.ts';
 import { nbitsForm } from './forms/nbits-form.ts';
 import { qdqForm } from './forms/qdq-form.ts';
-import { qmoeLayer } from './forms/qmoe-layer.ts';
+import { qmoeLayer, requireFusible } from './forms/qmoe-layer.ts';
 import type { RotationBlocks } from './forms/rotated-form.ts';
 import { isRotated, noRotation, rotatedForm } from './forms/rotated-form.ts';
 import type { LinearForm, Part } from './grouped-ffn.ts';
@@ -36,11 +36,25 @@ export interface EmitterOptions {
 }
 
 /**
- * What writes the experts of a layer for a target and scheme.
+ * Whether a layer can be written, told of its sizes alone.
  * @throws Fault SCHEME_TARGET for a layer or rotation that a fused operator cannot express
  */
+export function requireEmittable(
+  { target, groupSizeOf }: ResolvedTarget,
+  layer: MoeLayer,
+  rotation: RotationBlocks,
+): void {
+  if (target !== 'qmoe') return;
+  if (isRotated(rotation)) throw cannotRotate();
+  requireFusible(layer, groupSizeOf);
+}
+
+/**
+ * What writes the experts of a layer for a target and scheme.
+ * @throws Fault those of `requireEmittable`
+ */
 export function emitterFor(
-  { target, scheme: { activationBits } }: ResolvedTarget,
+  resolved: ResolvedTarget,
   {
     layer,
     weightsOf,
@@ -51,6 +65,11 @@ export function emitterFor(
     accuracyLevel = 4,
   }: EmitterOptions,
 ): ExpertEmitter {
+  const {
+    target,
+    scheme: { activationBits },
+  } = resolved;
+  requireEmittable(resolved, layer, rotation);
   const grouped = (form: LinearForm): ExpertEmitter =>
     groupedFfn(layer, weightsOf, rotatedForm(watch ? watchedForm(form, watch) : form, rotation));
   switch (target) {
@@ -63,7 +82,6 @@ export function emitterFor(
     case 'packed':
       return grouped(nbitsForm({ activationBits, clips, accuracyLevel, packed: true }));
     default:
-      if (isRotated(rotation)) throw cannotRotate();
       return qmoeLayer(layer, weightsOf);
   }
 }

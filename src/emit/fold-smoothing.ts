@@ -99,6 +99,7 @@ function scaledCopy(scalings: readonly Scaling[]): ScaledCopy | null {
       code: 'FOLD_DTYPE',
       what: `a ${dtype} weight cannot absorb smoothing scales`,
       where: constant.name,
+      remedy: 'use --set smoothing.enabled=false, or export the model in float',
     });
   }
   const before = readFloats(source);

@@ -1,22 +1,48 @@
 import { accessSync, constants, mkdirSync, statSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { Fault } from '../fault.ts';
+import { madeFolders } from './temporary.ts';
 import { writeWhole } from './write-file.ts';
 
 /**
  * Makes a folder, and sees whether it takes files: to be asked before the work whose results go there.
+ * @returns those that were not there, outermost first
  * @throws Fault OUTPUT_FAILED
  */
-export function makeFolder(folder: string): void {
-  guarded('the folder takes no files', folder, () => {
-    mkdirSync(folder, { recursive: true });
+export function makeFolder(folder: string): string[] {
+  return guarded('the folder takes no files', folder, () => {
+    const first = mkdirSync(folder, { recursive: true });
     accessSync(folder, constants.W_OK | constants.X_OK);
+    return first === undefined ? [] : pathsBetween(resolve(first), resolve(folder));
   });
 }
 
-/** The same for the folder of a text file that `writeText` is to write. @throws Fault OUTPUT_FAILED */
-export function makeFolderOf(path: string): void {
-  if (isFileOrNothing(path)) makeFolder(dirname(path));
+function pathsBetween(outer: string, inner: string): string[] {
+  if (inner === outer || inner === dirname(inner)) return [inner];
+  return [...pathsBetween(outer, dirname(inner)), inner];
+}
+
+/**
+ * Does work whose results go into folders, which are made before it; where it fails, those that were made for it and
+ * hold nothing go again.
+ * @throws Fault OUTPUT_FAILED, and those of the work
+ */
+export async function inFolders<T>(folders: readonly string[], work: () => Promise<T>): Promise<T> {
+  const undo: ((hasResults: boolean) => void)[] = [];
+  let isDone = false;
+  try {
+    for (const folder of folders) undo.unshift(madeFolders(makeFolder(folder)));
+    const result = await work();
+    isDone = true;
+    return result;
+  } finally {
+    for (const end of undo) end(isDone);
+  }
+}
+
+/** The folders of a text file that `writeText` is to write: none for what is no file. */
+export function foldersOf(path: string): string[] {
+  return isFileOrNothing(path) ? [dirname(path)] : [];
 }
 
 /**
@@ -41,9 +67,9 @@ function isFileOrNothing(path: string): boolean {
   }
 }
 
-function guarded(what: string, where: string, work: () => void): void {
+function guarded<T>(what: string, where: string, work: () => T): T {
   try {
-    work();
+    return work();
   } catch (cause) {
     const why = (cause as Error).message;
     const remedy = 'check the folder, its permissions and the free space';

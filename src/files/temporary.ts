@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { rmdirSync, rmSync } from 'node:fs';
 
 const present = new Set<string>();
 
@@ -14,7 +14,30 @@ export function temporary(path: string): () => void {
   };
 }
 
+const made = new Set<string>();
+
+/**
+ * Remembers folders, outermost first, that were made for results; the function it returns forgets them, and takes away
+ * those that are empty where there are no results. So does the end of the process.
+ */
+export function madeFolders(folders: readonly string[]): (hasResults: boolean) => void {
+  for (const folder of folders) made.add(folder);
+  return (hasResults) => {
+    if (!hasResults) folders.toReversed().forEach(removeEmpty);
+    for (const folder of folders) made.delete(folder);
+  };
+}
+
+function removeEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // There is something in it, or nothing of it.
+  }
+}
+
 /** Removes what is temporary and still there; for a process that is about to end. */
 export function removeTemporaries(): void {
   for (const path of present) rmSync(path, { recursive: true, force: true });
+  [...made].toReversed().forEach(removeEmpty);
 }

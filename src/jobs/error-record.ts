@@ -12,6 +12,11 @@ export function errorRecord(error: unknown, where: string, folder: string): Faul
   return diskFull(error, folder) ?? unforeseen(error, where);
 }
 
+/** True where a conversion was done and its own check of what it wrote failed: a gate that every conversion has. */
+export function isMissedGate({ code }: Pick<FaultRecord, 'code'>): boolean {
+  return code === 'PARITY';
+}
+
 /** What the operating system says where nothing more can be written. */
 export function isDiskFull(error: unknown): error is Error {
   const { code } = (error ?? {}) as NodeJS.ErrnoException;

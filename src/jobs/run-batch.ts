@@ -10,7 +10,7 @@ import { finishedOutcome } from './store/job-record.ts';
 import { publishJob } from './store/publish-job.ts';
 import { artefactsIn, stagingIn } from './store/work-folder.ts';
 import type { JobOutcome } from './summary/job-outcome.ts';
-import { describeJob, unfinished } from './summary/job-outcome.ts';
+import { describeJob, faulted, unfinished } from './summary/job-outcome.ts';
 
 export interface RunOptions extends CrewOptions {
   /** Keeps what an earlier run finished; otherwise everything is done anew. */
@@ -38,7 +38,7 @@ export async function runBatch(
     const crew = await gather(plan, options);
     try {
       const outcomes = await runJobs(plan, crew, options);
-      if (outcomes.every(({ status }) => status === 'done' || status === 'gates'))
+      if (outcomes.every(({ status, fault }) => status !== 'skipped' && fault === null))
         rmSync(artefactsIn(work), { recursive: true, force: true });
       return outcomes;
     } finally {
@@ -83,7 +83,7 @@ async function runOne(
   crew: Crew,
   { resume }: RunOptions,
 ): Promise<JobOutcome> {
-  if (!isPlanned(job)) return unfinished(describeJob(job), 'failed', job.fault);
+  if (!isPlanned(job)) return faulted(job, job.fault);
   const started = performance.now();
   const timed = (outcome: JobOutcome): JobOutcome => ({
     ...outcome,
@@ -95,6 +95,6 @@ async function runOne(
     refuseForeignResults(job, work);
     return timed(publishJob(work, job, await crew.make(job)));
   } catch (error) {
-    return timed(unfinished(describeJob(job), 'failed', errorRecord(error, job.job.model, job.folder)));
+    return timed(faulted(job, errorRecord(error, job.job.model, job.folder)));
   }
 }

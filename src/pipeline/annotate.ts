@@ -33,7 +33,7 @@ export function annotate(
   });
 }
 
-/** What of a config makes the model. Paths, threads and what is measured do not, and so must not change the file. */
+/** What of a config makes the model. Paths, threads, the seed of no choice and what is measured do not, and so must not change the file. */
 function recipeOf(config: QuantizeConfig): Record<string, unknown> {
   const {
     data: _data,
@@ -41,6 +41,7 @@ function recipeOf(config: QuantizeConfig): Record<string, unknown> {
     verify: _verify,
     gates: _gates,
     threads: _threads,
+    seed: _seed,
     ...recipe
   } = config;
   const { calibration } = recipe;

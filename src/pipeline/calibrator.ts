@@ -7,7 +7,6 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/model-input.ts';
 import type { DataRecord } from '../data/record.ts';
-import { checkVocabulary, vocabularySize } from '../data/vocabulary.ts';
 import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
@@ -43,7 +42,6 @@ export async function openCalibrator(
   requireRecords(config, data !== null);
   if (!data || !needsRecords(config)) return null;
   const prepared = prepareModel(path);
-  checkVocabulary([...data.records, ...data.pool], vocabularySize(prepared.model));
   const running = {
     ...sessionOptions(config),
     byLayer: isByLayer(prepared.model, config.calibration.byLayer),

@@ -1,32 +1,33 @@
 import { rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
-import { makeFolder, writeText } from '../files/output-files.ts';
+import { resolveTarget } from '../emit/resolve-target.ts';
+import { inFolders } from '../files/output-files.ts';
 import { readModelRecord } from '../moe/model-record.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { storedBytesOf } from '../onnx/model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { StagedModel } from '../onnx/write-model.ts';
 import { stageModel } from '../onnx/write-model.ts';
-import { evaluateGates } from '../report/gates/gates.ts';
-import { reportHtml } from '../report/html.ts';
 import type { CensusRow, Report } from '../report/report.ts';
-import { serializeReport } from '../report/report.ts';
 import { takeCensus } from '../verify/census.ts';
 import { verify } from '../verify/verify.ts';
-import type { Conversion } from './open-conversion.ts';
+import type { Conversion, ConversionRecords } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';
 import type { Progress } from './progress.ts';
 import { recordProgress } from './progress.ts';
 import type { QuantizedModel } from './quantize-model.ts';
-import { quantizeModel } from './quantize-model.ts';
+import { quantizePrepared } from './quantize-model.ts';
 import { weightsBeside } from './refuse-output.ts';
 import { reportCalibration } from './report-calibration.ts';
+import { requireConvertible } from './require-convertible.ts';
 import { verifyOptions } from './run-options.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
 import { checksOf } from './write-experts.ts';
+import { judgeReport } from './write-report.ts';
 
 export interface ConversionResult {
   model: string;
@@ -48,18 +49,31 @@ export interface ConversionResult {
  * Converts a model file and, when a report or gates are asked for, verifies the result. The output appears under its
  * name only when it is complete and computes what it should.
  * @throws Fault OUTPUT_FAILED, PARITY (and then an output that was there is as it was), and those of
- * `openConversion`, quantizing, writing and verifying
+ * `openConversion`, `requireConvertible`, quantizing, writing and verifying
  */
 export async function convert(
   conversion: Conversion,
   progress: Progress,
   workshop: Workshop = plainWorkshop,
 ): Promise<ConversionResult> {
-  const { model: path, config, reportFolder } = conversion;
-  const { output, data, measuredOn } = openConversion(conversion);
-  makeFolder(dirname(output));
-  if (reportFolder) makeFolder(reportFolder);
-  const quantized = await quantizeModel(path, data, config, progress, workshop);
+  const { model, config, reportFolder } = conversion;
+  const { output, ...records } = openConversion(conversion);
+  const prepared = prepareModel(model, resolveTarget(config.target, config.scheme, config.group).opset);
+  requireConvertible(config, prepared, records);
+  return inFolders([dirname(output), ...(reportFolder ? [reportFolder] : [])], () =>
+    convertPrepared({ ...conversion, output }, prepared, records, progress, workshop),
+  );
+}
+
+async function convertPrepared(
+  conversion: Conversion & { output: string },
+  prepared: PreparedModel,
+  { data, measuredOn }: ConversionRecords,
+  progress: Progress,
+  workshop: Workshop,
+): Promise<ConversionResult> {
+  const { model: path, output, config, reportFolder } = conversion;
+  const quantized = await quantizePrepared(prepared, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
   const place = { model: path, output, isMeasured: measuredOn !== null };
@@ -67,14 +81,14 @@ export async function convert(
   const measured = measuredOn && (await verifyWritten(conversion, output, measuredOn, progress));
   const calibration = reportCalibration(quantized);
   const notes = [...(data ? [] : [dataFree]), ...quantized.notes, ...(measured?.notes ?? [])];
-  const report = measured && {
+  const unjudged = measured && {
     ...measured,
     // The file holds what made it; the report also tells with which records.
     recipe: { ...config, threads: 'auto' },
     ...(calibration && { calibration }),
     ...(notes.length > 0 && { notes }),
   };
-  if (report && reportFolder) writeReport(report, reportFolder);
+  const report = unjudged && judgeReport(unjudged, config.gates, reportFolder);
   const { census, size, execution } = report ?? counted!;
   return {
     model: path,
@@ -135,29 +149,19 @@ function count(model: string, written: string): Counted {
   return { census: rows, size: { referenceBytes, quantizedBytes, expertBitsPerWeight }, execution };
 }
 
-async function verifyWritten(
+function verifyWritten(
   { model, config }: Conversion,
   output: string,
   records: readonly DataRecord[],
   progress: Progress,
 ): Promise<Report> {
-  const report = await verify(model, output, records, {
+  return verify(model, output, records, {
     ...verifyOptions(model, config),
     isSourceChecked: true,
     onBatch: recordProgress(progress, 'verify', records.length),
   });
-  return { ...report, gates: evaluateGates(report, config.gates) };
 }
 
 function externalDataOf({ output }: QuantizeConfig): { externalData?: boolean } {
   return output.externalData === 'auto' ? {} : { externalData: output.externalData === 'always' };
-}
-
-/**
- * Writes `report.json` and `report.html` into a folder, which is made if need be; each appears whole or not at all.
- * @throws Fault OUTPUT_FAILED
- */
-export function writeReport(report: Report, folder: string): void {
-  writeText(join(folder, 'report.json'), serializeReport(report));
-  writeText(join(folder, 'report.html'), reportHtml(report));
 }

@@ -3,6 +3,7 @@ import type { MoeLayer } from '../moe/moe-layer.ts';
 import { schemeOf } from '../quantize/scheme.ts';
 import { needsHessian } from './layer/rounding.ts';
 import { fewestSmoothed, smoothsHidden } from './layer/smooth-hidden.ts';
+import { needsRecords } from './needs-records.ts';
 import type { DoneLayer, WrittenModel } from './write-experts.ts';
 
 /** Names that a note lists before it counts. */
@@ -44,15 +45,33 @@ export function deviations(
       'smoothed by an extra multiplication: no norm before can take the scales',
     ),
     ...about(
+      layersThat(({ rotation }) => config.rotation.input === 'hadamard' && rotation.input === null),
+      'layer',
+      `not rotated before gate and up: ${whyNotRotated(config)}`,
+    ),
+    ...about(
       layersThat(({ rotation }) => config.rotation.down === 'hadamard' && rotation.hidden === null),
       'layer',
-      'not rotated before down: the width is odd',
+      `not rotated before down: ${whyNotRotated(config)}`,
     ),
     ...(shift === true && !enabled
       ? ['smoothing.shift: nothing is shifted while smoothing.enabled is false']
       : []),
+    ...poolNotes(config),
     ...(unrealigned ? [`router.realign: auto did nothing, since ${unrealigned}`] : []),
   ];
+}
+
+/** Hadamard matrices have an even order, or that of one. */
+function whyNotRotated({ rotation }: QuantizeConfig): string {
+  return rotation.block === 1 ? 'a block of one channel stays as it is' : 'the width is odd';
+}
+
+function poolNotes(config: QuantizeConfig): string[] {
+  const { pool, enabled } = config.calibration.balance;
+  if (pool === null || (enabled && needsRecords(config))) return [];
+  const why = enabled ? 'the recipe is not calibrated on records' : 'calibration.balance.enabled is false';
+  return [`calibration.balance.pool: no record is taken from it, since ${why}`];
 }
 
 /** How a weight is rounded of whose input nothing is known. */

@@ -1,3 +1,4 @@
+import { declaredInputs } from '../data/model-input.ts';
 import { expertWeights, ffnExperts } from '../moe/ffn-experts.ts';
 import type { Location } from '../moe/locate.ts';
 import type { ModelRecord } from '../moe/model-record.ts';
@@ -26,6 +27,7 @@ export function inspectModel(path: string, { explain }: { explain: boolean }): I
       producer: [model.proto.producerName, model.proto.producerVersion].filter(Boolean).join(' '),
       parameters: tensors.reduce((sum, { source }) => sum + countOf(source.shape), 0),
       bytes: model.byteLength + external.reduce((sum, { source }) => sum + source.byteLength, 0),
+      inputs: declaredInputs(model),
     },
     layers: layers.map(inspectLayer),
     rejected: explain ? rejected : [],

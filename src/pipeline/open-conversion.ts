@@ -18,26 +18,28 @@ export interface Conversion {
   force: boolean;
 }
 
-/** What a conversion reads, and where it writes. */
-export interface OpenedConversion {
-  output: string;
+/** What a conversion reads besides the model. */
+export interface ConversionRecords {
   data: CalibrationData | null;
   /** The records to verify on; null where neither a report nor gates are asked for. */
   measuredOn: readonly DataRecord[] | null;
 }
 
+/** Reads the records at a place for a model. */
+export type RecordReader = (path: string, model: string, config: QuantizeConfig) => readonly DataRecord[];
+
+export const openRecords: RecordReader = (path, model, { tokenizer }) =>
+  readRecords(path, openTokenizer(tokenizer, model));
+
 /**
  * Opens all but the model: what could fail for want of records or for the output's place fails before the work.
- * @throws Fault GATE_UNKNOWN, OUTPUT_EXISTS, DATA_REQUIRED, and those of reading records
+ * @throws Fault OUTPUT_EXISTS, and those of `openRecordsOf`
  */
-export function openConversion(conversion: Conversion): OpenedConversion {
-  const { model, config, force } = conversion;
+export function openConversion(conversion: Conversion): ConversionRecords & { output: string } {
+  const { model, config, force, reportFolder } = conversion;
   const output = outputOf(conversion);
-  requireKnownGates(config.gates);
   refuseOutput(output, model, { force, externalData: config.output.externalData });
-  const data = openCalibrationData(model, config);
-  requireRecords(config, data !== null);
-  return { output, data, measuredOn: verificationRecords(conversion, data) };
+  return { output, ...openRecordsOf(model, config, reportFolder !== null) };
 }
 
 /** The file a conversion writes. */
@@ -45,29 +47,38 @@ function outputOf({ model, output, config }: Conversion): string {
   return output ?? model.replace(/(\.onnx)?$/, `.${config.scheme}.onnx`);
 }
 
-/** @throws Fault DATA_REQUIRED where a report or gates are asked for, and those of reading records */
-function verificationRecords(
-  { model, config, reportFolder }: Conversion,
-  calibration: CalibrationData | null,
-): readonly DataRecord[] | null {
-  const { data, records: limit } = config.verify;
-  if (!hasGates(config) && reportFolder === null) return null;
-  requireMeasurable(config);
-  const records = data === null ? calibration!.records : openRecords(data, model, config);
-  return records.slice(0, limit ?? undefined);
+/**
+ * The records a conversion calibrates and is measured on.
+ * @throws Fault GATE_UNKNOWN, DATA_REQUIRED, and those of reading records
+ */
+export function openRecordsOf(
+  model: string,
+  config: QuantizeConfig,
+  hasReport: boolean,
+  read: RecordReader = openRecords,
+): ConversionRecords {
+  requireKnownGates(config.gates);
+  requireRecords(config, config.data !== null);
+  const isMeasured = hasReport || hasGates(config);
+  if (isMeasured) requireMeasurable(config);
+  const data = openCalibrationData(model, config, read);
+  const { data: path, records: limit } = config.verify;
+  if (!isMeasured) return { data, measuredOn: null };
+  const measuredOn = path === null ? data!.records : read(path, model, config);
+  return { data, measuredOn: measuredOn.slice(0, limit ?? undefined) };
 }
 
 /** The records a config names to calibrate on; null where it names none. */
-export function openCalibrationData(model: string, config: QuantizeConfig): CalibrationData | null {
+export function openCalibrationData(
+  model: string,
+  config: QuantizeConfig,
+  read: RecordReader = openRecords,
+): CalibrationData | null {
   const { data, calibration } = config;
   const { pool } = calibration.balance;
   if (data === null) return null;
   return {
-    records: openRecords(data, model, config),
-    pool: pool === null ? [] : openRecords(pool, model, config),
+    records: read(data, model, config),
+    pool: pool === null ? [] : read(pool, model, config),
   };
-}
-
-function openRecords(data: string, model: string, { tokenizer }: QuantizeConfig): DataRecord[] {
-  return readRecords(data, openTokenizer(tokenizer, model));
 }

@@ -1,43 +1,37 @@
+import type { QuantizeConfig } from '../config/schema.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import { expertWeights } from '../moe/ffn-experts.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
+import type { ConversionPlan } from '../report/describe-conversion-plan.ts';
 import { resultBytes } from './model-size.ts';
 import { needsRecords } from './needs-records.ts';
 import type { Conversion } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';
-import { refuseShift } from './refuse-shift.ts';
-import { requireRouters } from './routers/settle-routers.ts';
-
-/** What a conversion would do, without doing it. */
-export interface ConversionPlan {
-  model: string;
-  output: string;
-  scheme: string;
-  target: string;
-  needsRecords: boolean;
-  layers: { id: string; form: string; experts: number; weights: number; estimatedBytes: number }[];
-}
+import { requireConvertible } from './require-convertible.ts';
+import { boundedConfig } from './trials/bounded-config.ts';
+import { measuresClips } from './trials/clips.ts';
+import { variantsTried } from './trials/variants.ts';
 
 /**
  * Reads the model's graph and the records, refuses what would fail, and says what would be written; for estimates see
  * `resultBytes`.
- * @throws Fault SCHEME_TARGET, GROUP_TARGET for what cannot be written, and those of `openConversion`, `prepareModel` and
- *   `requireRouters`
+ * @throws Fault those of `openConversion`, `prepareModel` and `requireConvertible`
  */
 export function planConversion(conversion: Conversion): ConversionPlan {
   const { model: path, config } = conversion;
   const resolved = resolveTarget(config.target, config.scheme, config.group);
-  refuseShift(config);
-  const { output, data } = openConversion(conversion);
-  const { layers } = prepareModel(path);
-  if (data) requireRouters(config, layers, data.records);
+  const { output, ...records } = openConversion(conversion);
+  const prepared = prepareModel(path, resolved.opset);
+  requireConvertible(config, prepared, records);
   return {
     model: path,
     output,
     scheme: config.scheme,
     target: resolved.target,
     needsRecords: needsRecords(config),
-    layers: layers.map((layer) => ({
+    triesRecords: triesRecords(config, prepared, records.data !== null),
+    layers: prepared.layers.map((layer) => ({
       id: layer.id,
       form: layer.form,
       experts: layer.experts.length,
@@ -45,4 +39,10 @@ export function planConversion(conversion: Conversion): ConversionPlan {
       estimatedBytes: resultBytes(layer, resolved),
     })),
   };
+}
+
+function triesRecords(given: QuantizeConfig, { model }: PreparedModel, hasRecords: boolean): boolean {
+  const { config } = boundedConfig(model, given, hasRecords);
+  const isTried = variantsTried(config, hasRecords).length > 1 || measuresClips(config, hasRecords);
+  return isTried && !needsRecords(config);
 }

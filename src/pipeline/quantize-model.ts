@@ -1,6 +1,7 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { checkSourceForm } from '../verify/check-source-form.ts';
 import { annotate } from './annotate.ts';
@@ -8,10 +9,11 @@ import type { CalibrationData } from './balance-data.ts';
 import { unbalanced } from './balance-data.ts';
 import { openCalibrator } from './calibrator.ts';
 import { deviations } from './deviations.ts';
+import { requireRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
-import { refuseShift } from './refuse-shift.ts';
+import { requireConvertible } from './require-convertible.ts';
 import type { RouterOutcome } from './routers/settle-routers.ts';
-import { requireRouters, settleRouters, whyNotRealigned } from './routers/settle-routers.ts';
+import { settleRouters, whyNotRealigned } from './routers/settle-routers.ts';
 import { sessionOptions } from './run-options.ts';
 import { boundedConfig } from './trials/bounded-config.ts';
 import { clipDraft } from './trials/clip-draft.ts';
@@ -35,24 +37,35 @@ export interface QuantizedModel extends WrittenModel {
 /**
  * Quantizes the experts of a model: calibrate, settle what the config leaves open, smooth, round, write anew. The
  * result is ready to be saved.
- * @throws Fault SCHEME_TARGET or GROUP_TARGET for what cannot be written, LAYER_MISREAD, those of `requireRouters`, and
- * those of the steps
+ * @throws Fault LAYER_MISREAD, those of `requireConvertible`, and those of the steps
  */
 export async function quantizeModel(
   path: string,
   data: CalibrationData | null,
-  given: QuantizeConfig,
+  config: QuantizeConfig,
   progress: Progress = () => {},
   workshop: Workshop = plainWorkshop,
 ): Promise<QuantizedModel> {
-  refuseShift(given);
+  requireRecords(config, data !== null);
+  const prepared = prepareModel(path, resolveTarget(config.target, config.scheme, config.group).opset);
+  requireConvertible(config, prepared, { data, measuredOn: null });
+  return quantizePrepared(prepared, data, config, progress, workshop);
+}
+
+/** The same for a conversion that `requireConvertible` has nothing against. @throws Fault those of the steps */
+export async function quantizePrepared(
+  prepared: PreparedModel,
+  data: CalibrationData | null,
+  given: QuantizeConfig,
+  progress: Progress,
+  workshop: Workshop,
+): Promise<QuantizedModel> {
+  const { path } = prepared.model;
   const clips = givenClips(given);
-  const prepared = prepareModel(path);
   const records = (data?.records ?? []).slice(0, given.calibration.records ?? undefined);
   const hasRecords = records.length > 0;
   const { config, notes } = boundedConfig(prepared.model, given, hasRecords);
   const resolved = resolveTarget(config.target, config.scheme, config.group);
-  if (hasRecords) requireRouters(config, prepared.layers, records);
   // Asked of the routers as they are: what is written may have them in another form.
   const unrealigned = whyNotRealigned(config, prepared.layers, records.length);
   progress({ stage: 'read', detail: 'every layer, beside what it is in the file' });

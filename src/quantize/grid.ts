@@ -50,6 +50,6 @@ export function requireFinite({ rows, cols, data }: Matrix): void {
     code: 'WEIGHT_NOT_FINITE',
     what: `a weight to be quantized is ${data[at]}`,
     where: `row ${Math.floor(at / cols)}, column ${at % cols} of a ${rows}x${cols} weight`,
-    remedy: 'keep this tensor in float, or repair the model',
+    remedy: 'export the model again from weights that are all finite: nothing can be computed with this one',
   });
 }

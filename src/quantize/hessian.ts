@@ -63,7 +63,7 @@ export async function factorHessian(
     code: 'HESSIAN_NOT_POSITIVE',
     what: `the ${hessian.rows}x${hessian.cols} Hessian is not positive definite`,
     why: `its Cholesky factorization failed with damping ${damping} up to ${damping * 1000} of the mean diagonal`,
-    remedy: 'check the calibration data for NaN or infinite activations',
+    remedy: 'use --set rounding.damping=0.1 or --set rounding.method=clip, or give other records',
   });
 }
 

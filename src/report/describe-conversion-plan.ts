@@ -3,18 +3,21 @@ import type { Column, Paint } from './terminal-table.ts';
 import { plainPaint, terminalTable } from './terminal-table.ts';
 
 /** What a conversion would do. */
-export interface PlannedConversion {
+export interface ConversionPlan {
   model: string;
   output: string;
   scheme: string;
   target: string;
+  /** True for a recipe that is computed from activations. */
   needsRecords: boolean;
-  layers: readonly { id: string; form: string; experts: number; weights: number; estimatedBytes: number }[];
+  /** True where it takes no records, and yet what it leaves open is settled by trials on those that are given. */
+  triesRecords: boolean;
+  layers: { id: string; form: string; experts: number; weights: number; estimatedBytes: number }[];
 }
 
 /** A plan for the terminal: what would become of the model, then its layers. */
-export function describeConversionPlan(plan: PlannedConversion, paint: Paint = plainPaint): string {
-  const { model, output, scheme, target, needsRecords, layers } = plan;
+export function describeConversionPlan(plan: ConversionPlan, paint: Paint = plainPaint): string {
+  const { model, output, scheme, target, layers } = plan;
   const right = { align: 'right' } as const;
   const columns: Column[] = [
     { title: 'layer' },
@@ -31,8 +34,13 @@ export function describeConversionPlan(plan: PlannedConversion, paint: Paint = p
     formatBytes(estimatedBytes),
   ]);
   return [
-    `${model} would become ${output}: ${scheme} in the ${target} form, ${needsRecords ? 'calibrated on records' : 'data-free'}`,
+    `${model} would become ${output}: ${scheme} in the ${target} form, ${useOfRecords(plan)}`,
     ...terminalTable(columns, rows, paint),
     'quantized: codes and scales of the routed experts, estimated',
   ].join('\n');
+}
+
+function useOfRecords({ needsRecords, triesRecords }: ConversionPlan): string {
+  if (needsRecords) return 'calibrated on records';
+  return triesRecords ? 'settled by trials on records' : 'data-free';
 }

@@ -3,6 +3,7 @@ import { schemeNames, schemeOf } from '../quantize/scheme.ts';
 import { formatBytes, formatCount } from './format.ts';
 import type { Inspection, LayerInspection } from './inspection.ts';
 import { type Column, type Paint, plainPaint, terminalTable } from './terminal-table.ts';
+import { hangingText } from './wrap-text.ts';
 
 const layerColumns: Column[] = [
   { title: 'layer' },
@@ -32,11 +33,18 @@ export function describeInspection(inspection: Inspection, paint: Paint = plainP
 }
 
 function headLines({ model }: Inspection): string[] {
-  const { path, parameters, bytes, opset, irVersion, producer } = model;
+  const { path, parameters, bytes, opset, irVersion, producer, inputs } = model;
+  const fed = inputs.map(({ name, dtype, shape }) => `${name} ${dtype} [${shape.map(dimText).join(', ')}]`);
   return [
     path,
     `${formatCount(parameters)} parameters, ${formatBytes(bytes)}, opset ${opset}, IR ${irVersion}${producer && `, ${producer}`}`,
+    ...hangingText('inputs ', fed.join(', '), 100),
   ];
+}
+
+/** A dimension of which nothing is known is written as ONNX tools do. */
+function dimText(dim: number | string | null): string {
+  return dim === null ? '?' : String(dim);
 }
 
 function layerRow({

@@ -9,6 +9,8 @@ export interface Inspection {
     producer: string;
     parameters: number;
     bytes: number;
+    /** What it wants to be fed; a dimension is a number, a symbol, or null when nothing is known. */
+    inputs: { name: string; dtype: string; shape: (number | string | null)[] }[];
   };
   layers: LayerInspection[];
   /** Near misses; filled on request. */

@@ -39,7 +39,13 @@ function parseJson(text: string, path: string): unknown {
     return JSON.parse(text);
   } catch (cause) {
     throw new Fault(
-      { code: 'REPORT_INVALID', what: 'the report is not JSON', where: path, why: String(cause) },
+      {
+        code: 'REPORT_INVALID',
+        what: 'the report is not JSON',
+        where: path,
+        why: String(cause),
+        remedy: 'give a report.json, as "moeq verify --report" and "moeq quantize --report" write it',
+      },
       { cause },
     );
   }

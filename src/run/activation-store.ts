@@ -64,7 +64,8 @@ function notStored(name: string): Fault {
   return new Fault({
     code: 'CALIBRATION_STAGE',
     what: 'the model cannot be run layer by layer',
-    why: `the value ${name} between two layers is no tensor of numbers`,
+    where: `value ${name}`,
+    why: 'this value between two layers is no tensor of numbers',
     remedy: 'use --set calibration.byLayer=never --set verify.byLayer=never',
   });
 }

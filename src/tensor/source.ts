@@ -54,6 +54,7 @@ export function fileSource(path: string, start: number, byteLength: number): Byt
               code: 'FILE_SHORT',
               what: 'the file ended while reading a tensor',
               where: path,
+              remedy: 'copy or export the file again, and let nothing write to it meanwhile',
             });
           done += count;
         }

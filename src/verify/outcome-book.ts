@@ -1,6 +1,7 @@
 import type { Batch } from '../data/batches.ts';
 import { positionsOf } from '../data/positions.ts';
 import type { DataRecord } from '../data/record.ts';
+import { taskOf } from '../data/record.ts';
 import type { OutputMetrics, RecordOutcomes, Report } from '../report/report.ts';
 import type { RunTensor } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
@@ -147,9 +148,4 @@ export class OutcomeBook {
       })),
     };
   }
-}
-
-/** The task a record counts for: answers without a task make one of their own. */
-function taskOf({ task, answerStart }: DataRecord): string | null {
-  return task ?? (answerStart === null ? null : 'all');
 }

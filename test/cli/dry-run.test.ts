@@ -2,7 +2,9 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { bundledModel, calibrationData } from '../helpers/bundled.ts';
+import { planConversion } from '../../src/pipeline/plan-conversion.ts';
+import { describeConversionPlan } from '../../src/report/describe-conversion-plan.ts';
+import { bundledModel, calibrationData, configFrom, dataFree } from '../helpers/bundled.ts';
 import { runCli } from '../helpers/run-cli.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-dry-'));
@@ -31,6 +33,23 @@ test('quantize --dry-run tells the plan, for people and as JSON, and writes noth
     layers: [{ id: 'L0' }, { id: 'L1' }, { id: 'L2' }],
   });
   expect(existsSync(output)).toBe(false);
+});
+
+test.each([
+  [[`data=${calibrationData}`], 'settled by trials on records', true],
+  [[`data=${calibrationData}`, 'scheme=w8a8'], 'data-free', false],
+  [[], 'data-free', false],
+])('a recipe that needs no records, with %j, is %s', (settings, use, triesRecords) => {
+  const config = configFrom(...dataFree, ...settings);
+  const plan = planConversion({
+    model: bundledModel('loop.dyn'),
+    output,
+    config,
+    reportFolder: null,
+    force: true,
+  });
+  expect(plan).toMatchObject({ needsRecords: false, triesRecords });
+  expect(describeConversionPlan(plan)).toContain(`form, ${use}\n`);
 });
 
 test('what would certainly fail is refused', () => {

@@ -141,6 +141,8 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     expectRefusal(['quantize', model, '-o', outputPath(), ...none, ...gate], 'GATE_UNKNOWN', 'topkAgreement');
     const verify = ['verify', model, model, ...none, '--max', 'layers.L0.router.local.mze=1'];
     expectRefusal(verify, 'GATE_UNKNOWN', 'mze');
+    const task = ['verify', model, model, '--data', data, '--min', 'task.nothere=1'];
+    expectRefusal(task, 'GATE_UNKNOWN', 'nothere');
   });
 
   test('a token that the model does not know', () => {
@@ -218,5 +220,10 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
   test('an unknown command or flag', () => {
     expectRefusal(['quantise', model], 'USAGE', 'quantise');
     expectRefusal(['inspect', model, '--jsn'], 'USAGE', 'jsn');
+  });
+
+  test('records that verify would pass over', () => {
+    const verify = ['verify', model, model, '--data', data, '--set', 'verify.data=others.jsonl'];
+    expectRefusal(verify, 'USAGE', '--set verify.data=others.jsonl');
   });
 });

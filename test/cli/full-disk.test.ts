@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { writeReport } from '../../src/pipeline/convert.ts';
+import { writeReport } from '../../src/pipeline/write-report.ts';
 import { serializeReport } from '../../src/report/report.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 import { root, runCli } from '../helpers/run-cli.ts';

@@ -111,6 +111,18 @@ gates: { min: { topKAgreement: 1 }, max: { output.kl: 0 } }
     expect(artefacts()).toBe(0);
   });
 
+  test('schema takes --json, as other commands do', () => {
+    const { code, stdout } = runCli('schema', 'batch', '--json');
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ title: 'moeq batch' });
+  });
+
+  test('a number of jobs that is none is told as it was typed', () => {
+    const { code, stderr } = runCli('run', writeBatch(''), '--dry-run', '--jobs', 'x');
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/CONFIG_VALUE: jobs cannot be "x"\n +where: --jobs x\n/);
+  });
+
   test('a batch that cannot be read is exit code 2, told once', () => {
     const { code, stdout, stderr } = runCli('run', join(folder, 'none.yaml'));
     expect([code, stdout]).toEqual([2, '']);

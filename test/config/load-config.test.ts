@@ -150,7 +150,12 @@ describe('loadConfig refuses', () => {
     [
       'a value of another kind',
       'group: fine\n',
-      { code: 'CONFIG_VALUE', what: 'group cannot be "fine"', where: ':1:1' },
+      {
+        code: 'CONFIG_VALUE',
+        what: 'group cannot be "fine"',
+        where: ':1:1',
+        remedy: 'give auto, channel, or a whole number of at least 1',
+      },
     ],
     [
       'a scalar for a section',

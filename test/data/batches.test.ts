@@ -307,6 +307,11 @@ describe('makeBatches refuses', () => {
     expect(fault.what).toMatch(what);
   });
 
+  test('records that are too long are to be cut, or the model is to take any length', () => {
+    const fault = faultOf(() => all([text(1, 2, 3)], [declare('input_ids', 'int64', 'batch', 2)]));
+    expect(fault.remedy).toMatch(/^cut its records to 2 positions, or export the model/);
+  });
+
   test('an input that is no number', () => {
     expect(faultOf(() => all([text(1)], [inputIds, declare('words', 'string', 'batch')])).code).toBe(
       'DATA_INPUT_TYPE',

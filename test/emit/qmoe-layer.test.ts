@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { dispatchTokens } from '../../src/emit/dispatch-tokens.ts';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
-import { emitterFor } from '../../src/emit/emitter-for.ts';
+import { emitterFor, requireEmittable } from '../../src/emit/emitter-for.ts';
 import { expertResults } from '../../src/emit/expert-results.ts';
+import { noRotation } from '../../src/emit/forms/rotated-form.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import { layerRecord } from '../../src/moe/model-record.ts';
 import { explicitRouting } from '../../src/moe/spell-out-routing.ts';
@@ -124,9 +125,11 @@ describe('QMoE refuses', () => {
   ] satisfies [string, Partial<LayerSpec>, RegExp][])('%s', (_name, spec, why) => {
     const { layer } = syntheticLayer(spec);
     const resolved = resolveTarget('qmoe', 'w4a16', 'auto');
-    const fault = faultOf(() => emitterFor(resolved, { layer, weightsOf: () => expect.unreachable() }));
+    const fault = faultOf(() => requireEmittable(resolved, layer, noRotation));
     expect(fault.code).toBe('SCHEME_TARGET');
     expect(fault.why).toMatch(why);
+    const emit = (): unknown => emitterFor(resolved, { layer, weightsOf: () => expect.unreachable() });
+    expect(faultOf(emit).what).toBe(fault.what);
   });
 
   test('routing weights that may be negative', () => {

@@ -3,10 +3,15 @@ import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { exitCodeOf } from '../../src/cli/run.ts';
 import { loadBatch } from '../../src/config/load-batch.ts';
 import { parseSet } from '../../src/config/set.ts';
+import { Fault } from '../../src/fault.ts';
+import type { Crew } from '../../src/jobs/crew.ts';
 import { planBatch } from '../../src/jobs/plan/plan-batch.ts';
 import { runBatch } from '../../src/jobs/run-batch.ts';
+import { batchJunit } from '../../src/jobs/summary/batch-junit.ts';
+import { describeOutcomes } from '../../src/jobs/summary/describe-outcomes.ts';
 import type { JobOutcome } from '../../src/jobs/summary/job-outcome.ts';
 import { writeSummary } from '../../src/jobs/summary/write-summary.ts';
 import { threadCrew } from '../../src/jobs/threads/thread-crew.ts';
@@ -71,7 +76,34 @@ function hashesIn(output: string): Record<string, string> {
 
 const statuses = (outcomes: readonly JobOutcome[]) => outcomes.map(({ name, status }) => `${name} ${status}`);
 
+/** A crew that writes nothing which computes what it should. */
+const failing: Crew = {
+  width: 1,
+  make() {
+    throw new Fault({ code: 'PARITY', what: 'a written linear does not compute what it should' });
+  },
+  close: async () => {},
+};
+
 describe('runBatch', () => {
+  test('a job whose own check fails has missed a gate, and leaves nothing', async () => {
+    const plan = await planBatch(loadBatch(newBatch()));
+    const tell = { progress: () => {}, ended: () => {}, notice: () => {} };
+    const outcomes = await runBatch(plan, () => failing, {
+      resume: false,
+      signal: new AbortController().signal,
+      ...tell,
+    });
+    expect(outcomes.map(({ status, fault, files }) => [status, fault?.code, files])).toEqual([
+      ['gates', 'PARITY', []],
+      ['gates', 'PARITY', []],
+    ]);
+    expect(exitCodeOf(outcomes)).toBe(1);
+    expect(describeOutcomes(outcomes)).toContain('2 missed a gate');
+    expect(batchJunit(outcomes)).toMatch(/failures="2" errors="0"[\s\S]*<failure type="PARITY"/);
+    expect(globSync('*.onnx', { cwd: plan.output })).toEqual([]);
+  });
+
   test('the files are the same for any number of threads and jobs, and as of a conversion alone', async () => {
     const file = newBatch(searching);
     const one = await run(file, { set: ['threads=1'], output: 'one' });

@@ -152,3 +152,16 @@ test('the bytes of a file do not depend on where records lie, or on what is meas
   );
   expect(other.equals(plain)).toBe(true);
 });
+
+test('the bytes of a file do not depend on the seed, since no step makes a random choice', async () => {
+  const [first, second] = await Promise.all(
+    [0, 7].map(async (seed) => {
+      const output = join(folder, `seed-${seed}.onnx`);
+      const config = configFrom(...dataFree, `seed=${seed}`);
+      const model = bundledModel('batched.dyn');
+      await convert({ model, output, config, reportFolder: null, force: false }, () => {});
+      return readFileSync(output);
+    }),
+  );
+  expect(second.equals(first)).toBe(true);
+});

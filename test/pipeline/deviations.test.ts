@@ -1,8 +1,16 @@
-import { expect, test } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
 import { readModelRecord } from '../../src/moe/model-record.ts';
+import { writeModel } from '../../src/onnx/write-model.ts';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom, dataFree } from '../helpers/bundled.ts';
+import { deepModel } from '../helpers/small-text-model.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'moeq-deviations-'));
+afterAll(() => rmSync(folder, { recursive: true }));
 
 const quick = [
   'calibration.affinity=false',
@@ -48,4 +56,30 @@ test('what a config does not ask for is no deviation', async () => {
 test('a shift that smoothing would make is missed when smoothing is off', async () => {
   const [note] = await notesOf(2, ...dataFree, 'router.realign=false', 'smoothing.shift=true');
   expect(note).toMatch(/^smoothing.shift: nothing is shifted/);
+});
+
+test('a rotation that a width or block leaves nothing of is told, before either part', async () => {
+  const settings = [...dataFree, 'router.realign=false', 'rotation.input=hadamard', 'rotation.down=hadamard'];
+  const notes = await notesOf(2, ...settings, 'rotation.block=1');
+  const why = 'a block of one channel stays as it is (L0, L1, L2)';
+  expect(notes).toEqual([
+    `3 layers not rotated before gate and up: ${why}`,
+    `3 layers not rotated before down: ${why}`,
+  ]);
+  const odd = join(folder, 'odd.onnx');
+  writeModel(deepModel({ layers: 1, experts: 2, hidden: 33, intermediate: 25 }), odd);
+  const { notes: ofOdd } = await quantizeModel(odd, null, configFrom(...settings));
+  expect(ofOdd).toEqual([
+    '1 layer not rotated before gate and up: the width is odd (L0)',
+    '1 layer not rotated before down: the width is odd (L0)',
+  ]);
+});
+
+test.each([
+  [['calibration.balance.enabled=false'], 'calibration.balance.enabled is false'],
+  [['calibration.balance.enabled=true'], 'the recipe is not calibrated on records'],
+])('a pool that no record is taken from is told: %s', async (settings, why) => {
+  const pool = `calibration.balance.pool=${calibrationData}`;
+  const notes = await notesOf(2, ...dataFree, 'router.realign=false', pool, ...settings);
+  expect(notes).toEqual([`calibration.balance.pool: no record is taken from it, since ${why}`]);
 });

@@ -52,3 +52,11 @@ test('a model without experts says so, and whether something came close', () => 
 test('a model with layers needs no note', () => {
   expect(inspectModel(bundledModel('fused.moe'), { explain: false }).notes).toEqual([]);
 });
+
+test('the inputs that records are to give are listed, for people and as JSON', () => {
+  const inspection = inspectModel(bundledModel('loop.dyn'), { explain: false });
+  expect(inspection.model.inputs).toEqual([
+    { name: 'input_ids', dtype: 'int64', shape: ['batch', 'sequence'] },
+  ]);
+  expect(describeInspection(inspection)).toContain('\ninputs input_ids int64 [batch, sequence]\n');
+});

@@ -53,10 +53,18 @@ test('an expert without gate has none', async () => {
   expect((await roundStored({ ...expertOf(), gate: null }, round)).gate).toBeNull();
 });
 
-test('a number that is none is named by its row in the whole weight', async () => {
-  const expert = expertOf((values) => (values[2 * 290 * cols + 7] = NaN));
-  await expect(roundStored(expert, round)).rejects.toMatchObject({
+test('a number that is none is told by its place in the tensor of the model', async () => {
+  const fused = expertOf((values) => (values[2 * 290 * cols + 7] = NaN));
+  await expect(roundStored(fused, round)).rejects.toMatchObject({
     code: 'WEIGHT_NOT_FINITE',
-    where: 'row 290, column 7 of a 300x1024 weight',
+    where: `expert ${fused.id}, gate: tensor ${fused.gate!.name}, element [580, 7]`,
+    remedy: expect.stringContaining('export the model again') as string,
+  });
+  const across = expertOf();
+  const values = gaussian(cols, rows, 2).data;
+  values[3 * rows + 5] = Infinity;
+  const down = { ...across.down!, weight: { ...across.down!.weight, source: stored(values, [cols, rows]) } };
+  await expect(roundStored({ ...across, down }, round)).rejects.toMatchObject({
+    where: `expert ${across.id}, down: tensor ${down.name}, element [3, 5]`,
   });
 });

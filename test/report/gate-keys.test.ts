@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { requireKnownGates } from '../../src/report/gates/gate-keys.ts';
+import { requireKnownGates, requireKnownTasks } from '../../src/report/gates/gate-keys.ts';
 import { listMeasurements } from '../../src/report/measurements.ts';
 import { buildReport } from './helpers/build-report.ts';
 
@@ -36,4 +36,17 @@ test.each([
   '',
 ])('"%s" is no path of any report', (name) => {
   expect(() => check(name)).toThrow(/GATE_UNKNOWN[\s\S]*known are topKAgreement.*task\.NAME/);
+});
+
+const checkTasks = (name: string): void => requireKnownTasks({ min: { [name]: 0 }, max: {} }, ['add', 'a.b']);
+
+test.each(['task.add', 'task.a.b', 'task.*', 'tasks.a.b.quantized', 'topKAgreement'])(
+  'records of the tasks add and a.b can be held against %s',
+  (name) => {
+    expect(() => checkTasks(name)).not.toThrow();
+  },
+);
+
+test.each(['task.ad', 'task.b', 'tasks.c.quantized'])('%s is a task of no record', (name) => {
+  expect(() => checkTasks(name)).toThrow(/GATE_UNKNOWN[\s\S]*the tasks of the records are add, a\.b/);
 });

@@ -59,6 +59,20 @@ export function qmoeLayer(
 }
 
 /**
+ * Whether a layer can be written, told of its sizes alone.
+ * @throws Fault SCHEME_TARGET for a layer the operator cannot express, with the reason
+ */
+export function requireFusible(layer: MoeLayer, groupSizeOf: (cols: number) => number): void {
+  activationOf(layer);
+  requireWholeBytes(layer);
+  const widths = [layer.hidden, layer.intermediate];
+  blockSizeOf(
+    layer,
+    widths.map((cols) => ({ cols, groupSize: groupSizeOf(cols) })),
+  );
+}
+
+/**
  * The results [S, hidden] of single experts of a written layer, by running its operator on pairs of a token and one
  * expert of weight 1.
  */
@@ -161,7 +175,10 @@ function stack(
  * The one block size of an operator: the largest that every group of weights is a whole number of. Null for scales per
  * output channel. ONNX Runtime 1.30 refuses operators in which a row is a single block.
  */
-function blockSizeOf(layer: MoeLayer, weights: readonly QuantizedTensor[]): number | null {
+function blockSizeOf(
+  layer: MoeLayer,
+  weights: readonly Pick<QuantizedTensor, 'cols' | 'groupSize'>[],
+): number | null {
   if (weights.every(({ groupSize, cols }) => groupSize >= cols)) return null;
   const size = [256, 128, 64, 32, 16].find((candidate) =>
     weights.every(({ groupSize, cols }) => {

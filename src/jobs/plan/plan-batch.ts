@@ -2,6 +2,10 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { BatchJob } from '../../config/batch-jobs.ts';
 import type { Batch } from '../../config/load-batch.ts';
+import type { DataRecord } from '../../data/record.ts';
+import { tokenizerFile } from '../../data/tokenizer.ts';
+import type { RecordReader } from '../../pipeline/open-conversion.ts';
+import { openRecords } from '../../pipeline/open-conversion.ts';
 import { errorRecord } from '../error-record.ts';
 import { planJob } from './plan-job.ts';
 import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
@@ -15,15 +19,31 @@ export async function planBatch(batch: Batch): Promise<BatchPlan> {
   const threads = batch.threads === 'auto' ? availableParallelism() : batch.threads;
   const memory = batch.memory === 'auto' ? process.availableMemory() * memoryShare : batch.memory * 1e9;
   const jobs: BatchPlan['jobs'] = [];
-  for (const job of batch.jobs) jobs.push(await planOrFault(job, output));
+  const read = rememberingReader();
+  for (const job of batch.jobs) jobs.push(await planOrFault(job, output, read));
   // Every job has at least one thread, and all of them together no more than there are.
   const concurrency = Math.min(batch.concurrency, jobs.length, threads);
   return { output, work: join(output, '.moeq'), concurrency, threads, memory, stopOnFailure, jobs };
 }
 
-async function planOrFault(job: BatchJob, output: string): Promise<JobPlan | UnplannedJob> {
+/** The jobs of a batch share their records: each file is read once by each tokenizer. */
+function rememberingReader(): RecordReader {
+  const known = new Map<string, readonly DataRecord[]>();
+  return (path, model, config) => {
+    const key = JSON.stringify([path, tokenizerFile(config.tokenizer, model)]);
+    const records = known.get(key) ?? openRecords(path, model, config);
+    known.set(key, records);
+    return records;
+  };
+}
+
+async function planOrFault(
+  job: BatchJob,
+  output: string,
+  read: RecordReader,
+): Promise<JobPlan | UnplannedJob> {
   try {
-    return await planJob(job, output);
+    return await planJob(job, output, read);
   } catch (error) {
     return { name: job.name, job, fault: errorRecord(error, job.model, output) };
   }

@@ -19,8 +19,8 @@ export interface Ingredients {
 
 /** @throws Fault DATA_NOT_FOUND, DATA_TOKENIZER */
 export async function ingredientsOf({ config }: BatchJob, { model }: PreparedModel): Promise<Ingredients> {
-  // Threads, gates and the way files are written do not change weights; records and tokenizers count by their bytes.
-  const { threads: _threads, gates: _gates, verify, output: _output, ...read } = config;
+  // Threads, gates, the seed of no choice and the way files are written do not change weights; records and tokenizers count by their bytes.
+  const { threads: _threads, seed: _seed, gates: _gates, verify, output: _output, ...read } = config;
   const { data, tokenizer, calibration, ...recipe } = read;
   const { pool, ...balance } = calibration.balance;
   const vocabulary = tokenizerFile(tokenizer, model.path);

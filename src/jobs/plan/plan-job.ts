@@ -5,12 +5,14 @@ import { ffnExperts, linearsOf } from '../../moe/ffn-experts.ts';
 import type { Expert } from '../../moe/moe-layer.ts';
 import { prepareModel } from '../../moe/prepare-model.ts';
 import { resultBytes } from '../../pipeline/model-size.ts';
-import { hasGates, needsRecords, requireMeasurable, requireRecords } from '../../pipeline/needs-records.ts';
+import { needsRecords } from '../../pipeline/needs-records.ts';
+import type { RecordReader } from '../../pipeline/open-conversion.ts';
+import { openRecordsOf } from '../../pipeline/open-conversion.ts';
+import { requireConvertible } from '../../pipeline/require-convertible.ts';
 import { boundedConfig } from '../../pipeline/trials/bounded-config.ts';
 import { looksInTurn, measuresClips } from '../../pipeline/trials/clips.ts';
 import type { Variant } from '../../pipeline/trials/variants.ts';
 import { layerStep, variantsTried } from '../../pipeline/trials/variants.ts';
-import { requireKnownGates } from '../../report/gates/gate-keys.ts';
 import { estimateEmit, estimateQuantize } from './estimate.ts';
 import { bytesOf, expertBytes, storedBytes, sum } from './model-sizes.ts';
 import type { Ingredients } from './plan-item.ts';
@@ -29,23 +31,24 @@ import {
 } from './run-items.ts';
 
 /**
- * The work of one conversion, from the model's graph and headers; no weight is read, and nothing is written.
- * @throws Fault those of `requireKnownGates`, `resolveTarget`, `requireRecords`, `requireMeasurable` and `prepareModel`
+ * The work of one conversion, from the records and the model's graph and headers; no weight is read, and nothing is
+ * written.
+ * @throws Fault those of `openRecordsOf`, `prepareModel` and `requireConvertible`
  */
-export async function planJob(job: BatchJob, output: string): Promise<JobPlan> {
+export async function planJob(job: BatchJob, output: string, read?: RecordReader): Promise<JobPlan> {
   const { name, config } = job;
-  requireKnownGates(config.gates);
   const target = resolveTarget(config.target, config.scheme, config.group);
-  requireRecords(config, config.data !== null);
-  if (hasGates(config)) requireMeasurable(config);
+  const isMeasured = (config.verify.data ?? config.data) !== null;
+  const records = openRecordsOf(job.model, config, isMeasured, read);
   const prepared = prepareModel(job.model, target.opset);
+  requireConvertible(config, prepared, records);
   const before = bytesOf(prepared);
   const layers = prepared.layers.map((layer) => resultBytes(layer, target));
   const after = before - expertBytes(prepared) + sum(layers);
   const ingredients = await ingredientsOf(job, prepared);
   const { config: bounded } = boundedConfig(prepared.model, config, config.data !== null);
   const variants = variantsTried(bounded, config.data !== null);
-  const facts = runFacts(job, prepared, ingredients, after);
+  const facts = runFacts(job, prepared, ingredients, { records, after });
   const looks = looksInTurn(prepared.model, bounded, config.data !== null);
   const isDraft = measuresClips(bounded, config.data !== null) && !looks;
   const { calibrate, quantize, looked } = expertItems(facts, variants, looks);

@@ -1,22 +1,27 @@
 import { join } from 'node:path';
 import type { BatchJob } from '../../config/batch-jobs.ts';
-import { openTokenizer } from '../../data/tokenizer.ts';
+import type { DataRecord } from '../../data/record.ts';
 import type { PreparedModel } from '../../moe/prepare-model.ts';
 import { isByLayer } from '../../pipeline/model-size.ts';
+import type { ConversionRecords } from '../../pipeline/open-conversion.ts';
 import { recordsHeldOut } from '../../pipeline/routers/hold-out.ts';
 import { judgements } from '../../pipeline/routers/realign-router.ts';
 import { isToRealign } from '../../pipeline/routers/settle-routers.ts';
 import { recordsClipped } from '../../pipeline/trials/clip-draft.ts';
 import { recordsTried } from '../../pipeline/trials/gauge.ts';
 import { trialsOfVariants } from '../../pipeline/trials/settle-variants.ts';
-import type { DataSize } from './data-size.ts';
-import { dataSize, firstOf } from './data-size.ts';
 import type { Estimate, RunSize } from './estimate.ts';
 import { estimateRun } from './estimate.ts';
 import { bytesOf, runSize } from './model-sizes.ts';
 import type { Ingredients } from './plan-item.ts';
 import { item } from './plan-item.ts';
 import type { WorkItem } from './plan.ts';
+
+/** How much there is to run over. */
+interface DataSize {
+  records: number;
+  tokens: number;
+}
 
 /** What runs of a job's models are planned from. */
 export interface RunFacts {
@@ -31,27 +36,35 @@ export interface RunFacts {
   size: RunSize;
 }
 
-/** @throws Fault those of `dataSize` */
 export function runFacts(
   job: BatchJob,
   prepared: PreparedModel,
   ingredients: Ingredients,
-  after: number,
+  { records: { data, measuredOn }, after }: { records: ConversionRecords; after: number },
 ): RunFacts {
-  const { data, tokenizer, verify, calibration } = job.config;
-  const sizeOf = (path: string | null): DataSize | null =>
-    path === null ? null : dataSize(path, prepared.model, openTokenizer(tokenizer, job.model));
-  const records = sizeOf(data);
-  const measured = verify.data === null ? records : sizeOf(verify.data);
   return {
     job,
     prepared,
     ingredients,
     bytes: { before: bytesOf(prepared), after },
-    tuning: records && firstOf(records, calibration.records),
-    verification: measured && firstOf(measured, verify.records),
+    tuning: data && sizeOf(data.records.slice(0, job.config.calibration.records ?? undefined)),
+    verification: measuredOn && sizeOf(measuredOn),
     size: runSize(prepared, false),
   };
+}
+
+/** Of records, whose longest input tells how many tokens they have. */
+function sizeOf(records: readonly DataRecord[]): DataSize {
+  const lengths = records.map(({ inputs }) =>
+    Math.max(...Object.values(inputs).map(({ shape: [length = 1] }) => length)),
+  );
+  return { records: records.length, tokens: lengths.reduce((sum, length) => sum + length, 0) };
+}
+
+/** The first so many of the records. */
+function firstOf({ records, tokens }: DataSize, limit: number): DataSize {
+  const share = Math.min(1, limit / records);
+  return { records: records * share, tokens: tokens * share };
 }
 
 /** Choice of the records: a run over all of them, where they are balanced. */

@@ -3,7 +3,7 @@ import type { Markup } from '../../report/html/markup.ts';
 import { markup, nothing } from '../../report/html/markup.ts';
 import { htmlPage } from '../../report/html/page.ts';
 import { htmlTable, numeric } from '../../report/html/table.ts';
-import { rowOf, verdict } from '../plan/describe-batch.ts';
+import { rowOf, verdict } from './describe-outcomes.ts';
 import type { JobOutcome } from './job-outcome.ts';
 
 /** Outcomes as one HTML page that needs no network and links to the reports of the jobs. */

@@ -29,7 +29,8 @@ function verdictOf({ status, gates, fault }: JobOutcome): string {
   if (status === 'skipped') return '<skipped/>';
   if (fault) {
     const text = [fault.what, fault.where, fault.why, fault.remedy].filter(Boolean).join('\n');
-    return `<error type="${escapeMarkup(fault.code)}" message="${escapeMarkup(fault.what)}">${escapeMarkup(text)}</error>`;
+    const element = status === 'gates' ? 'failure' : 'error';
+    return `<${element} type="${escapeMarkup(fault.code)}" message="${escapeMarkup(fault.what)}">${escapeMarkup(text)}</${element}>`;
   }
   const texts = gates.filter(({ ok }) => !ok).map((gate) => escapeMarkup(gateText(gate)));
   return texts.map((text) => `<failure type="gate" message="${text}">${text}</failure>`).join('');

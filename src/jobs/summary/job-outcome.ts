@@ -2,6 +2,7 @@ import type { FaultRecord } from '../../fault.ts';
 import { evaluateGates } from '../../report/gates/gates.ts';
 import type { Limits } from '../../report/gates/limits.ts';
 import type { Gate, Report } from '../../report/report.ts';
+import { isMissedGate } from '../error-record.ts';
 import type { JobPlan, UnplannedJob } from '../plan/plan.ts';
 
 /** A finished file of the output folder. */
@@ -17,7 +18,7 @@ export interface JobOutcome {
   name: string;
   model: string;
   recipe: string;
-  /** `gates`: done, but a gate failed. `skipped`: not begun, because the run was stopped. */
+  /** `gates`: done, but a gate failed; where it is the check of what was written, nothing is kept. `skipped`: not begun, because the run was stopped. */
   status: 'done' | 'gates' | 'failed' | 'skipped';
   /** True when an earlier run had finished it. */
   reused: boolean;
@@ -43,7 +44,7 @@ export function describeJob({
 /** The outcome of a job that ended early. */
 export function unfinished(
   { name, model, recipe }: Pick<JobOutcome, 'name' | 'model' | 'recipe'>,
-  status: 'failed' | 'skipped',
+  status: 'gates' | 'failed' | 'skipped',
   fault: FaultRecord | null,
 ): JobOutcome {
   return {
@@ -60,6 +61,11 @@ export function unfinished(
     figures: null,
     fault,
   };
+}
+
+/** The outcome of a job that ended in a fault. */
+export function faulted(job: JobPlan | UnplannedJob, fault: FaultRecord): JobOutcome {
+  return unfinished(describeJob(job), isMissedGate(fault) ? 'gates' : 'failed', fault);
 }
 
 /** What a report has to say to a batch: its gates, the two figures of the summary, and whether all is well. */

@@ -5,7 +5,7 @@ import { isRotated } from '../../emit/forms/rotated-form.ts';
 import type { MadeExpert } from '../../emit/parity-references.ts';
 import { withReference } from '../../emit/parity-references.ts';
 import { resolveTarget } from '../../emit/resolve-target.ts';
-import type { MoeLayer } from '../../moe/moe-layer.ts';
+import type { Expert, MoeLayer } from '../../moe/moe-layer.ts';
 import type { ExpertWeights, LinearWeights } from '../../moe/read-expert.ts';
 import { readExpert } from '../../moe/read-expert.ts';
 import { rotateHessian, rotateRows } from '../../quantize/hadamard.ts';
@@ -23,6 +23,7 @@ import type { Rounding } from './rounding.ts';
 import { roundingOf } from './rounding.ts';
 import type { HiddenSmoothing } from './smooth-hidden.ts';
 import { smoothHidden } from './smooth-hidden.ts';
+import { tellingLinear } from './telling-linear.ts';
 
 /** What an expert's input is divided by, and what is taken from it then; see `LayerSmoothing`. */
 export interface InputSmoothing {
@@ -58,7 +59,7 @@ export async function quantizeOrder(
   const floats = readExpert(expert);
   const hidden =
     stats && (await smoothHidden(floats, stats, { activation: layer.activation, config, rotation }));
-  const weights = await quantizeExpert(floats, stats, { input, hidden, rotation }, round);
+  const weights = await quantizeExpert(expert, floats, stats, { input, hidden, rotation }, round);
   return withReference(id, { layer, resolved, rotation }, weights);
 }
 
@@ -72,6 +73,7 @@ interface Preparation {
 
 /** Smooths, shifts, permutes, rotates and rounds one expert's weights, one linear at a time where nothing joins them. */
 async function quantizeExpert(
+  expert: Expert,
   floats: ExpertWeights,
   stats: ExpertStats | null,
   { input, hidden, rotation }: Preparation,
@@ -85,14 +87,15 @@ async function quantizeExpert(
   const weights = neurons ? permuteNeurons(floats, neurons) : floats;
   const linear = async (
     { weight, bias }: LinearWeights,
-    part: 'input' | 'hidden',
+    part: 'gate' | 'up' | 'down',
     hessian: Hessian | null,
   ): Promise<QuantizedLinear> => {
-    const block = rotation[part];
-    const rounded =
+    const block = rotation[part === 'down' ? 'hidden' : 'input'];
+    const rounded = await tellingLinear(expert, part, () =>
       block === null
-        ? await round(weight, hessian)
-        : await round(rotateRows(weight, block), hessian && rotateHessian(hessian, block));
+        ? round(weight, hessian)
+        : round(rotateRows(weight, block), hessian && rotateHessian(hessian, block)),
+    );
     giveBuffer(weight.data);
     return { weight: rounded, bias };
   };
@@ -101,9 +104,9 @@ async function quantizeExpert(
   const ofHidden = neurons && smoothed ? permuteHessian(smoothed, neurons) : smoothed;
   return {
     shift: input.shift,
-    gate: weights.gate && (await linear(weights.gate, 'input', ofInput)),
-    up: await linear(weights.up, 'input', ofInput),
-    down: await linear(weights.down, 'hidden', ofHidden),
+    gate: weights.gate && (await linear(weights.gate, 'gate', ofInput)),
+    up: await linear(weights.up, 'up', ofInput),
+    down: await linear(weights.down, 'down', ofHidden),
   };
 }
 

@@ -1,22 +1,26 @@
 import type { QuantizedExpert, QuantizedLinear } from '../../emit/expert-emitter.ts';
-import type { Expert, Linear } from '../../moe/moe-layer.ts';
+import type { Expert } from '../../moe/moe-layer.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { giveBuffer } from '../../tensor/spare-buffers.ts';
 import type { MatrixView } from '../../tensor/view.ts';
 import { readMatrix, readVector } from '../../tensor/view.ts';
 import type { Rounding } from './rounding.ts';
+import { tellingLinear } from './telling-linear.ts';
 
 /** Rounds the weights of an expert as they are stored, where nothing is known of its inputs and nothing done to them. */
-export async function roundStored({ gate, up, down }: Expert, round: Rounding): Promise<QuantizedExpert> {
-  const linear = async ({ weight, bias }: Linear): Promise<QuantizedLinear> => ({
-    weight: await roundStrips(weight, round),
-    bias: bias && readVector(bias.view),
-  });
+export async function roundStored(expert: Expert, round: Rounding): Promise<QuantizedExpert> {
+  const linear = async (part: 'gate' | 'up' | 'down'): Promise<QuantizedLinear> => {
+    const { weight, bias } = expert[part]!;
+    return {
+      weight: await tellingLinear(expert, part, () => roundStrips(weight, round)),
+      bias: bias && readVector(bias.view),
+    };
+  };
   return {
     shift: null,
-    gate: gate && (await linear(gate)),
-    up: await linear(up!),
-    down: await linear(down!),
+    gate: expert.gate && (await linear('gate')),
+    up: await linear('up'),
+    down: await linear('down'),
   };
 }
 
@@ -33,11 +37,7 @@ async function roundStrips(view: MatrixView, round: Rounding): Promise<Quantized
   const scales: Float32Array[] = [];
   for (let from = 0; ; from += step) {
     const strip = { ...view, rows: Math.min(step, rows - from), offset: offset + from * rowStride };
-    const part = await roundMatrix(strip, round).catch(async (fault) => {
-      // The whole weight names the row that it fails at.
-      await roundMatrix(view, round);
-      throw fault;
-    });
+    const part = await roundMatrix(strip, round);
     codes.set(part.codes, from * cols);
     giveBuffer(part.codes);
     scales.push(part.scales);

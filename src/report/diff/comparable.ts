@@ -21,6 +21,7 @@ export function requireComparable(baseline: Report, current: Report): void {
       code: 'DIFF_MODEL',
       what: 'the reports are of models with different MoE layers',
       why: `${layersOf(baseline) || 'none'} against ${layersOf(current) || 'none'}`,
+      remedy: 'compare reports of one model, or renew the baseline',
     });
   }
 }

@@ -1,3 +1,4 @@
+import { Fault } from '../../fault.ts';
 import { layerMetricNames, modelMetricNames } from '../measurements.ts';
 import { reportJsonSchema } from '../schema.ts';
 import { unknownKey } from './gates.ts';
@@ -13,8 +14,8 @@ interface Shape {
 }
 
 /**
- * Refuses gates that no report could have, before the work that a report takes. Whether a layer or task of some name is
- * there is only known then.
+ * Refuses gates that no report could have, before the work that a report takes; for names of tasks see `requireKnownTasks`.
+ * Whether a layer of some name is there is only known then.
  * @throws Fault `GATE_UNKNOWN`
  */
 export function requireKnownGates({ min, max }: { min: Limits; max: Limits }): void {
@@ -27,6 +28,29 @@ export function requireKnownGates({ min, max }: { min: Limits; max: Limits }): v
   const shape: Shape = reportJsonSchema();
   const unknown = paths.find((path) => !leadsTo(shape, `.${path}`));
   if (unknown !== undefined) throw unknownKey(unknown, [...metrics, 'task.NAME']);
+}
+
+/**
+ * Refuses gates on tasks that no record belongs to, before the work that a report takes.
+ * @throws Fault `GATE_UNKNOWN`
+ */
+export function requireKnownTasks(
+  { min, max }: { min: Limits; max: Limits },
+  tasks: readonly string[],
+): void {
+  const isKnown = (key: string): boolean => {
+    const rest = behind(`.${key}`, 'task') ?? behind(`.${key}`, 'tasks');
+    return rest === null || rest === '.*' || tasks.some((task) => behind(rest, task) !== null);
+  };
+  const unknown = Object.keys({ ...min, ...max }).find((key) => !isKnown(key));
+  if (unknown === undefined) return;
+  const known = tasks.length === 0 ? 'none: no record has an answer' : tasks.join(', ');
+  throw new Fault({
+    code: 'GATE_UNKNOWN',
+    what: `no record belongs to the task that the gate "${unknown}" names`,
+    why: `the tasks of the records are ${known}`,
+    remedy: 'name one of these, task.* for all of them, or give other records',
+  });
 }
 
 /** Whether a path may lead to a number in what a shape describes. */

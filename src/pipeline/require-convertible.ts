@@ -1,0 +1,57 @@
+import type { QuantizeConfig } from '../config/schema.ts';
+import { checkRecords } from '../data/layout.ts';
+import { declaredInputs } from '../data/model-input.ts';
+import type { DataRecord } from '../data/record.ts';
+import { tasksOf } from '../data/record.ts';
+import { checkVocabulary, vocabularySize } from '../data/vocabulary.ts';
+import { requireEmittable } from '../emit/emitter-for.ts';
+import { resolveTarget } from '../emit/resolve-target.ts';
+import type { PreparedModel } from '../moe/prepare-model.ts';
+import { requireKnownTasks } from '../report/gates/gate-keys.ts';
+import type { CalibrationData } from './balance-data.ts';
+import { rotationOf } from './layer/order-layer.ts';
+import { needsRecords } from './needs-records.ts';
+import type { ConversionRecords } from './open-conversion.ts';
+import { refuseShift } from './refuse-shift.ts';
+import { requireRouters } from './routers/settle-routers.ts';
+import { givenClips } from './trials/clips.ts';
+import { variantsTried } from './trials/variants.ts';
+
+/**
+ * Refuses what could not be done, as far as the graph, the config and the records tell: asked by dry runs and plans, and
+ * by the work itself before it begins.
+ * @throws Fault SCHEME_TARGET, GROUP_TARGET, GATE_UNKNOWN, and those of `requireRouters`, `checkVocabulary` and `checkRecords`
+ */
+export function requireConvertible(
+  config: QuantizeConfig,
+  prepared: PreparedModel,
+  { data, measuredOn }: ConversionRecords,
+): void {
+  refuseShift(config);
+  givenClips(config);
+  requireWritable(config, prepared, data !== null);
+  const limit = config.calibration.records ?? undefined;
+  if (data) requireRouters(config, prepared.layers, data.records.slice(0, limit));
+  if (measuredOn) requireKnownTasks(config.gates, tasksOf(measuredOn));
+  requireFed(prepared, [...(data ? recordsRun(data, config) : []), ...(measuredOn ?? [])]);
+}
+
+function requireWritable(config: QuantizeConfig, { layers }: PreparedModel, hasRecords: boolean): void {
+  const resolved = resolveTarget(config.target, config.scheme, config.group);
+  // Where there are several, the others are of targets that take any.
+  const [{ rotation }] = variantsTried(config, hasRecords);
+  for (const layer of layers) requireEmittable(resolved, layer, rotationOf(layer, rotation));
+}
+
+/** The records that the model is run on before it is written. */
+function recordsRun({ records, pool }: CalibrationData, config: QuantizeConfig): readonly DataRecord[] {
+  const { records: limit, balance } = config.calibration;
+  const isChosen = balance.enabled && needsRecords(config);
+  return isChosen ? [...records, ...pool] : records.slice(0, limit ?? undefined);
+}
+
+function requireFed({ model }: PreparedModel, records: readonly DataRecord[]): void {
+  if (records.length === 0) return;
+  checkVocabulary(records, vocabularySize(model));
+  checkRecords(records, declaredInputs(model));
+}
