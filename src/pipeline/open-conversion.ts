@@ -2,6 +2,7 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
+import { resolveTarget } from '../emit/resolve-target.ts';
 import { requireKnownGates } from '../report/gates/gate-keys.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { hasGates, requireMeasurable, requireRecords } from './needs-records.ts';
@@ -49,7 +50,7 @@ function outputOf({ model, output, config }: Conversion): string {
 
 /**
  * The records a conversion calibrates and is measured on.
- * @throws Fault GATE_UNKNOWN, DATA_REQUIRED, and those of reading records
+ * @throws Fault GATE_UNKNOWN, SCHEME_TARGET, GROUP_TARGET, DATA_REQUIRED, and those of reading records
  */
 export function openRecordsOf(
   model: string,
@@ -58,6 +59,8 @@ export function openRecordsOf(
   read: RecordReader = openRecords,
 ): ConversionRecords {
   requireKnownGates(config.gates);
+  // What cannot be written would not be with records either.
+  resolveTarget(config.target, config.scheme, config.group);
   requireRecords(config, config.data !== null);
   const isMeasured = hasReport || hasGates(config);
   if (isMeasured) requireMeasurable(config);

@@ -46,8 +46,9 @@ export async function quantizeModel(
   progress: Progress = () => {},
   workshop: Workshop = plainWorkshop,
 ): Promise<QuantizedModel> {
+  const { opset } = resolveTarget(config.target, config.scheme, config.group);
   requireRecords(config, data !== null);
-  const prepared = prepareModel(path, resolveTarget(config.target, config.scheme, config.group).opset);
+  const prepared = prepareModel(path, opset);
   requireConvertible(config, prepared, { data, measuredOn: null });
   return quantizePrepared(prepared, data, config, progress, workshop);
 }

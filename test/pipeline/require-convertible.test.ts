@@ -36,6 +36,8 @@ const bundled = bundledModel('batched.dyn');
 const qmoe = [...dataFree, 'scheme=w4a16', 'target=qmoe'];
 
 test.each([
+  // Not that records are lacking: with them it would be refused too.
+  ['a scheme that the target cannot express', bundled, ['scheme=w4a16', 'target=int'], 'SCHEME_TARGET'],
   ['blocks that do not fit a fused operator', narrow, [...qmoe, 'group=16'], 'SCHEME_TARGET'],
   ['a rotation in a fused operator', bundled, [...qmoe, 'rotation.input=hadamard'], 'SCHEME_TARGET'],
   [
