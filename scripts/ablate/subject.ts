@@ -4,7 +4,8 @@ import type { DataRecord } from '../../src/data/record.ts';
 import { readRecords } from '../../src/data/records.ts';
 import { openTokenizer } from '../../src/data/tokenizer.ts';
 import { Fault } from '../../src/fault.ts';
-import { contentKey, fileHash } from '../../src/jobs/plan/identity.ts';
+import { fileHash } from '../../src/files/file-hash.ts';
+import { contentKey } from '../../src/jobs/plan/identity.ts';
 import type { Row } from './plan.ts';
 
 /** A model and the records it is tried with. */

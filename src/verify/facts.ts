@@ -1,29 +1,20 @@
 import { createHash } from 'node:crypto';
 import type { DataRecord } from '../data/record.ts';
+import { fileHash } from '../files/file-hash.ts';
 import type { Model } from '../onnx/model.ts';
 import { storedBytesOf } from '../onnx/model.ts';
 import type { ModelFacts } from '../report/report.ts';
 import { countOf } from '../tensor/dtype.ts';
-import { fileSource } from '../tensor/source.ts';
 
 /** Size and identity of a model; external data counts, the hash is of the model file. */
-export function modelFacts(model: Model): ModelFacts {
+export async function modelFacts(model: Model): Promise<ModelFacts> {
   const tensors = [...model.graph.constants].map((value) => value.tensor!);
   return {
     path: model.path,
     bytes: storedBytesOf(model),
     parameters: tensors.reduce((sum, { source }) => sum + countOf(source.shape), 0),
-    sha256: hashFile(model.path, model.byteLength),
+    sha256: await fileHash(model.path),
   };
-}
-
-const chunk = 1 << 24;
-
-function hashFile(path: string, byteLength: number): string {
-  const file = fileSource(path, 0, byteLength);
-  const hash = createHash('sha256');
-  for (let at = 0; at < byteLength; at += chunk) hash.update(file.read(at, Math.min(chunk, byteLength - at)));
-  return hash.digest('hex');
 }
 
 /** A checksum of what the model is fed and judged by, so that two reports are known to speak of the same data. */

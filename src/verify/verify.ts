@@ -38,7 +38,7 @@ export async function verify(
 ): Promise<Report> {
   const { model: quantized, record, stored, isOurs } = openQuantized(quantizedPath);
   const opened = openModel(referencePath);
-  const facts = { reference: modelFacts(opened), quantized: modelFacts(stored) };
+  const facts = { reference: await modelFacts(opened), quantized: await modelFacts(stored) };
   const reference = prepareModel(opened, opsetOf(quantized));
   const census = takeCensus(reference, stored);
   // Before the models are joined, which adds inputs.

@@ -12,7 +12,7 @@ const folder = mkdtempSync(join(tmpdir(), 'moeq-runs-'));
 const { model: small } = smallTextModel(folder);
 const recordsOf = (count: number): string => {
   const path = join(folder, `${count}.jsonl`);
-  writeFileSync(path, `{"text":"${'abc '.repeat(32)}"}\n`.repeat(count));
+  writeFileSync(path, `{"text":"${'123 '.repeat(32)}"}\n`.repeat(count));
   return path;
 };
 

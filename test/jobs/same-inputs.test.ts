@@ -13,11 +13,11 @@ afterAll(() => rmSync(folder, { recursive: true }));
 test('records that were put right are seen to be', async () => {
   const { model } = smallTextModel(folder);
   const data = join(folder, 'data.jsonl');
-  const records = '{"text":"one"}\n';
+  const records = '{"text":"1 + 1"}\n';
   writeFileSync(data, records);
   const plan = await planJob({ name: 'a', model, recipe: 'a', config: configSchema.parse({ data }) }, folder);
   const check = inputsCheck();
-  writeFileSync(data, '{"text":"other"}\n');
+  writeFileSync(data, '{"text":"2 + 2"}\n');
   await expect(check('key', plan)).rejects.toThrow(/QUEUE_INPUTS/);
   writeFileSync(data, records);
   await check('key', plan);

@@ -1,16 +1,9 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { recordFiles } from '../../data/records.ts';
+import { fileHash } from '../../files/file-hash.ts';
 import type { Model } from '../../onnx/model.ts';
-
-/** SHA-256 of a file's bytes, read in chunks. */
-export async function fileHash(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
-  return hash.digest('hex');
-}
 
 /**
  * Identity of records: the bytes of a file, or of every file of a folder under its name.

@@ -1,9 +1,10 @@
 import type { BatchJob } from '../../config/batch-jobs.ts';
 import { tokenizerFile } from '../../data/tokenizer.ts';
+import { fileHash } from '../../files/file-hash.ts';
 import type { PreparedModel } from '../../moe/prepare-model.ts';
 import { needsRecords } from '../../pipeline/needs-records.ts';
 import { version } from '../../version.ts';
-import { contentKey, dataIdentity, fileHash, modelIdentity } from './identity.ts';
+import { contentKey, dataIdentity, modelIdentity } from './identity.ts';
 import type { WorkItem } from './plan.ts';
 
 /** What results are made of, besides the weights an item names. */

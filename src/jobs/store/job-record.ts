@@ -1,8 +1,9 @@
 import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { fileHash } from '../../files/file-hash.ts';
 import { writeWhole } from '../../files/write-file.ts';
 import { parseReport } from '../../report/report.ts';
-import { contentKey, fileHash } from '../plan/identity.ts';
+import { contentKey } from '../plan/identity.ts';
 import type { JobPlan } from '../plan/plan.ts';
 import type { JobOutcome } from '../summary/job-outcome.ts';
 import { judge } from '../summary/job-outcome.ts';
