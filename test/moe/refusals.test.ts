@@ -58,6 +58,29 @@ const gathered =
     return b.op('Mul', [pick(b, flat, indices), b.op('ReduceSum', [weights, b.ints([-1])])]);
   };
 
+/** One expert per token: its rows are picked, and put back among zeros. */
+const scattered =
+  (reduction: string): Part =>
+  (b, x) => {
+    const flat = b.op('Reshape', [x, b.ints([-1, hidden])]);
+    const shares = b.op('Softmax', [logits(b, flat)], { axis: -1 });
+    const [weights, indices] = b.ops(2, 'TopK', [shares, b.ints([1])]);
+    const zeros = b.op('ConstantOfShape', [b.op('Shape', [flat])]);
+    return Array.from({ length: experts }, (_, e) => e).reduce((total, e) => {
+      const isChosen = b.op('Squeeze', [b.op('Equal', [indices, b.ints(e)]), b.ints([-1])]);
+      const rows = b.op('Squeeze', [b.op('NonZero', [isChosen]), b.ints([0])]);
+      const output = b.op('Mul', [
+        expert(b, b.op('Gather', [flat, rows]), e),
+        b.op('Gather', [weights, rows]),
+      ]);
+      return b.op('ScatterND', [total, b.op('Unsqueeze', [rows, b.ints([-1])]), output], { reduction });
+    }, zeros);
+  };
+
+it.each(['none', 'add'])('one expert per token is put back by %s', (reduction) => {
+  expect(locate(block(scattered(reduction))).layers).toMatchObject([{ quantizable: true, reason: '' }]);
+});
+
 /** Where no layer is found: the reasons that are told. */
 const rejections: Record<string, [Part, string]> = {
   'as many columns as a vocabulary': [
@@ -251,6 +274,12 @@ const refusals: Record<string, [Part, string]> = {
     (b, x) => b.op('ReduceSum', [masked(expert)(b, x), b.ints([1])]),
     'sums over an axis that is neither choices nor experts',
   ],
+  ...Object.fromEntries(
+    ['max', 'min', 'mul'].map((reduction) => [
+      `rows that are put back by ${reduction}`,
+      [scattered(reduction), `puts together by ${reduction}, not by a sum`],
+    ]),
+  ),
   'weights that lie in the stack in another order': [
     (b, x) => {
       const downs = weight(b, 'downs', [experts, width, hidden]);
