@@ -8,9 +8,11 @@ import {
   choose,
   expert,
   experts,
+  flat,
   hidden,
   logits,
   maskedExperts,
+  pickedExperts,
   scalar,
   shareOf,
   sum,
@@ -53,28 +55,17 @@ const topOf = (b: Builder, scores: Value): Value => b.ops(2, 'TopK', [scores, b.
 const gathered =
   (pick: (b: Builder, tokens: Value, indices: Value) => Value): Part =>
   (b, x) => {
-    const flat = b.op('Reshape', [x, b.ints([-1, hidden])]);
-    const [weights, indices] = choose(b, logits(b, flat));
-    return b.op('Mul', [pick(b, flat, indices), b.op('ReduceSum', [weights, b.ints([-1])])]);
+    const tokens = flat(b, x);
+    const [weights, indices] = choose(b, logits(b, tokens));
+    return b.op('Mul', [pick(b, tokens, indices), b.op('ReduceSum', [weights, b.ints([-1])])]);
   };
 
-/** One expert per token: its rows are picked, and put back among zeros. */
+/** One expert per token, whose rows are put back. */
 const scattered =
   (reduction: string): Part =>
   (b, x) => {
-    const flat = b.op('Reshape', [x, b.ints([-1, hidden])]);
-    const shares = b.op('Softmax', [logits(b, flat)], { axis: -1 });
-    const [weights, indices] = b.ops(2, 'TopK', [shares, b.ints([1])]);
-    const zeros = b.op('ConstantOfShape', [b.op('Shape', [flat])]);
-    return Array.from({ length: experts }, (_, e) => e).reduce((total, e) => {
-      const isChosen = b.op('Squeeze', [b.op('Equal', [indices, b.ints(e)]), b.ints([-1])]);
-      const rows = b.op('Squeeze', [b.op('NonZero', [isChosen]), b.ints([0])]);
-      const output = b.op('Mul', [
-        expert(b, b.op('Gather', [flat, rows]), e),
-        b.op('Gather', [weights, rows]),
-      ]);
-      return b.op('ScatterND', [total, b.op('Unsqueeze', [rows, b.ints([-1])]), output], { reduction });
-    }, zeros);
+    const tokens = flat(b, x);
+    return pickedExperts(b, tokens, choose(b, logits(b, tokens), 1), { reduction });
   };
 
 it.each(['none', 'add'])('one expert per token is put back by %s', (reduction) => {
@@ -256,11 +247,11 @@ const refusals: Record<string, [Part, string]> = {
   ],
   'tokens that are picked twice': [
     (b, x) => {
-      const flat = b.op('Reshape', [x, b.ints([-1, hidden])]);
-      const [weights, indices] = choose(b, logits(b, flat));
+      const tokens = flat(b, x);
+      const [weights, indices] = choose(b, logits(b, tokens));
       const outputs = Array.from({ length: experts }, (_, e) => {
         const rows = b.op('Gather', [b.op('NonZero', [b.op('Equal', [indices, b.ints(e)])]), b.ints(0)]);
-        const twice = b.op('Gather', [b.op('Gather', [flat, rows]), rows]);
+        const twice = b.op('Gather', [b.op('Gather', [tokens, rows]), rows]);
         return b.op('Mul', [
           expert(b, twice, e),
           b.op('Gather', [b.op('ReduceMax', [weights, b.ints([-1])]), rows]),

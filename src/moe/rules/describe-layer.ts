@@ -34,11 +34,12 @@ export interface Evidence {
 /** Turns the evidence into the record, or says why it is no MoE layer after all. */
 export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const { candidate, region, linears, bank, facts } = evidence;
-  const router = readRouter(candidate, region, facts, bank.experts.length);
+  const choice = readRouter(candidate, region, facts, bank.experts.length);
+  const router = { ...choice, topK: choice.topK === choice.experts ? null : choice.topK };
   const objection = objectionTo(evidence, router);
   if (objection) return { node: candidate.linear.node.name, reason: objection };
   const shared = sharedExperts(linears, region, facts);
-  const found = boundaryOf(evidence, router);
+  const found = boundaryOf(evidence, choice);
   const { simple, boundary } = beyondExperts(evidence, router, found);
   const experts = numberExperts(bank, simple);
   const reasons = reasonsAgainst(evidence, experts.length, router, boundary);
