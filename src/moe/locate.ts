@@ -90,13 +90,18 @@ function tryCandidate(candidate: RouterCandidate, facts: GraphFacts, rejected: R
 
 /** Routers that weigh the same experts make one layer, as in multi-gate mixtures. */
 function mergeGates(found: readonly FoundLayer[]): FoundLayer[] {
-  const merged = new Map<string, FoundLayer>();
+  const merged: FoundLayer[] = [];
   for (const each of found) {
-    const known = merged.get(each.weights);
-    if (!known) merged.set(each.weights, each);
+    const known = merged.find((other) => isSameLayer(each, other));
+    if (!known) merged.push(each);
     else if (known.layer.router.logits !== each.layer.router.logits) shareExperts(known.layer);
   }
-  return [...merged.values()];
+  return merged;
+}
+
+/** Layers that hold the same weights are one only where these work on the same tokens. */
+function isSameLayer(one: FoundLayer, other: FoundLayer): boolean {
+  return one.weights === other.weights && (one.expert === other.expert || one.input === other.input);
 }
 
 /** Counts one more router over the same experts: their outputs are then summed more than once. */

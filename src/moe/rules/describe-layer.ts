@@ -17,8 +17,10 @@ import { beyondExperts } from './simple-experts.ts';
 /** A layer and where its router stands in the graph. */
 export interface FoundLayer {
   position: number;
-  /** Which weights its experts hold. */
+  /** Which weights its experts hold, the node of one of them, and what the layer was grown from. */
   weights: string;
+  expert: Node;
+  input: Value;
   layer: MoeLayer;
 }
 
@@ -62,7 +64,8 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     warnings: warningsAbout(evidence, experts.length, router, boundary, shared.length),
   };
   const weights = bank.branches.map(({ down }) => `${down.view.name} ${down.view.offset}`).join();
-  return { position: facts.position.get(candidate.linear.node)!, weights, layer };
+  const position = facts.position.get(candidate.linear.node)!;
+  return { position, weights, expert: bank.branches[0].down.node, input: region.input, layer };
 }
 
 /** What shows that the branches are no experts; null if nothing does. */

@@ -45,6 +45,20 @@ export function expert(b: Builder, x: Value, e: number): Value {
   return b.op('MatMul', [inner, weight(b, `experts.${e}.down`, [width, hidden])]);
 }
 
+/** Experts of some weights: `e` takes those of `ofExpert(e)`, and no weight is stored twice. */
+export function sharedExperts(ofExpert = (e: number): number => e): typeof expert {
+  const held = new Map<string, Value>();
+  return (b, x, e) => {
+    const linear = (from: Value, part: string, shape: [number, number]): Value => {
+      const name = `experts.${ofExpert(e)}.${part}`;
+      if (!held.has(name)) held.set(name, weight(b, name, shape));
+      return b.op('MatMul', [from, held.get(name)!]);
+    };
+    const up = b.op('Relu', [linear(x, 'up', [hidden, width])]);
+    return linear(up, 'down', [width, hidden]);
+  };
+}
+
 /** The share of expert `e` per token, [..., 1]: the sum over weights · (indices == e). */
 export function shareOf(b: Builder, [weights, indices]: [Value, Value], e: number): Value {
   const mask = b.op('Cast', [b.op('Equal', [indices, b.ints(e)])], { to: 1 });
