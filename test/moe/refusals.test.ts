@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { locate } from '../../src/moe/locate.ts';
+import { prepareModel } from '../../src/moe/prepare-model.ts';
 import type { Builder } from '../../src/onnx/build.ts';
 import type { Value } from '../../src/onnx/value.ts';
+import { makeModel } from '../helpers/make-model.ts';
 import type { Part } from './helpers/parts.ts';
 import {
   block,
@@ -12,8 +14,10 @@ import {
   hidden,
   logits,
   maskedExperts,
+  maskedLayer,
   pickedExperts,
   scalar,
+  sharedExperts,
   shareOf,
   sum,
   weight,
@@ -49,6 +53,7 @@ const ffn =
 
 const single: Write = (b, x, e) => b.op('MatMul', [x, weight(b, `single.${e}`, [hidden, hidden])]);
 const relu: Part = (b, x) => b.op('Relu', [x]);
+const oneUngated: Write = (b, x, e) => (e === 2 ? ffn(relu)(b, x, e) : expert(b, x, e));
 const topOf = (b: Builder, scores: Value): Value => b.ops(2, 'TopK', [scores, b.ints([1])])[0];
 
 /** Chosen weights on stacks of weights, [tokens, k, ...]; `up` and `down` are what experts are picked from. */
@@ -108,8 +113,29 @@ const rejections: Record<string, [Part, string]> = {
     },
     'it reads what the branches compute: a fusion of features, not a choice among experts',
   ],
+  'branches of one weight that no column tells apart': [
+    (b, x) => {
+      const shares = b.op('Softmax', [logits(b, x)], { axis: -1 });
+      const write = sharedExperts(() => 0);
+      const weigh = b.op('ReduceMax', [shares, b.ints([-1])]);
+      return sum(b, [b.op('Mul', [write(b, x, 0), weigh]), b.op('Mul', [write(b, x, 1), weigh])]);
+    },
+    'its branches share one weight',
+  ],
   'two single linears': [weighed(single, 2), 'what it weighs are single linears, too few to be experts'],
   'one expert': [weighed(expert, experts, 1), 'there is only one expert'],
+};
+
+describe('no layer is found, and it is said why', () => {
+  it.each(Object.entries(rejections))('%s', (_name, [part, reason]) => {
+    const { layers, rejected } = locate(block(part));
+    expect(layers).toEqual([]);
+    expect(rejected.map((each) => each.reason).join('\n')).toContain(reason);
+  });
+});
+
+/** Where a layer is found that cannot be written anew. */
+const refusals: Record<string, [Part, string]> = {
   'a mix of channels inside the experts': [
     (b, x) => {
       const chosen = choose(b, logits(b, x));
@@ -123,19 +149,7 @@ const rejections: Record<string, [Part, string]> = {
     masked(ffn((b, up) => b.op('Concat', [up, up], { axis: -1 }), 2 * width)),
     'the first linears of an expert were not found',
   ],
-  'an expert that is wider': [
-    masked((b, x, e) => (e === 2 ? ffn(relu)(b, x, e) : expert(b, x, e))),
-    'its branches have unequal shapes',
-  ],
-  'experts of one weight': [
-    (b, x) => {
-      const down = weight(b, 'down', [width, hidden]);
-      const write: Write = (_b, _x, e) =>
-        b.op('MatMul', [relu(b, b.op('MatMul', [x, weight(b, `up.${e}`, [hidden, width])])), down]);
-      return masked(write)(b, x);
-    },
-    'its branches share one weight',
-  ],
+  'an expert of another kind': [masked(oneUngated), 'its branches have unequal shapes'],
   'stacks of unequal length': [
     gathered((b, tokens, indices) => {
       const pick = (name: string, shape: number[]): Value =>
@@ -149,18 +163,7 @@ const rejections: Record<string, [Part, string]> = {
     }),
     'the stacks of its linears differ in length',
   ],
-};
-
-describe('no layer is found, and it is said why', () => {
-  it.each(Object.entries(rejections))('%s', (_name, [part, reason]) => {
-    const { layers, rejected } = locate(block(part));
-    expect(layers).toEqual([]);
-    expect(rejected.map((each) => each.reason).join('\n')).toContain(reason);
-  });
-});
-
-/** Where a layer is found that cannot be written anew. */
-const refusals: Record<string, [Part, string]> = {
+  'a branch of another kind, where all count': [weighed(oneUngated), 'its branches have unequal shapes'],
   'experts of one linear': [weighed(single), 'its experts are single linears'],
   'an unknown activation': [
     masked(ffn((b, up) => b.op('Elu', [up]))),
@@ -304,5 +307,16 @@ describe('a layer is found and refused, and it is said why', () => {
     expect(layers).toHaveLength(1);
     expect(layers[0].quantizable).toBe(false);
     expect(layers[0].reason).toContain(reason);
+  });
+
+  it('beside others that could be written anew', () => {
+    const model = makeModel({ x: ['float32', ['batch', 'sequence', hidden]] }, (b, stream) => ({
+      y: maskedLayer(b, maskedLayer(b, stream), oneUngated),
+    }));
+    expect(locate(model).layers).toMatchObject([
+      { quantizable: true },
+      { quantizable: false, experts: [], reason: 'its branches have unequal shapes' },
+    ]);
+    expect(() => prepareModel(model)).toThrow(/L1 cannot be quantized/);
   });
 });

@@ -23,6 +23,21 @@ async function replayErrors(model: Model): Promise<number[]> {
   return layers.map((layer) => replayError(layer, values));
 }
 
+describe('experts that hold the same weights', () => {
+  it.each<[string, (e: number) => number]>([
+    ['two of them', (e) => Math.max(e, 1)],
+    ['all of them', () => 0],
+  ])('%s are written each for itself', async (_which, ofExpert) => {
+    const model = block((b, x) => maskedExperts(b, x, choose(b, logits(b, x)), sharedExperts(ofExpert)));
+    const [layer] = locate(model).layers;
+    expect(layer).toMatchObject({ quantizable: true, reason: '' });
+    expect(layer.experts.map(({ index, up }) => [index, up!.name])).toEqual(
+      [0, 1, 2, 3].map((e) => [e, `experts.${ofExpert(e)}.up`]),
+    );
+    expect(Math.max(...(await replayErrors(model)))).toBeLessThan(1e-5);
+  });
+});
+
 describe('layers that hold the same experts', () => {
   it('are layers of their own where they work on other tokens', async () => {
     const write = sharedExperts();

@@ -10,16 +10,17 @@ import { isPlain, linearsOf } from './expert-bank.ts';
 import type { RegionLinear } from './levels.ts';
 import { normOfLayer } from './norm-of-layer.ts';
 import type { Region } from './region.ts';
-import { readRouter } from './scoring.ts';
+import { describedRouter, readRouter } from './scoring.ts';
 import { sharedExperts } from './shared-expert.ts';
 import { beyondExperts } from './simple-experts.ts';
 
 /** A layer and where its router stands in the graph. */
 export interface FoundLayer {
   position: number;
-  /** Which weights its experts hold, the node of one of them, and what the layer was grown from. */
-  weights: string;
-  expert: Node;
+  /** Which weights its experts hold (null where they could not be put together), and the nodes that multiply by them. */
+  weights: string | null;
+  linears: ReadonlySet<Node>;
+  /** What the layer was grown from. */
   input: Value;
   layer: MoeLayer;
 }
@@ -37,7 +38,7 @@ export interface Evidence {
 export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const { candidate, region, linears, bank, facts } = evidence;
   const choice = readRouter(candidate, region, facts, bank.experts.length);
-  const router = { ...choice, topK: choice.topK === choice.experts ? null : choice.topK };
+  const router = describedRouter(choice);
   const objection = objectionTo(evidence, router);
   if (objection) return { node: candidate.linear.node.name, reason: objection };
   const shared = sharedExperts(linears, region, facts);
@@ -65,7 +66,8 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   };
   const weights = bank.branches.map(({ down }) => `${down.view.name} ${down.view.offset}`).join();
   const position = facts.position.get(candidate.linear.node)!;
-  return { position, weights, expert: bank.branches[0].down.node, input: region.input, layer };
+  const nodes = new Set(linearsOf(bank.branches).map(({ node }) => node));
+  return { position, weights, linears: nodes, input: region.input, layer };
 }
 
 /** What shows that the branches are no experts; null if nothing does. */

@@ -34,6 +34,11 @@ export function readRouter(
   };
 }
 
+/** The router as it is described: choosing all experts is choosing none. */
+export function describedRouter(router: Router): Router {
+  return router.topK === router.experts ? { ...router, topK: null } : router;
+}
+
 /**
  * Soft MoE (Puigcerver et al. 2024, eq. 1 to 3): logits of every token for every slot pass two softmaxes, and one of them
  * mixes the tokens into slots. Each expert has the same number of slots.
