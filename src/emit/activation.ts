@@ -7,13 +7,15 @@ import type { Matrix } from '../tensor/matrix.ts';
 
 /** From the results of the first linears ([n, intermediate] each) to the input of `down`. */
 export function emitActivation(b: Builder, activation: Activation, gate: Value | null, up: Value): Value {
-  if (!gate) return nonlinearity(b, activation, up, 'hidden');
   const { limit, upOffset } = activation;
-  const bounded = limit === null ? gate : b.op('Min', [gate, scalar(b, limit)], {}, { name: 'gate' });
+  const atMost = (x: Value, name: string): Value =>
+    limit === null ? x : b.op('Min', [x, scalar(b, limit)], {}, { name });
+  if (!gate) return nonlinearity(b, activation, atMost(up, 'up'), 'hidden');
   const clipped =
     limit === null ? up : b.op('Clip', [up, scalar(b, -limit), scalar(b, limit)], {}, { name: 'up' });
   const shifted = upOffset === 0 ? clipped : b.op('Add', [clipped, scalar(b, upOffset)], {}, { name: 'up' });
-  return b.op('Mul', [nonlinearity(b, activation, bounded, 'activated'), shifted], {}, { name: 'hidden' });
+  const activated = nonlinearity(b, activation, atMost(gate, 'gate'), 'activated');
+  return b.op('Mul', [activated, shifted], {}, { name: 'hidden' });
 }
 
 function nonlinearity(b: Builder, { name, alpha }: Activation, x: Value, hint: string): Value {

@@ -15,6 +15,8 @@ import { layerInputs } from './rules/layer-inputs.ts';
 import { regionLinears } from './rules/levels.ts';
 import { growRegion } from './rules/region.ts';
 import { twins } from './rules/twins.ts';
+import type { Attempt } from './rules/unread-layer.ts';
+import { unreadLayer } from './rules/unread-layer.ts';
 
 /** The Mixture-of-Experts layers of a model, and places that looked like one. */
 export interface Location {
@@ -69,10 +71,11 @@ function locateIn(graph: Graph, search: Search, outer?: GraphFacts): MoeLayer[] 
   return [...own, ...inner];
 }
 
-/** The layer behind a router candidate, if its experts are found; otherwise the reason goes to `rejected`. */
+/** The layer behind a router candidate; where nothing shows that there is one, the reason goes to `rejected`. */
 function tryCandidate(candidate: RouterCandidate, facts: GraphFacts, rejected: Rejection[]): FoundLayer[] {
   // What stands against experts that were found tells more than where none were.
-  const [objections, failures]: Rejection[][] = [[], []];
+  const objections: Rejection[] = [];
+  const attempts: Attempt[] = [];
   for (const input of layerInputs(candidate, facts)) {
     const region = growRegion(input, new Set([candidate.linear.node]), facts);
     const linears = regionLinears(region, facts);
@@ -81,22 +84,42 @@ function tryCandidate(candidate: RouterCandidate, facts: GraphFacts, rejected: R
       const layer = describeLayer({ candidate, region, linears, bank: result.bank, facts });
       if ('position' in layer) return [layer];
       objections.push(layer);
-    } else failures.push(result);
+    } else attempts.push({ region, linears, ...result });
   }
-  const [{ node, reason }] = [...objections, ...failures];
+  const refused = objections.length > 0 ? null : firstUnread(candidate, attempts, facts);
+  if (refused) return [refused];
+  const [{ node, reason }] = [...objections, ...attempts];
   rejected.push({ node: candidate.linear.node.name || node, reason });
   return [];
 }
 
+function firstUnread(
+  candidate: RouterCandidate,
+  attempts: readonly Attempt[],
+  facts: GraphFacts,
+): FoundLayer | null {
+  for (const attempt of attempts) {
+    const layer = unreadLayer(candidate, attempt, facts);
+    if (layer) return layer;
+  }
+  return null;
+}
+
 /** Routers that weigh the same experts make one layer, as in multi-gate mixtures. */
 function mergeGates(found: readonly FoundLayer[]): FoundLayer[] {
-  const merged = new Map<string, FoundLayer>();
+  const merged: FoundLayer[] = [];
   for (const each of found) {
-    const known = merged.get(each.weights);
-    if (!known) merged.set(each.weights, each);
+    const known = merged.find((other) => isSameLayer(each, other));
+    if (!known) merged.push(each);
     else if (known.layer.router.logits !== each.layer.router.logits) shareExperts(known.layer);
   }
-  return [...merged.values()];
+  return merged;
+}
+
+/** Layers that hold the same weights are one only where these work on the same tokens. */
+function isSameLayer(one: FoundLayer, other: FoundLayer): boolean {
+  const isSame = one.input === other.input || [...one.linears].some((node) => other.linears.has(node));
+  return one.weights !== null && one.weights === other.weights && isSame;
 }
 
 /** Counts one more router over the same experts: their outputs are then summed more than once. */

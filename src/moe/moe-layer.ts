@@ -113,7 +113,8 @@ export interface Expert {
 
 /**
  * What happens between the first linears and `down`: `f(gate) · (up + upOffset)` for gated experts, `f(up)` otherwise.
- * With a `limit`, gate is cut to at most it and up to ± it, before anything else (gpt-oss).
+ * With a `limit`, gate is cut to at most it and up to ± it, before anything else (gpt-oss); without a gate, up is cut to
+ * at most it (ReLU6).
  */
 export interface Activation {
   /** `silu` is x·sigmoid(alpha·x); `relu2` is relu squared; `gelu` is exact, `gelu-tanh` its approximation. */

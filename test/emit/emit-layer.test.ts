@@ -3,11 +3,16 @@ import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { floatExperts } from '../../src/emit/float-experts.ts';
 import { foldSmoothing } from '../../src/emit/fold-smoothing.ts';
 import type { MoeLayer } from '../../src/moe/moe-layer.ts';
+import { prepareModel } from '../../src/moe/prepare-model.ts';
 import { builder } from '../../src/onnx/build.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
+import { makeModel } from '../helpers/make-model.ts';
+import { runModel } from '../helpers/run-model.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { syntheticLayer } from '../helpers/synthetic-layer.ts';
+import { hidden, maskedLayer, sharedExperts } from '../moe/helpers/parts.ts';
+import { randomFeeds } from '../moe/helpers/run-model.ts';
 import { gaussian } from '../quantize/random.ts';
 import { feedsOf, randomRoutes, runOnce } from './run-layer.ts';
 
@@ -61,4 +66,23 @@ test('a layer that reads what the one before it gives, with nothing in between, 
   const expected = await runOnce(alone.model, feedsOf(spec, fed, routes));
   expect(last.data).toEqual(expected.y.data);
   expect(last.data).not.toEqual(y.data);
+});
+
+/** Two layers of the same experts, of which the first two hold the same weights. */
+function twoLayers(): Model {
+  const write = sharedExperts((e) => Math.max(e, 1));
+  return makeModel({ x: ['float32', ['batch', 'sequence', hidden]] }, (b, stream) => ({
+    y: maskedLayer(b, maskedLayer(b, stream, write), write),
+  }));
+}
+
+test('experts that hold the same weights, in one layer or in two, are written each for itself', async () => {
+  const { model: written, layers } = prepareModel(twoLayers());
+  expect(layers).toHaveLength(2);
+  for (const layer of layers) emitLayer(written, layer, floatExperts(layer));
+  written.graph.removeDeadCode();
+  expect([...written.graph.constants].filter(({ name }) => name.startsWith('experts.'))).toEqual([]);
+  const feeds = randomFeeds(written);
+  const [expected, actual] = [await runModel(twoLayers(), feeds), await runModel(written, feeds)];
+  actual.y.forEach((value, at) => expect(value).toBeCloseTo(expected.y[at], 4));
 });

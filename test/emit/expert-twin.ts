@@ -64,7 +64,7 @@ export function slowActivation(
   };
   const top = limit ?? Infinity;
   const data = up.data.map((value, i) => {
-    if (!gate) return nonlinear(value);
+    if (!gate) return nonlinear(Math.min(value, top));
     const clipped = Math.max(-top, Math.min(top, value));
     return nonlinear(Math.min(gate.data[i], top)) * (clipped + upOffset);
   });

@@ -59,6 +59,7 @@ describe('integer experts equal the fake-quantized reference', () => {
 
   test.each([
     ['ungated experts with relu', { gated: false, activation: { ...silu, name: 'relu' } }],
+    ['relu up to a limit', { gated: false, activation: { ...silu, name: 'relu', limit: 0.8 } }],
     ['squared relu', { gated: false, activation: { ...silu, name: 'relu2' } }],
     ['gated gelu', { activation: { ...silu, name: 'gelu-tanh' } }],
     ['biases', { bias: true }],

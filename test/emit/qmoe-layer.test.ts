@@ -119,6 +119,11 @@ describe('QMoE equals the reference', () => {
 describe('QMoE refuses', () => {
   test.each([
     ['squared relu', { gated: false, activation: { ...silu, name: 'relu2' } }, /no activation relu2/],
+    [
+      'relu up to a limit',
+      { gated: false, activation: { ...silu, name: 'relu', limit: 6 } },
+      /cuts relu at no limit/,
+    ],
     ['gated gelu', { activation: { ...silu, name: 'gelu' } }, /gate is gelu/],
     ['routing weights on the input', { appliesTo: 'input' }, /multiply the input/],
     ['rows that fill no whole bytes', { hidden: 37 }, /whole bytes/],

@@ -28,6 +28,14 @@ const clamped: Spelling = ({ add, scalar }, gate, up) => {
   return add('Mul', [add('Add', [u, scalar(1)]), glu]);
 };
 
+const clampedAt =
+  (...[gateLimit, upLimit]: [number, number]): Spelling =>
+  (build, gate, up) => {
+    const { add, scalar } = build;
+    const g = silu(build, add('Clip', [gate, null, scalar(gateLimit)]));
+    return add('Mul', [g, add('Clip', [up, scalar(-upLimit), scalar(upLimit)])]);
+  };
+
 const clampedByMinAndMax: Spelling = ({ add, scalar }, gate, up) => {
   const g = add('Min', [gate, scalar(7)]);
   const u = add('Min', [add('Max', [up, scalar(-7)]), scalar(7)]);
@@ -66,6 +74,37 @@ describe('fitActivation', () => {
     ['gpt-oss', clamped, { name: 'silu', alpha: 1.703125, limit: 7, upOffset: 1 }],
     ['a clamp by Min and Max', clampedByMinAndMax, { name: 'silu', ...plain, limit: 7 }],
     [
+      'a limit beyond every probe of its own accord',
+      clampedAt(10, 10),
+      { name: 'silu', ...plain, limit: 10 },
+    ],
+    ['no limit that gate and up do not share', clampedAt(10, 20), { name: 'unknown', ...plain }],
+    [
+      'a limit that is worked out',
+      ({ add, scalar }, gate, up) => {
+        const limit = add('Mul', [scalar(5), scalar(6)]);
+        const g = add('Min', [gate, limit]);
+        const u = add('Max', [add('Min', [up, limit]), add('Neg', [limit])]);
+        return add('Mul', [add('Mul', [g, add('Sigmoid', [g])]), u]);
+      },
+      { name: 'silu', ...plain, limit: 30 },
+    ],
+    [
+      'relu up to a limit',
+      ({ add, scalar }, x) => add('Min', [add('Relu', [x]), scalar(12)]),
+      { name: 'relu', ...plain, limit: 12 },
+    ],
+    [
+      'ReLU6',
+      ({ add, scalar }, x) => add('Clip', [x, scalar(0), scalar(6)]),
+      { name: 'relu', ...plain, limit: 6 },
+    ],
+    [
+      'no relu above a small threshold',
+      ({ add, scalar }, x) => add('Where', [add('Greater', [x, scalar(0.1)]), x, scalar(0)]),
+      { name: 'unknown', ...plain },
+    ],
+    [
       'relu by Where',
       ({ add, scalar }, x) => add('Where', [add('Greater', [x, scalar(0)]), x, scalar(0)]),
       { name: 'relu', ...plain },
@@ -97,5 +136,10 @@ describe('activate', () => {
     const activation = { name: 'identity', alpha: 1, limit: 2, upOffset: 1 } as const;
     expect(activate(activation, 5, -9)).toBe(2 * (-2 + 1));
     expect(activate(activation, -5, 9)).toBe(-5 * (2 + 1));
+  });
+
+  it('cuts up from above where there is no gate', () => {
+    const activation = { name: 'identity', alpha: 1, limit: 2, upOffset: 0 } as const;
+    expect([-9, 1, 9].map((up) => activate(activation, null, up))).toEqual([-9, 1, 2]);
   });
 });

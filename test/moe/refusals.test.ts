@@ -1,17 +1,23 @@
 import { describe, expect, it } from 'vitest';
 import { locate } from '../../src/moe/locate.ts';
+import { prepareModel } from '../../src/moe/prepare-model.ts';
 import type { Builder } from '../../src/onnx/build.ts';
 import type { Value } from '../../src/onnx/value.ts';
+import { makeModel } from '../helpers/make-model.ts';
 import type { Part } from './helpers/parts.ts';
 import {
   block,
   choose,
   expert,
   experts,
+  flat,
   hidden,
   logits,
   maskedExperts,
+  maskedLayer,
+  pickedExperts,
   scalar,
+  sharedExperts,
   shareOf,
   sum,
   weight,
@@ -47,16 +53,29 @@ const ffn =
 
 const single: Write = (b, x, e) => b.op('MatMul', [x, weight(b, `single.${e}`, [hidden, hidden])]);
 const relu: Part = (b, x) => b.op('Relu', [x]);
+const oneUngated: Write = (b, x, e) => (e === 2 ? ffn(relu)(b, x, e) : expert(b, x, e));
 const topOf = (b: Builder, scores: Value): Value => b.ops(2, 'TopK', [scores, b.ints([1])])[0];
 
 /** Chosen weights on stacks of weights, [tokens, k, ...]; `up` and `down` are what experts are picked from. */
 const gathered =
   (pick: (b: Builder, tokens: Value, indices: Value) => Value): Part =>
   (b, x) => {
-    const flat = b.op('Reshape', [x, b.ints([-1, hidden])]);
-    const [weights, indices] = choose(b, logits(b, flat));
-    return b.op('Mul', [pick(b, flat, indices), b.op('ReduceSum', [weights, b.ints([-1])])]);
+    const tokens = flat(b, x);
+    const [weights, indices] = choose(b, logits(b, tokens));
+    return b.op('Mul', [pick(b, tokens, indices), b.op('ReduceSum', [weights, b.ints([-1])])]);
   };
+
+/** One expert per token, whose rows are put back. */
+const scattered =
+  (reduction: string): Part =>
+  (b, x) => {
+    const tokens = flat(b, x);
+    return pickedExperts(b, tokens, choose(b, logits(b, tokens), 1), { reduction });
+  };
+
+it.each(['none', 'add'])('one expert per token is put back by %s', (reduction) => {
+  expect(locate(block(scattered(reduction))).layers).toMatchObject([{ quantizable: true, reason: '' }]);
+});
 
 /** Where no layer is found: the reasons that are told. */
 const rejections: Record<string, [Part, string]> = {
@@ -94,8 +113,29 @@ const rejections: Record<string, [Part, string]> = {
     },
     'it reads what the branches compute: a fusion of features, not a choice among experts',
   ],
+  'branches of one weight that no column tells apart': [
+    (b, x) => {
+      const shares = b.op('Softmax', [logits(b, x)], { axis: -1 });
+      const write = sharedExperts(() => 0);
+      const weigh = b.op('ReduceMax', [shares, b.ints([-1])]);
+      return sum(b, [b.op('Mul', [write(b, x, 0), weigh]), b.op('Mul', [write(b, x, 1), weigh])]);
+    },
+    'its branches share one weight',
+  ],
   'two single linears': [weighed(single, 2), 'what it weighs are single linears, too few to be experts'],
   'one expert': [weighed(expert, experts, 1), 'there is only one expert'],
+};
+
+describe('no layer is found, and it is said why', () => {
+  it.each(Object.entries(rejections))('%s', (_name, [part, reason]) => {
+    const { layers, rejected } = locate(block(part));
+    expect(layers).toEqual([]);
+    expect(rejected.map((each) => each.reason).join('\n')).toContain(reason);
+  });
+});
+
+/** Where a layer is found that cannot be written anew. */
+const refusals: Record<string, [Part, string]> = {
   'a mix of channels inside the experts': [
     (b, x) => {
       const chosen = choose(b, logits(b, x));
@@ -109,19 +149,7 @@ const rejections: Record<string, [Part, string]> = {
     masked(ffn((b, up) => b.op('Concat', [up, up], { axis: -1 }), 2 * width)),
     'the first linears of an expert were not found',
   ],
-  'an expert that is wider': [
-    masked((b, x, e) => (e === 2 ? ffn(relu)(b, x, e) : expert(b, x, e))),
-    'its branches have unequal shapes',
-  ],
-  'experts of one weight': [
-    (b, x) => {
-      const down = weight(b, 'down', [width, hidden]);
-      const write: Write = (_b, _x, e) =>
-        b.op('MatMul', [relu(b, b.op('MatMul', [x, weight(b, `up.${e}`, [hidden, width])])), down]);
-      return masked(write)(b, x);
-    },
-    'its branches share one weight',
-  ],
+  'an expert of another kind': [masked(oneUngated), 'its branches have unequal shapes'],
   'stacks of unequal length': [
     gathered((b, tokens, indices) => {
       const pick = (name: string, shape: number[]): Value =>
@@ -135,18 +163,7 @@ const rejections: Record<string, [Part, string]> = {
     }),
     'the stacks of its linears differ in length',
   ],
-};
-
-describe('no layer is found, and it is said why', () => {
-  it.each(Object.entries(rejections))('%s', (_name, [part, reason]) => {
-    const { layers, rejected } = locate(block(part));
-    expect(layers).toEqual([]);
-    expect(rejected.map((each) => each.reason).join('\n')).toContain(reason);
-  });
-});
-
-/** Where a layer is found that cannot be written anew. */
-const refusals: Record<string, [Part, string]> = {
+  'a branch of another kind, where all count': [weighed(oneUngated), 'its branches have unequal shapes'],
   'experts of one linear': [weighed(single), 'its experts are single linears'],
   'an unknown activation': [
     masked(ffn((b, up) => b.op('Elu', [up]))),
@@ -233,11 +250,11 @@ const refusals: Record<string, [Part, string]> = {
   ],
   'tokens that are picked twice': [
     (b, x) => {
-      const flat = b.op('Reshape', [x, b.ints([-1, hidden])]);
-      const [weights, indices] = choose(b, logits(b, flat));
+      const tokens = flat(b, x);
+      const [weights, indices] = choose(b, logits(b, tokens));
       const outputs = Array.from({ length: experts }, (_, e) => {
         const rows = b.op('Gather', [b.op('NonZero', [b.op('Equal', [indices, b.ints(e)])]), b.ints(0)]);
-        const twice = b.op('Gather', [b.op('Gather', [flat, rows]), rows]);
+        const twice = b.op('Gather', [b.op('Gather', [tokens, rows]), rows]);
         return b.op('Mul', [
           expert(b, twice, e),
           b.op('Gather', [b.op('ReduceMax', [weights, b.ints([-1])]), rows]),
@@ -251,6 +268,12 @@ const refusals: Record<string, [Part, string]> = {
     (b, x) => b.op('ReduceSum', [masked(expert)(b, x), b.ints([1])]),
     'sums over an axis that is neither choices nor experts',
   ],
+  ...Object.fromEntries(
+    ['max', 'min', 'mul'].map((reduction) => [
+      `rows that are put back by ${reduction}`,
+      [scattered(reduction), `puts together by ${reduction}, not by a sum`],
+    ]),
+  ),
   'weights that lie in the stack in another order': [
     (b, x) => {
       const downs = weight(b, 'downs', [experts, width, hidden]);
@@ -284,5 +307,16 @@ describe('a layer is found and refused, and it is said why', () => {
     expect(layers).toHaveLength(1);
     expect(layers[0].quantizable).toBe(false);
     expect(layers[0].reason).toContain(reason);
+  });
+
+  it('beside others that could be written anew', () => {
+    const model = makeModel({ x: ['float32', ['batch', 'sequence', hidden]] }, (b, stream) => ({
+      y: maskedLayer(b, maskedLayer(b, stream), oneUngated),
+    }));
+    expect(locate(model).layers).toMatchObject([
+      { quantizable: true },
+      { quantizable: false, experts: [], reason: 'its branches have unequal shapes' },
+    ]);
+    expect(() => prepareModel(model)).toThrow(/L1 cannot be quantized/);
   });
 });

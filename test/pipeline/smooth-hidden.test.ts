@@ -73,12 +73,15 @@ describe('smoothHidden', () => {
     expect((await smoothed(16, 'smoothing.down=off')).scales).toBeNull();
     expect((await smoothed(16, 'smoothing.enabled=false')).scales).toBeNull();
     const config = configFrom();
-    const clamped = await smoothHidden(weights, stats, {
-      activation: { ...silu, limit: 7 },
+    const settings = {
       config: settledBy(config, variantsTried(config, false)[0]),
       rotation: { input: null, hidden: 16 },
-    });
+    };
+    const clamped = await smoothHidden(weights, stats, { activation: { ...silu, limit: 7 }, ...settings });
     expect(clamped.scales).toBeNull();
+    const relu = { ...silu, name: 'relu', limit: 7 } as const;
+    const cut = await smoothHidden({ ...weights, gate: null }, stats, { activation: relu, ...settings });
+    expect(cut.scales).toBeNull();
   });
 
   test('neurons are dealt to blocks where there are several', async () => {

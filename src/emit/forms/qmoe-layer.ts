@@ -198,6 +198,7 @@ function activationOf(layer: MoeLayer): Record<string, string | number | { f: nu
   if (!isGated) {
     const known = { relu: 'relu', 'gelu-tanh': 'gelu', identity: 'identity', silu: 'silu' }[name as 'relu'];
     if (!known || (name === 'silu' && alpha !== 1)) throw refused(layer, `it has no activation ${name}`);
+    if (limit !== null) throw refused(layer, `it cuts ${name} at no limit`);
     return { activation_type: known };
   }
   if (name !== 'silu') throw refused(layer, `its gate is ${name}, and the operator gates with silu alone`);

@@ -1,5 +1,5 @@
+import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { scalarOf } from '../graph/constant.ts';
 import { elementwiseOps } from '../graph/operators.ts';
 import { erf, evaluate } from '../graph/scalar-function.ts';
 import type { Activation } from '../moe-layer.ts';
@@ -17,7 +17,14 @@ export interface FittedActivation<Leaf> {
   up: Leaf;
 }
 
-const probes = [-9.3, -3.1, -1.7, -0.6, -0.2, 0.3, 0.9, 1.6, 2.8, 4.1, 8.7];
+const grid = [-9.3, -3.1, -1.7, -0.6, -0.2, 0.3, 0.9, 1.6, 2.8, 4.1, 8.7];
+
+/** A bound shows only beyond it, and a threshold between zero and it, wherever the grid ends. */
+function probesAround(constants: readonly number[]): number[] {
+  return [
+    ...new Set([...grid, ...constants.flatMap((each) => [-1.3, -0.7, 0.7, 1.3].map((by) => by * each))]),
+  ];
+}
 
 /**
  * Names the elementwise function between the leaves and `value` by its values: it is evaluated on a grid and compared
@@ -29,9 +36,12 @@ export function fitActivation<Leaf extends ActivationLeaf>(
 ): FittedActivation<Leaf> {
   const [first, second] = leaves;
   const constants = constantsBetween(value, new Set(leaves.flatMap(({ names }) => names)));
+  const probes = probesAround(constants);
   const unknown: Activation = { name: 'unknown', alpha: 1, limit: null, upOffset: 0 };
   if (leaves.length === 1) {
-    const activation = ungated(constants).find((each) => agrees(value, each, null, first));
+    const activation = ungated(constants).find((each) =>
+      agrees(value, each, { gate: null, up: first }, probes),
+    );
     return { activation: activation ?? unknown, gate: null, up: first };
   }
   if (leaves.length === 2) {
@@ -39,7 +49,7 @@ export function fitActivation<Leaf extends ActivationLeaf>(
       [first, second],
       [second, first],
     ]) {
-      const activation = gated(constants).find((each) => agrees(value, each, gate, up));
+      const activation = gated(constants).find((each) => agrees(value, each, { gate, up }, probes));
       if (activation) return { activation, gate, up };
     }
   }
@@ -53,7 +63,7 @@ export function activate(
   up: number,
 ): number {
   const cut = limit ?? Infinity;
-  if (gate === null) return functions[name](up, alpha);
+  if (gate === null) return functions[name](Math.min(up, cut), alpha);
   return functions[name](Math.min(gate, cut), alpha) * (Math.min(cut, Math.max(-cut, up)) + upOffset);
 }
 
@@ -70,8 +80,8 @@ const functions: Record<Activation['name'], (x: number, alpha: number) => number
 function agrees(
   value: Value,
   activation: Activation,
-  gate: ActivationLeaf | null,
-  up: ActivationLeaf,
+  { gate, up }: { gate: ActivationLeaf | null; up: ActivationLeaf },
+  probes: readonly number[],
 ): boolean {
   return probes.every((u) =>
     (gate ? probes : [0]).every((g) => {
@@ -87,41 +97,49 @@ function agrees(
 }
 
 function ungated(constants: readonly number[]): Activation[] {
-  const plain = ['gelu', 'gelu-tanh', 'relu', 'relu2', 'identity'] as const;
-  return [...plain.map((name) => ({ name, alpha: 1, limit: null, upOffset: 0 })), ...silus(constants)];
+  const bases = functionsWith(constants);
+  return limitsAmong(constants).flatMap((limit) => bases.map((base) => ({ ...base, limit })));
 }
 
 function gated(constants: readonly number[]): Activation[] {
-  const limits = [null, ...constants.filter((each) => each > 0)];
   const offsets = [0, ...constants.filter((each) => each !== 0)];
-  return ungated(constants).flatMap((base) =>
-    limits.flatMap((limit) => offsets.map((upOffset) => ({ ...base, limit, upOffset }))),
-  );
+  return ungated(constants).flatMap((base) => offsets.map((upOffset) => ({ ...base, upOffset })));
 }
 
-function silus(constants: readonly number[]): Activation[] {
+function functionsWith(constants: readonly number[]): Activation[] {
+  const plain = ['gelu', 'gelu-tanh', 'relu', 'relu2', 'identity'] as const;
   const alphas = new Set([1, ...constants.filter((each) => each > 0)]);
-  return [...alphas].map((alpha) => ({ name: 'silu', alpha, limit: null, upOffset: 0 }));
+  return [
+    ...plain.map((name) => ({ name, alpha: 1, limit: null, upOffset: 0 })),
+    ...[...alphas].map((alpha) => ({ name: 'silu' as const, alpha, limit: null, upOffset: 0 })),
+  ];
 }
 
-/** The distinct scalars an expression uses, attributes included. */
+function limitsAmong(constants: readonly number[]): (number | null)[] {
+  return [null, ...constants.filter((each) => each > 0)];
+}
+
+/** Operators all of whose inputs are numbers, not places or sizes. */
+const counting = new Set([...elementwiseOps, 'Equal', 'Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual']);
+
+/** The distinct scalars an expression uses, worked out from others or not, attributes included. */
 function constantsBetween(value: Value, leaves: ReadonlySet<Value>): number[] {
   const numbers = new Set<number>();
   const pending = [value];
   const seen = new Set<Value>();
-  for (let each = pending.pop(); each && seen.size < 64; each = pending.pop()) {
+  for (let each = pending.pop(); each && seen.size < 256; each = pending.pop()) {
     if (seen.has(each) || leaves.has(each)) continue;
     seen.add(each);
-    const scalar = scalarOf(each);
-    if (scalar !== null) numbers.add(scalar);
     const node = each.producer;
-    for (const name of ['alpha', 'min', 'max']) {
-      const attribute = node?.float(name);
-      if (attribute !== undefined) numbers.add(attribute);
-    }
-    if (node?.opType === 'QuickGelu') numbers.add(node.float('alpha') ?? 1.702);
-    const inputs = node && elementwiseOps.has(node.opType) ? node.inputs : (node?.inputs.slice(0, 1) ?? []);
+    for (const number of [evaluate(each, new Map()), ...attributesOf(node)])
+      if (number !== null && Math.abs(number) < 1e6) numbers.add(number);
+    const inputs = node && counting.has(node.opType) ? node.inputs : (node?.inputs.slice(0, 1) ?? []);
     inputs.forEach((input) => input && pending.push(input));
   }
-  return [...numbers].filter((number) => Math.abs(number) < 1e6).slice(0, 8);
+  return [...numbers];
+}
+
+function attributesOf(node: Node | null): number[] {
+  const named = ['alpha', 'min', 'max'].flatMap((name) => node?.float(name) ?? []);
+  return node?.opType === 'QuickGelu' ? [...named, node.float('alpha') ?? 1.702] : named;
 }

@@ -2,7 +2,8 @@ import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { isZero } from '../graph/constant.ts';
 import { equationOf } from '../graph/einsum.ts';
-import { aliasRoot } from '../graph/operators.ts';
+import type { GraphFacts } from '../graph/graph-facts.ts';
+import { aliasRoot, elementwiseOps, layoutOps } from '../graph/operators.ts';
 import type { Boundary, Router, Routing } from '../moe-layer.ts';
 import type { Combination } from './combine.ts';
 import { combination, summedAxis } from './combine.ts';
@@ -89,7 +90,8 @@ function readRouting(
       ? { kind: 'combine', weights: value, appliesTo: 'output' }
       : 'the weights of the slots were not found';
   }
-  if (dims?.at(-1) === router.experts) return denseRouting(value, tokenIndex, evidence, router);
+  if (dims?.at(-1) === router.experts && !isByChoice(value, facts))
+    return denseRouting(value, tokenIndex, evidence, router);
   if (isTransposed) return 'the weights of the chosen experts are transposed';
   const chosenBy =
     tokenIndex ?? bank.branches[0].down.view.selector?.index ?? selections[0]?.inputs[1] ?? null;
@@ -98,6 +100,8 @@ function readRouting(
     return 'the table of chosen experts was not found, or more than it decides which tokens an expert gets';
   return topK(indices, value, router, evidence);
 }
+
+const keepingOrder = new Set([...elementwiseOps, ...layoutOps, 'Softmax']);
 
 /** True for a combine einsum such as `tec,ecd->td`: weights and outputs share an axis of experts and one of slots. */
 function sumsExpertsAndSlots(node: Node): boolean {
@@ -119,6 +123,20 @@ function topK(indices: Value, weights: Value, router: Router, { facts }: Evidenc
   return { kind: 'topk', indices, weights, k, appliesTo: 'output' };
 }
 
+/** Whether a table of as many weights as experts is in the order of a choice that takes all of them, not of columns. */
+function isByChoice(table: Value, facts: GraphFacts, depth = 0): boolean {
+  const { opType = '', inputs = [] } = table.producer ?? {};
+  if (opType === 'TopK' || depth > 16) return opType === 'TopK';
+  // Picking by the choice brings columns into its order, and what is in its order back into that of columns.
+  if (opType === 'GatherElements')
+    return isByChoice(inputs[1]!, facts, depth + 1) && !isByChoice(inputs[0]!, facts, depth + 1);
+  const last = (value: Value): number | null | undefined => facts.shapes.shapeOf(value)?.at(-1);
+  return (
+    keepingOrder.has(opType) &&
+    inputs.some((input) => input && last(input) === last(table) && isByChoice(input, facts, depth + 1))
+  );
+}
+
 /** Weights for every expert; where they were scattered into zeros, the tables they were scattered from. */
 function denseRouting(
   weights: Value,
@@ -128,7 +146,9 @@ function denseRouting(
 ): Routing | string {
   const node = weights.producer;
   const [base, indices, updates] = node?.inputs ?? [];
-  if (node?.opType === 'ScatterElements' && base && indices && updates && isZero(base)) {
+  // Where all experts were chosen, zeros alone say who takes part (top-p): a table of columns leaves them out.
+  const isSome = router.topK !== router.experts;
+  if (isSome && node?.opType === 'ScatterElements' && base && indices && updates && isZero(base)) {
     const reduced = node.string('reduction') ?? 'none';
     const found =
       reduced === 'none' || reduced === 'add'

@@ -30,8 +30,8 @@ interface Step {
   weighing: Weighing | null;
   selection: Node | null;
   sum: Node | null;
-  /** Puts rows into a table without adding to what is there. */
-  overwrite: { node: Node; data: Value } | null;
+  /** Puts rows into a table without adding to what is there: `none` writes over it, `max`, `min` and `mul` mix it in. */
+  overwrite: { node: Node; data: Value; reduction: string } | null;
   /** True where outputs of several experts come together, or rows are put back in their places. */
   isJoin: boolean;
 }
@@ -182,8 +182,9 @@ function nextStep(value: Value, context: Context): Step | null {
 }
 
 function overwriteOf(node: Node, index: number): Step['overwrite'] {
-  const isAdding = node.string('reduction') === 'add' || index !== 2;
-  return isAdding ? null : { node, data: node.inputs[0]! };
+  const reduction = node.string('reduction') ?? 'none';
+  const isAdding = reduction === 'add' || (reduction === 'none' && index !== 2);
+  return isAdding ? null : { node, data: node.inputs[0]!, reduction };
 }
 
 /**
@@ -192,6 +193,9 @@ function overwriteOf(node: Node, index: number): Step['overwrite'] {
  */
 function overwriteProblem(steps: readonly Step[], evidence: Evidence, topK: number | null): string | null {
   const { bank } = evidence;
+  const mixing = steps.find(({ overwrite }) => overwrite && overwrite.reduction !== 'none')?.overwrite;
+  if (mixing)
+    return `${mixing.node.name} puts together by ${mixing.reduction}, not by a sum, what experts gave`;
   const at = steps.findIndex(({ overwrite }) => overwrite);
   const found = steps[at]?.overwrite;
   if (!found || topK === 1) return null;

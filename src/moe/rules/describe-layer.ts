@@ -10,15 +10,18 @@ import { isPlain, linearsOf } from './expert-bank.ts';
 import type { RegionLinear } from './levels.ts';
 import { normOfLayer } from './norm-of-layer.ts';
 import type { Region } from './region.ts';
-import { readRouter } from './scoring.ts';
+import { describedRouter, readRouter } from './scoring.ts';
 import { sharedExperts } from './shared-expert.ts';
 import { beyondExperts } from './simple-experts.ts';
 
 /** A layer and where its router stands in the graph. */
 export interface FoundLayer {
   position: number;
-  /** Which weights its experts hold. */
-  weights: string;
+  /** Which weights its experts hold (null where they could not be put together), and the nodes that multiply by them. */
+  weights: string | null;
+  linears: ReadonlySet<Node>;
+  /** What the layer was grown from. */
+  input: Value;
   layer: MoeLayer;
 }
 
@@ -34,11 +37,12 @@ export interface Evidence {
 /** Turns the evidence into the record, or says why it is no MoE layer after all. */
 export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const { candidate, region, linears, bank, facts } = evidence;
-  const router = readRouter(candidate, region, facts, bank.experts.length);
+  const choice = readRouter(candidate, region, facts, bank.experts.length);
+  const router = describedRouter(choice);
   const objection = objectionTo(evidence, router);
   if (objection) return { node: candidate.linear.node.name, reason: objection };
   const shared = sharedExperts(linears, region, facts);
-  const found = boundaryOf(evidence, router);
+  const found = boundaryOf(evidence, choice);
   const { simple, boundary } = beyondExperts(evidence, router, found);
   const experts = numberExperts(bank, simple);
   const reasons = reasonsAgainst(evidence, experts.length, router, boundary);
@@ -61,7 +65,9 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
     warnings: warningsAbout(evidence, experts.length, router, boundary, shared.length),
   };
   const weights = bank.branches.map(({ down }) => `${down.view.name} ${down.view.offset}`).join();
-  return { position: facts.position.get(candidate.linear.node)!, weights, layer };
+  const position = facts.position.get(candidate.linear.node)!;
+  const nodes = new Set(linearsOf(bank.branches).map(({ node }) => node));
+  return { position, weights, linears: nodes, input: region.input, layer };
 }
 
 /** What shows that the branches are no experts; null if nothing does. */

@@ -47,7 +47,7 @@ export type BankResult = { bank: ExpertBank } | { reason: string; node: string }
 
 /**
  * Puts the routed linears of a region together to experts: the last linear of each chain is `down`, what its input is
- * made of are `gate` and `up`. All branches must have equal shapes and distinct weights.
+ * made of are `gate` and `up`. All branches must have equal shapes, and weights or columns of the router that tell them apart.
  */
 export function expertBank(
   linears: readonly RegionLinear[],
@@ -127,9 +127,10 @@ function assemble(branches: Branch[], region: Region, facts: GraphFacts | null, 
     };
   }
   if (branches.length < 2) return failure('there is only one expert', first.down);
-  const names = new Set(branches.map(({ down }) => `${down.view.name} ${down.view.offset}`));
-  if (names.size < branches.length) return failure('its branches share one weight', first.down);
   const { keys, isHitList, warnings } = branchKeys(branches, meetings, region, columns);
+  // Experts may hold the same weights, as upcycled ones do; without columns of their own they are one linear used twice.
+  const names = new Set(branches.map(({ down }) => `${down.view.name} ${down.view.offset}`));
+  if (names.size < branches.length && !keys) return failure('its branches share one weight', first.down);
   const added = joinedBias(first, branches.length, meetings[0], facts);
   const experts = branches.map((branch, index) =>
     branchExpert(branch, joinedIndex(meetings[index], index), keys?.[index] ?? null, added?.bias ?? null),

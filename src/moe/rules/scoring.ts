@@ -3,13 +3,17 @@ import type { Value } from '../../onnx/value.ts';
 import { positiveAxis } from '../graph/axes.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import { linearRecord } from '../graph/linear-node.ts';
+import { aliasesOf } from '../graph/operators.ts';
 import { storedView } from '../graph/stored-view.ts';
 import type { Router, Scoring } from '../moe-layer.ts';
 import type { RouterCandidate } from './anchor.ts';
 import type { Region } from './region.ts';
 import { fromInput, fromRouter } from './region.ts';
 
-/** Reads how logits become a choice and weights: only nodes count whose results the experts' side uses. */
+/**
+ * Reads how logits become a choice and weights: only nodes count whose results the experts' side uses. A choice may take
+ * all experts: what is said of the layer is then that nothing is chosen, but tables of weights are in its order.
+ */
 export function readRouter(
   candidate: RouterCandidate,
   region: Region,
@@ -28,6 +32,11 @@ export function readRouter(
     bias: candidate.linear.bias !== null || hasSelectionBias(used, selections, candidate.experts, facts),
     logits: candidate.logits,
   };
+}
+
+/** The router as it is described: choosing all experts is choosing none. */
+export function describedRouter(router: Router): Router {
+  return router.topK === router.experts ? { ...router, topK: null } : router;
 }
 
 /**
@@ -99,9 +108,17 @@ function topKOf(selections: readonly Node[], experts: number, { shapes }: GraphF
   );
   if (counts.length === 0 || counts.includes(null)) return null;
   const largest = Math.max(...(counts as number[]));
-  if (largest >= experts) return null;
+  if (largest >= experts && (largest > experts || selections.some(isCut))) return null;
   // Top-2 written as two arg-maxes, as in NLLB-MoE and the sparse mixer.
   return largest === 1 ? new Set(selections.map((node) => node.inputs[0])).size : largest;
+}
+
+/** Whether parts of what a node chose are read: then it sorted. */
+function isCut({ outputs }: Node): boolean {
+  const aliases = outputs.flatMap((output) => (output ? [...aliasesOf(output)] : []));
+  return aliases.some(({ uses }) =>
+    uses.some(({ node, index }) => index === 0 && ['Slice', 'Split', 'Gather'].includes(node.opType)),
+  );
 }
 
 function scoringOf(used: ReadonlySet<Node>, selections: readonly Node[], region: Region): Scoring {

@@ -116,5 +116,6 @@ async function exposureOf(hessian: Hessian, config: QuantizeConfig): Promise<Flo
 
 /** Whether scaling the rows of `up` scales the input of `down` alike: true for a plain product, and for ReLU. */
 function commutesWithScale({ name, limit, upOffset }: Activation, isGated: boolean): boolean {
-  return isGated ? limit === null && upOffset === 0 : name === 'relu' || name === 'identity';
+  if (limit !== null) return false;
+  return isGated ? upOffset === 0 : name === 'relu' || name === 'identity';
 }

@@ -17,6 +17,10 @@ export function scalar(b: Builder, value: number): Value {
   return b.constant('scalar', 'float32', [], [value]);
 }
 
+export function flat(b: Builder, x: Value): Value {
+  return b.op('Reshape', [x, b.ints([-1, hidden])]);
+}
+
 /** x / root(mean(x²)) · gain, written out as TorchScript does. */
 export function norm(b: Builder, x: Value, name = 'norm'): Value {
   const squares = b.op('ReduceMean', [b.op('Mul', [x, x]), b.ints([-1])]);
@@ -29,9 +33,9 @@ export function logits(b: Builder, x: Value, columns = experts): Value {
 }
 
 /** Softmax, and the k largest: weights and indices [..., k]. */
-export function choose(b: Builder, scores: Value): [Value, Value] {
+export function choose(b: Builder, scores: Value, count = k): [Value, Value] {
   const shares = b.op('Softmax', [scores], { axis: -1 });
-  return b.ops(2, 'TopK', [shares, b.ints([k])]) as [Value, Value];
+  return b.ops(2, 'TopK', [shares, b.ints([count])]) as [Value, Value];
 }
 
 export function expert(b: Builder, x: Value, e: number): Value {
@@ -39,6 +43,20 @@ export function expert(b: Builder, x: Value, e: number): Value {
   const up = b.op('MatMul', [x, weight(b, `experts.${e}.up`, [hidden, width])]);
   const inner = b.op('Mul', [b.op('Mul', [gate, b.op('Sigmoid', [gate])]), up]);
   return b.op('MatMul', [inner, weight(b, `experts.${e}.down`, [width, hidden])]);
+}
+
+/** Experts of some weights: `e` takes those of `ofExpert(e)`, and no weight is stored twice. */
+export function sharedExperts(ofExpert = (e: number): number => e): typeof expert {
+  const held = new Map<string, Value>();
+  return (b, x, e) => {
+    const linear = (from: Value, part: string, shape: [number, number]): Value => {
+      const name = `experts.${ofExpert(e)}.${part}`;
+      if (!held.has(name)) held.set(name, weight(b, name, shape));
+      return b.op('MatMul', [from, held.get(name)!]);
+    };
+    const up = b.op('Relu', [linear(x, 'up', [hidden, width])]);
+    return linear(up, 'down', [width, hidden]);
+  };
 }
 
 /** The share of expert `e` per token, [..., 1]: the sum over weights · (indices == e). */
@@ -57,6 +75,24 @@ export function maskedExperts(b: Builder, x: Value, chosen: [Value, Value], writ
     b.op('Mul', [write(b, x, e), shareOf(b, chosen, e)]),
   );
   return sum(b, outputs);
+}
+
+/** Every expert on the tokens [tokens, hidden] that chose it; its rows are put back in their places. */
+export function pickedExperts(
+  b: Builder,
+  tokens: Value,
+  [weights, indices]: [Value, Value],
+  { write = expert, reduction = 'add' } = {},
+): Value {
+  const zeros = b.op('ConstantOfShape', [b.op('Shape', [tokens])]);
+  return Array.from({ length: experts }, (_, e) => e).reduce((total, e) => {
+    const places = b.op('NonZero', [b.op('Equal', [indices, b.ints(e)])]);
+    const rows = b.op('Gather', [places, b.ints(0)]);
+    const shares = b.op('GatherND', [weights, b.op('Transpose', [places], { perm: [1, 0] })]);
+    const output = write(b, b.op('Gather', [tokens, rows]), e);
+    const weighed = b.op('Mul', [output, b.op('Unsqueeze', [shares, b.ints([-1])])]);
+    return b.op('ScatterND', [total, b.op('Unsqueeze', [rows, b.ints([-1])]), weighed], { reduction });
+  }, zeros);
 }
 
 /** A layer of masked experts on a normalized stream, with the residual added. */
