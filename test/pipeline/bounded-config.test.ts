@@ -78,7 +78,7 @@ test('a conversion layer by layer tries nothing on the whole model, and realigns
   const { routers, notes } = await quantizeModel(bundledModel('loop.dyn'), data, config, ({ stage }) =>
     stages.add(stage),
   );
-  expect([...stages]).toEqual(['calibrate', 'quantize', 'clip', 'realign']);
+  expect([...stages]).toEqual(['read', 'calibrate', 'quantize', 'clip', 'realign']);
   expect(routers.realignment).toHaveLength(3);
   expect(notes.filter((note) => note.includes('untried'))).toHaveLength(1);
 });
