@@ -64,6 +64,10 @@ const operations: Record<string, Operation> = {
   Sub: both((x, y) => x - y),
   Mul: both((x, y) => x * y),
   Div: both((x, y) => x / y),
+  Mod: (x, node, input) => {
+    const y = input(1);
+    return y === null ? null : node.int('fmod') ? x % y : x - y * Math.floor(x / y);
+  },
   Pow: both((x, y) => x ** y),
   Max: all(Math.max),
   Min: all(Math.min),
@@ -79,6 +83,8 @@ const operations: Record<string, Operation> = {
   Where: (x, _node, input) => input(x ? 1 : 2),
   Neg: (x) => -x,
   Abs: (x) => Math.abs(x),
+  Sign: (x) => Math.sign(x),
+  Floor: (x) => Math.floor(x),
   Sqrt: (x) => Math.sqrt(x),
   Reciprocal: (x) => 1 / x,
   Exp: (x) => Math.exp(x),

@@ -5,6 +5,7 @@ import { equationOf } from '../graph/einsum.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import { aliasRoot, elementwiseOps, layoutOps } from '../graph/operators.ts';
 import type { Boundary, Router, Routing } from '../moe-layer.ts';
+import { columnProblem, tableProblem } from './column-numbers.ts';
 import type { Combination } from './combine.ts';
 import { combination, summedAxis } from './combine.ts';
 import type { Evidence } from './describe-layer.ts';
@@ -73,9 +74,9 @@ function readRouting(
     const same = masked.every(
       (each) => each.weights === masked[0].weights && each.indices === masked[0].indices,
     );
-    return same
-      ? topK(masked[0].indices, masked[0].weights, router, evidence)
-      : 'its experts are masked in unequal ways';
+    if (!same) return 'its experts are masked in unequal ways';
+    const problems = masked.map(({ mask, indices }) => columnProblem(mask, indices, evidence));
+    return problems.find(Boolean) ?? topK(masked[0].indices, masked[0].weights, router, evidence);
   }
   const sources = weights.map(([{ weight }]) => weightSource(weight, region));
   const [{ value, isTransposed }] = sources;
@@ -98,7 +99,7 @@ function readRouting(
   const indices = chosenBy && indexSource(chosenBy, region, facts);
   if (!indices)
     return 'the table of chosen experts was not found, or more than it decides which tokens an expert gets';
-  return topK(indices, value, router, evidence);
+  return columnProblem(chosenBy, indices, evidence) ?? topK(indices, value, router, evidence);
 }
 
 const keepingOrder = new Set([...elementwiseOps, ...layoutOps, 'Softmax']);
@@ -112,7 +113,8 @@ function sumsExpertsAndSlots(node: Node): boolean {
   return first.filter((label) => second.includes(label) && !output.includes(label)).length === 2;
 }
 
-function topK(indices: Value, weights: Value, router: Router, { facts }: Evidence): Routing | string {
+function topK(indices: Value, weights: Value, router: Router, evidence: Evidence): Routing | string {
+  const { facts } = evidence;
   const k = router.topK;
   if (k === null) return 'the number of experts per token is not fixed';
   const isTable = (value: Value): boolean =>
@@ -120,7 +122,7 @@ function topK(indices: Value, weights: Value, router: Router, { facts }: Evidenc
     (k === 1 && ['ArgMax', 'ReduceMax'].includes(value.producer?.opType ?? ''));
   if (!isTable(indices)) return `${indices.name} is no table of ${k} experts per token`;
   if (!isTable(weights)) return `${weights.name} is no table of ${k} weights per token`;
-  return { kind: 'topk', indices, weights, k, appliesTo: 'output' };
+  return tableProblem(indices, evidence) ?? { kind: 'topk', indices, weights, k, appliesTo: 'output' };
 }
 
 /** Whether a table of as many weights as experts is in the order of a choice that takes all of them, not of columns. */
@@ -154,16 +156,20 @@ function denseRouting(
       reduced === 'none' || reduced === 'add'
         ? topK(aliasRoot(indices), updates, router, evidence)
         : 'reduced';
-    const isSame =
-      !tokenIndex || indexSource(tokenIndex, evidence.region, evidence.facts) === aliasRoot(indices);
-    if (typeof found !== 'string' && isSame) return found;
+    const table = aliasRoot(indices);
+    const isSame = !tokenIndex || indexSource(tokenIndex, evidence.region, evidence.facts) === table;
+    if (typeof found !== 'string' && isSame)
+      return (tokenIndex && columnProblem(tokenIndex, table, evidence)) ?? found;
   }
   if (tokenIndex) return 'weights of all experts meet tokens of one';
   return { kind: 'dense', weights, expertAxis: 'last', appliesTo: 'output' };
 }
 
 /** A weight written as the sum over k of weights · (indices == e). */
-function maskedSum(weight: Value, { region, facts }: Evidence): { weights: Value; indices: Value } | null {
+function maskedSum(
+  weight: Value,
+  { region, facts }: Evidence,
+): { weights: Value; indices: Value; mask: Value } | null {
   const sum = aliasRoot(weight).producer;
   const product = sum?.opType === 'ReduceSum' ? sum.inputs[0]?.producer : null;
   if (product?.opType !== 'Mul') return null;
@@ -171,8 +177,9 @@ function maskedSum(weight: Value, { region, facts }: Evidence): { weights: Value
     const mask = product.inputs[at] && aliasRoot(product.inputs[at]).producer;
     const table = product.inputs[1 - at];
     if (mask?.opType !== 'Equal' || !table) continue;
-    const indices = indexSource(mask.outputs[0]!, region, facts);
-    if (indices) return { weights: aliasRoot(table), indices };
+    const [equal] = mask.outputs;
+    const indices = indexSource(equal!, region, facts);
+    if (indices) return { weights: aliasRoot(table), indices, mask: equal! };
   }
   return null;
 }

@@ -6,6 +6,7 @@ import { layoutOps } from '../graph/operators.ts';
 import { evaluate } from '../graph/scalar-function.ts';
 import type { Shapes } from '../graph/shapes.ts';
 import type { Boundary } from '../moe-layer.ts';
+import { choiceBehind } from './column-numbers.ts';
 import { combination } from './combine.ts';
 import type { Evidence } from './describe-layer.ts';
 
@@ -35,19 +36,6 @@ export function maskedColumns({ bank, candidate }: Evidence, boundary: Boundary)
   return isMasked
     ? { columns: others, boundary: { ...boundary, routing: { ...routing, indices: table } } }
     : null;
-}
-
-/** The output of the one TopK or ArgMax that an index is worked out from, element by element. */
-function choiceBehind(index: Value): Value | null {
-  const found = new Set<Value>();
-  const seen = new Set([index]);
-  for (const value of seen) {
-    const node = value.producer;
-    if (node?.opType === 'ArgMax' || (node?.opType === 'TopK' && node.outputs[1] === value)) found.add(value);
-    else if (seen.size < 64) for (const input of node?.inputs ?? []) if (input) seen.add(input);
-  }
-  const [table] = found;
-  return found.size === 1 ? table : null;
 }
 
 /** Whether a weight is zero whatever else it is made of. */

@@ -61,7 +61,8 @@ function isSelection(node: Node, { shapes }: GraphFacts): boolean {
   );
 }
 
-function indexInputs(node: Node, { colour }: Region): Value[] {
+/** What an index is made of, without what only says where to look or how large things are. */
+export function indexInputs(node: Node, { colour }: Region): Value[] {
   const isOneInput =
     layoutOps.has(node.opType) ||
     ['Gather', 'GatherND', 'Slice', 'Split', 'OneHot', 'TopK', 'NonZero'].includes(node.opType);
