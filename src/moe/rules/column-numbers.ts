@@ -13,7 +13,8 @@ const movingOps = new Set([...layoutOps, 'Gather', 'GatherND', 'Slice', 'Split']
 
 /**
  * Why an index may pick other experts than those whose columns stand in the table of choices: the graph counts with the
- * columns before it compares, sorts or picks by them, and does not come back to the same numbers. Null where it does.
+ * columns before it compares, sorts or picks by them, and does not come back to the same numbers. Null where it does, as
+ * far as the graph tells.
  */
 export function columnProblem(index: Value, table: Value, evidence: Evidence): string | null {
   for (const { value, reader } of readings(index, table, evidence.region)) {
@@ -35,7 +36,7 @@ export function tableProblem(table: Value, evidence: Evidence): string | null {
   if (!choice || choice === table || bank.experts.length < candidate.experts) return null;
   const columns = columnsHeld(evidence);
   const numbers = columns.map((column) => evaluate(table, new Map([[choice, column]])));
-  return numbers.includes(null) || isSame(numbers, columns) ? null : problemAt(table);
+  return isSame(numbers, columns) ? null : problemAt(table);
 }
 
 /** The output of the one TopK or ArgMax that an index is worked out from, element by element. */
@@ -110,14 +111,14 @@ function firstOf(value: Value, { shapes }: GraphFacts): number {
   return known ?? (isOne ? 1 : 0);
 }
 
+/** What has no number before the graph runs is left to the comparison of the layer with the file. */
 function isSame(numbers: readonly (number | null)[], columns: readonly number[]): boolean {
-  return numbers.every((number, at) => number === columns[at]);
+  return numbers.every((number, at) => number === null || number === columns[at]);
 }
 
 /** Whether a sort brings the numbers into the order of the columns. */
 function isSortedAlike(numbers: readonly (number | null)[], sort: Node): boolean {
   const sign = sort.int('largest') === 0 ? 1 : -1;
-  return numbers.every(
-    (number, at) => number !== null && (at === 0 || sign * number > sign * numbers[at - 1]!),
-  );
+  const known = numbers.filter((number) => number !== null);
+  return known.every((number, at) => at === 0 || sign * number > sign * known[at - 1]);
 }
