@@ -18,7 +18,7 @@ const allowed: Record<string, readonly string[]> = {
   run: ['fault', 'files', 'tensor', 'onnx', 'moe', 'data', 'runtime'],
   emit: ['fault', 'tensor', 'onnx', 'moe', 'quantize'],
   calibrate: ['fault', 'files', 'tensor', 'onnx', 'moe', 'emit', 'data', 'runtime', 'run'],
-  verify: ['fault', 'tensor', 'onnx', 'moe', 'emit', 'data', 'runtime', 'run', 'report'],
+  verify: ['fault', 'files', 'tensor', 'onnx', 'moe', 'emit', 'data', 'runtime', 'run', 'report'],
   pipeline: [
     'fault',
     'version',

@@ -69,7 +69,7 @@ test('a rotation that a width or block leaves nothing of is told, before either 
   const odd = join(folder, 'odd.onnx');
   writeModel(deepModel({ layers: 1, experts: 2, hidden: 33, intermediate: 25 }), odd);
   const { notes: ofOdd } = await quantizeModel(odd, null, configFrom(...settings));
-  expect(ofOdd).toEqual([
+  expect(ofOdd.filter((note) => note.includes('rotated'))).toEqual([
     '1 layer not rotated before gate and up: the width is odd (L0)',
     '1 layer not rotated before down: the width is odd (L0)',
   ]);
