@@ -9,13 +9,11 @@ import {
   expert,
   experts,
   flat,
-  hidden,
+  gatheredExperts,
   k,
   logits,
   maskedExperts,
   pickedExperts,
-  weight,
-  width,
 } from './helpers/parts.ts';
 import { replayError, replayValues } from './helpers/replay.ts';
 import { randomFeeds, valuesOf } from './helpers/run-model.ts';
@@ -24,15 +22,6 @@ import { randomFeeds, valuesOf } from './helpers/run-model.ts';
 type Count = (b: Builder, indices: Value) => Value;
 /** A layer that goes on with what was made of them. */
 type Dispatch = (b: Builder, tokens: Value, chosen: [Value, Value]) => Value;
-
-const gathered: Dispatch = (b, tokens, [weights, indices]) => {
-  const pick = (name: string, shape: number[]): Value => b.op('Gather', [weight(b, name, shape), indices]);
-  const rows = b.op('Reshape', [tokens, b.ints([-1, 1, hidden, 1])]);
-  const up = b.op('Relu', [b.op('MatMul', [pick('up', [experts, width, hidden]), rows])]);
-  const down = b.op('Squeeze', [b.op('MatMul', [pick('down', [experts, hidden, width]), up]), b.ints([-1])]);
-  const weighed = b.op('Mul', [down, b.op('Unsqueeze', [weights, b.ints([-1])])]);
-  return b.op('ReduceSum', [weighed, b.ints([1])], { keepdims: 0 });
-};
 
 const sizeOf = (b: Builder, value: Value): Value => b.op('Squeeze', [b.op('Shape', [value]), b.ints([0])]);
 const rangeOf = (b: Builder, value: Value): Value => b.op('Range', [b.ints(0), sizeOf(b, value), b.ints(1)]);
@@ -74,7 +63,7 @@ const layer =
 const forms: [string, Dispatch][] = [
   ['rows are picked', pickedExperts],
   ['experts are masked', maskedExperts],
-  ['weights are gathered', gathered],
+  ['weights are gathered', gatheredExperts],
 ];
 
 const rotated: Count = (b, indices) => b.op('Mod', [b.op('Add', [indices, b.ints(1)]), b.ints(experts)]);

@@ -77,6 +77,16 @@ export function maskedExperts(b: Builder, x: Value, chosen: [Value, Value], writ
   return sum(b, outputs);
 }
 
+/** Every choice of a token on weights gathered from stacks, [tokens, choices, ...], added up. */
+export function gatheredExperts(b: Builder, tokens: Value, [weights, indices]: [Value, Value]): Value {
+  const pick = (name: string, shape: number[]): Value => b.op('Gather', [weight(b, name, shape), indices]);
+  const rows = b.op('Reshape', [tokens, b.ints([-1, 1, hidden, 1])]);
+  const up = b.op('Relu', [b.op('MatMul', [pick('up', [experts, width, hidden]), rows])]);
+  const down = b.op('Squeeze', [b.op('MatMul', [pick('down', [experts, hidden, width]), up]), b.ints([-1])]);
+  const weighed = b.op('Mul', [down, b.op('Unsqueeze', [weights, b.ints([-1])])]);
+  return b.op('ReduceSum', [weighed, b.ints([1])], { keepdims: 0 });
+}
+
 /** Every expert on the tokens [tokens, hidden] that chose it; its rows are put back in their places. */
 export function pickedExperts(
   b: Builder,
