@@ -76,14 +76,13 @@ function isSibling(other: readonly string[], path: readonly PropertyKey[]): bool
 function wrongValue(issue: Issue, schema: z.ZodType, document: ConfigDocument): Problem {
   const key = dotted(issue.path) || 'the config';
   const where = document.whereOf(issue.path);
+  const allowed = allowedValues(schema, issue.path);
   if (issue.input === undefined) {
-    const allowed = allowedValues(schema, issue.path);
     const remedy = allowed ? `give ${key}: ${allowed}` : `give ${key}`;
     return { code: 'CONFIG_MISSING_KEY', what: `${key} is missing`, where, why: issue.message, remedy };
   }
   const options = issue.code === 'invalid_value' ? issue.values.map(String) : [];
   const meant = typeof issue.input === 'string' ? nearest(issue.input, options) : undefined;
-  const allowed = allowedValues(schema, issue.path);
   const remedy = meant ? `did you mean ${meant}?` : allowed && `give ${allowed}`;
   return {
     code: 'CONFIG_VALUE',

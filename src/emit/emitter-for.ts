@@ -36,7 +36,7 @@ export interface EmitterOptions {
 }
 
 /**
- * Whether a layer can be written, told of its sizes alone.
+ * Whether a layer can be written, told before its weights are made.
  * @throws Fault SCHEME_TARGET for a layer or rotation that a fused operator cannot express
  */
 export function requireEmittable(

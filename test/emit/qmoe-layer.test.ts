@@ -145,5 +145,7 @@ describe('QMoE refuses', () => {
     const fault = faultOf(() => emitterFor(resolved, { layer, weightsOf: () => expect.unreachable() }));
     expect(fault.code).toBe('SCHEME_TARGET');
     expect(fault.why).toMatch(/may be negative/);
+    // As dry runs ask.
+    expect(faultOf(() => requireEmittable(resolved, layer, noRotation)).toRecord()).toEqual(fault.toRecord());
   });
 });

@@ -17,16 +17,14 @@ import { blockScaleConstant, scaleConstant } from './scale-constant.ts';
 
 /**
  * One `com.microsoft.QMoE` for a layer. Routing stays outside of it: the operator gets one matrix [T, experts] that
- * ranks exactly the chosen experts first and one that holds their weights, so that every top-k semantics is kept.
- * @throws Fault SCHEME_TARGET for a layer it cannot express, with the reason
+ * ranks exactly the chosen experts first and one that holds their weights, so that every top-k semantics is kept. For
+ * layers that `requireFusible` has nothing against.
  */
 export function qmoeLayer(
   layer: MoeLayer,
   weightsOf: (expert: MoeLayer['experts'][number]) => QuantizedExpert,
 ): FusedEmitter {
   const activation = activationOf(layer);
-  requireWholeBytes(layer);
-  requirePositiveWeights(layer);
   const experts = ffnExperts(layer);
   return {
     kind: 'fused',
@@ -59,12 +57,13 @@ export function qmoeLayer(
 }
 
 /**
- * Whether a layer can be written, told of its sizes alone.
+ * Whether a layer can be written, told before its weights are made.
  * @throws Fault SCHEME_TARGET for a layer the operator cannot express, with the reason
  */
 export function requireFusible(layer: MoeLayer, groupSizeOf: (cols: number) => number): void {
   activationOf(layer);
   requireWholeBytes(layer);
+  requirePositiveWeights(layer);
   const widths = [layer.hidden, layer.intermediate];
   blockSizeOf(
     layer,

@@ -1,5 +1,5 @@
 import type { RefusedLinear } from '../../moe/model-record.ts';
-import type { Linear, MoeLayer } from '../../moe/moe-layer.ts';
+import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { Role } from '../../moe/roles.ts';
 import { rolesOf } from '../../moe/roles.ts';
 import type { Model } from '../../onnx/model.ts';
@@ -44,7 +44,7 @@ export function quantizeDense(
 ): DenseResult {
   const resolved = resolveTarget(portable ? 'qdq' : 'auto', scheme, 'auto');
   const roles = rolesOf(model, layers);
-  const kept = new Set(layers.flatMap(({ shared }) => nodesOf([shared?.sigmoidGate])));
+  const kept = new Set(layers.map(({ shared }) => shared?.sigmoidGate?.node));
   const result: DenseResult = { quantized: [], refused: [], references: [] };
   // By constant, and by whether it is read as [out, in] or the other way round.
   const stored = new Map<string, StoredWeight>();
@@ -94,10 +94,6 @@ function overlooked(
     const isMeant = isMatrix && denseRoles.has(role) && !told.has(source) && !name.startsWith('moeq/');
     return isMeant ? [{ tensor: source, role: role!, reason }] : [];
   });
-}
-
-function nodesOf(linears: readonly (Linear | null | undefined)[]): Node[] {
-  return linears.flatMap((linear) => (linear ? [linear.node] : []));
 }
 
 /** A product narrower than this gains nothing. */

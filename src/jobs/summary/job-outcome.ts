@@ -18,7 +18,10 @@ export interface JobOutcome {
   name: string;
   model: string;
   recipe: string;
-  /** `gates`: done, but a gate failed; where it is the check of what was written, nothing is kept. `skipped`: not begun, because the run was stopped. */
+  /**
+   * `gates`: done, but a gate failed; where it is the check of what was written, nothing is kept. `skipped`: not begun,
+   * because the run was stopped.
+   */
   status: 'done' | 'gates' | 'failed' | 'skipped';
   /** True when an earlier run had finished it. */
   reused: boolean;

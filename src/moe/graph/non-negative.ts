@@ -5,15 +5,15 @@ import { numbersOf } from './constant.ts';
 import { layoutOps } from './operators.ts';
 
 /** Operators whose results are never below zero. */
-const positiveOps = new Set(
-  'Softmax Sigmoid HardSigmoid Relu Exp Softplus Abs Sqrt ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSumExp Shape Size'.split(
+const positiveOps = new Set([
+  ...'Softmax Sigmoid HardSigmoid Relu Exp Softplus Abs Sqrt ReduceL1 ReduceL2 ReduceSumSquare Shape Size'.split(
     ' ',
   ),
-);
-const comparisons = new Set('Equal Greater GreaterOrEqual Less LessOrEqual And Or Not Xor IsNaN'.split(' '));
+  ...'Equal Greater GreaterOrEqual Less LessOrEqual And Or Not Xor IsNaN'.split(' '),
+]);
 /** Operators that pick elements of their first input, or add some of them up. */
 const pickingOps = new Set(
-  'TopK Gather GatherElements GatherND Slice Split Compress ReduceSum ReduceMean ReduceMax ReduceMin CumSum Pad'.split(
+  'TopK Gather GatherElements GatherND Slice Split Compress ReduceSum ReduceMean ReduceMax ReduceMin CumSum'.split(
     ' ',
   ),
 );
@@ -52,7 +52,7 @@ function isPositive(node: Node): boolean {
   if (opType === 'ConstantOfShape') return isFilledSo(node);
   const isSquare = opType === 'Mul' && inputs[0] === inputs[1];
   const fused = opType === 'FusedGemm' ? (node.string('activation') ?? '') : '';
-  return isSquare || [opType, fused].some((name) => positiveOps.has(name) || comparisons.has(name));
+  return isSquare || positiveOps.has(opType) || positiveOps.has(fused);
 }
 
 /** Of zeros unless told otherwise. */
