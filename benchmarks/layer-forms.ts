@@ -6,7 +6,7 @@ import { floatExperts } from '../src/emit/float-experts.ts';
 import { packCodes } from '../src/emit/forms/pack-codes.ts';
 import type { LinearForm } from '../src/emit/grouped-ffn.ts';
 import { groupedFfn } from '../src/emit/grouped-ffn.ts';
-import type { Target } from '../src/emit/resolve-target.ts';
+import type { ResolvedTarget, Target } from '../src/emit/resolve-target.ts';
 import { resolveTarget } from '../src/emit/resolve-target.ts';
 import type { Expert, MoeLayer } from '../src/moe/moe-layer.ts';
 import { readExpert } from '../src/moe/read-expert.ts';
@@ -14,6 +14,7 @@ import { builder } from '../src/onnx/build.ts';
 import type { Model } from '../src/onnx/model.ts';
 import { quantizeRtn } from '../src/quantize/rtn.ts';
 import type { SchemeName } from '../src/quantize/scheme.ts';
+import { hasCoarseActivations, schemeOf } from '../src/quantize/scheme.ts';
 import { quantizeTernary } from '../src/quantize/ternary.ts';
 import { matrix, type Matrix } from '../src/tensor/matrix.ts';
 import { readMatrix } from '../src/tensor/view.ts';
@@ -42,9 +43,6 @@ const ours: readonly [SchemeName, Target | 'auto'][] = [
   ['ternary', 'qmoe'],
 ];
 
-/** Any below 1 cost the same. */
-const clips = { input: 0.95, hidden: 0.95 };
-
 /** One layer (random weights, top-k of logits that are fed) in every form that is compared, each made when it is asked for. */
 export function layerForms(size: Size): [string, () => Model][] {
   const emitted = (emitter: (layer: MoeLayer) => ExpertEmitter) => (): Model => written(size, emitter);
@@ -57,7 +55,7 @@ export function layerForms(size: Size): [string, () => Model][] {
     ['QDQ, 4 bits, as ONNX Runtime fuses it', emitted(fusedQdq)],
     ['w4a4 int, bytes only', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsFrom: Infinity }))],
     ['w4a4 int, always both ways', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsFrom: 0 }))],
-    ['w4a4 int, activations clipped', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { clips }))],
+    ['w4a4 int, one grid per token', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { block: 'token' }))],
     ...ours.map(([scheme, target]): [string, () => Model] => [
       `${scheme} ${target}`,
       emitted((layer) => emitterOf(layer, scheme, target)),
@@ -76,20 +74,19 @@ function emitterOf(
   layer: MoeLayer,
   scheme: SchemeName,
   target: Target | 'auto',
-  options: Pick<EmitterOptions, 'fewRowsFrom' | 'clips'> = {},
+  { block = 'auto', ...options }: Pick<EmitterOptions, 'fewRowsFrom'> & { block?: 'auto' | 'token' } = {},
 ): ExpertEmitter {
-  const resolved = resolveTarget(target, scheme, 'auto');
-  return emitterFor(resolved, { layer, weightsOf: rounded(scheme, resolved.groupSizeOf), ...options });
+  const resolved = resolveTarget({ scheme, target, activations: { block } });
+  // As a conversion of few activation bits writes them.
+  const isShifted = block === 'token' && hasCoarseActivations(resolved.scheme);
+  return emitterFor(resolved, { layer, weightsOf: rounded(resolved, isShifted), ...options });
 }
 
 function rounded(
-  scheme: SchemeName,
-  groupSizeOf: (cols: number) => number,
+  { scheme, groupSizeOf }: Pick<ResolvedTarget, 'scheme' | 'groupSizeOf'>,
+  isShifted = false,
 ): (expert: Expert) => QuantizedExpert {
-  const { weight: kind, activationBits } = resolveTarget('qdq', scheme, 'auto').scheme;
-  const { bits, ternary } = kind;
-  // As a conversion of few activation bits writes them.
-  const isShifted = (activationBits ?? 16) < 8;
+  const { bits, ternary } = scheme.weight;
   const round = ({ weight, bias }: ReturnType<typeof readExpert>['up']): QuantizedExpert['up'] => {
     const groupSize = groupSizeOf(weight.cols);
     return {
@@ -130,11 +127,7 @@ function fusedQdq(layer: MoeLayer): ExpertEmitter {
       };
     },
   };
-  return groupedFfn(
-    layer,
-    rounded('w4a16', () => 128),
-    form,
-  );
+  return groupedFfn(layer, rounded({ scheme: schemeOf('w4a16'), groupSizeOf: () => 128 }), form);
 }
 
 function transposed<T extends Int8Array | Float32Array>(values: T, cols: number): T {

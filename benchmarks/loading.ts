@@ -27,10 +27,7 @@ const [layers, experts, rounds] = [values.layers, values.experts, values.rounds]
 
 const plain = { smoothing: { enabled: false }, rounding: { method: 'rtn' } };
 const forms: [string, QuantizeConfig][] = [
-  [
-    'w4a4 int',
-    configSchema.parse({ ...plain, scheme: 'w4a4', rotation: { down: 'none' }, activations: { clip: 1 } }),
-  ],
+  ['w4a4 int', configSchema.parse({ ...plain, scheme: 'w4a4', rotation: { down: 'none' } })],
   ['w4a16 nbits', configSchema.parse({ ...plain, scheme: 'w4a16', target: 'nbits', group: 32 })],
   ['w4a16 qdq', configSchema.parse({ ...plain, scheme: 'w4a16', target: 'qdq', group: 32 })],
 ];

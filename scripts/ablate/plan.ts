@@ -39,12 +39,14 @@ interface Scheme {
 }
 
 const smoothing: Step = { name: 'smoothing', off: ['smoothing.enabled=false'] };
-const shift: Step = { name: 'shift by expert', off: ['smoothing.shift=false'] };
+const blocks: Step = {
+  name: 'activations in blocks of 16',
+  off: ['activations.block=token', 'smoothing.shift=false'],
+};
 const gptq: Step = { name: 'GPTQ', off: ['rounding.method=rtn'] };
 const refinement: Step = { name: 'refinement', off: ['rounding.sweeps=0'] };
 const rotation: Step = { name: 'rotation before down where it pays', off: ['rotation.down=none'] };
 const weighing: Step = { name: 'affinity where it pays', off: ['calibration.affinity=false'] };
-const clipping: Step = { name: 'clipped activations', off: ['activations.clip=1'] };
 const realignment: Step = { name: 'realignment', off: ['router.realign=false'] };
 const hessianFit: Step = { name: 'fit under the Hessian', off: ['ternary.fit=exact'] };
 const ternaryGptq: Step = { name: 'GPTQ on the ternary grid', off: ['ternary.compensate=false'] };
@@ -57,7 +59,7 @@ const schemes: Record<string, Scheme> = {
     title: 'W4A4: 4-bit weights and activations',
     settings: ['scheme=w4a4'],
     base: 'round to nearest',
-    steps: [smoothing, shift, gptq, refinement, rotation, weighing, clipping, realignment],
+    steps: [smoothing, gptq, refinement, blocks, rotation, weighing, realignment],
     variants: {
       'not realigned, without smoothing': [...realignment.off, ...smoothing.off],
       'not realigned, without GPTQ': [...realignment.off, ...gptq.off],
@@ -69,13 +71,16 @@ const schemes: Record<string, Scheme> = {
         'rotation.input=hadamard',
         'rotation.down=hadamard',
       ],
+      'not realigned, shifted by expert': [...realignment.off, 'smoothing.shift=true'],
+      'not realigned, blocks of 32': [...realignment.off, 'activations.block=32'],
+      'not realigned, one grid per token, shifted by expert': [...realignment.off, 'activations.block=token'],
     },
   },
   w3a4: {
     title: 'W3A4: 3-bit weights, 4-bit activations',
     settings: ['scheme=w3a4'],
     base: 'round to nearest',
-    steps: [smoothing, shift, gptq, refinement, rotation, weighing, clipping, realignment],
+    steps: [smoothing, gptq, refinement, blocks, rotation, weighing, realignment],
     variants: { 'not realigned, affinity': [...realignment.off, affinity] },
   },
   w4a16: {
@@ -150,9 +155,9 @@ function schemeOf(name: string): Scheme {
   });
 }
 
-/** What balancing adds where the first records are of few tasks. Neither rotated, weighed, clipped nor realigned, to be quick. */
+/** What balancing adds where the first records are of few tasks. Neither rotated, weighed nor realigned, to be quick. */
 export function balancePlan(): Plan {
-  const quick = [...rotation.off, ...weighing.off, ...clipping.off, ...realignment.off];
+  const quick = [...rotation.off, ...weighing.off, ...realignment.off];
   const first = `calibration.records=${fewRecords}`;
   const variants = {
     [`the first ${fewRecords} records`]: [first, ...withoutBalance],

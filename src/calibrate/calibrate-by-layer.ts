@@ -3,9 +3,7 @@ import { emitFloat } from '../emit/float-experts.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { Model } from '../onnx/model.ts';
-import type { Value } from '../onnx/value.ts';
 import { lookAt } from '../run/look-at.ts';
-import type { Probe } from '../run/probe.ts';
 import type { StageWalk } from '../run/stage-walk.ts';
 import { walkLayers } from '../run/stage-walk.ts';
 import type { CalibrateOptions } from './calibrate.ts';
@@ -22,20 +20,8 @@ export interface StatsSource {
    * next layer is asked for.
    */
   statsOf(index: number, written: Model): Promise<LayerStats>;
-  /**
-   * Runs the layer at `index` on what it was calibrated on, as it is in a model of its own, for what a probe sees there;
-   * null where the model is run at once.
-   */
-  look: (<P extends Probe>(index: number, written: Model, aside: Aside<P>) => Promise<P>) | null;
   /** Removes what waits on disk. */
   close(): void;
-}
-
-/** A model to look at one layer of. */
-export interface Aside<P extends Probe> {
-  model: Model;
-  /** For `valid` see `addValidInput`. */
-  attach: (valid: Value | null) => P;
 }
 
 export interface ByLayerOptions extends Omit<CalibrateOptions, 'byLayer'> {
@@ -116,10 +102,6 @@ export function calibrateByLayer(
       const stats = await measure(await reach(index, written), index);
       if (!sequential) passed = Math.max(passed, index + 1);
       return stats;
-    },
-    async look(index, written, { model, attach }) {
-      const stages = await reach(index, written);
-      return lookAt({ walk: stages, model, batches }, index, { passOn: false }, attach);
     },
     close() {
       walk?.close();

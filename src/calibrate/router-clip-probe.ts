@@ -81,7 +81,11 @@ export function tapRouterClips(b: Builder, trial: RouterClipTrial, valid: Value 
     b.constant(name, 'float32', [rows, hidden], data);
   const float = b.op('Gemm', [x, matrixOf('float', weight)], { transB: 1 });
   const all = { rows: experts * candidates.length, cols: hidden, data: stacked(candidates) };
-  const products = b.op('Gemm', [fakeQuantize(b, x, 8), matrixOf('candidates', all)], { transB: 1 });
+  const products = b.op(
+    'Gemm',
+    [fakeQuantize(b, x, { bits: 8, width: hidden, block: hidden }), matrixOf('candidates', all)],
+    { transB: 1 },
+  );
   const perCandidate = b.op('Reshape', [products, b.ints([-1, candidates.length, experts])]);
   const reference = b.op('Unsqueeze', [float, b.ints([1])]);
   const error = b.op('Sub', [perCandidate, reference]);

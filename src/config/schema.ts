@@ -62,7 +62,7 @@ const smoothing = z.strictObject({
     .union([z.literal('auto'), z.boolean()])
     .default('auto')
     .describe(
-      'Subtract from the input of each expert the mean of its tokens, for which its biases make up; auto does so for activations below 8 bits.',
+      'Subtract from the input of each expert the mean of its tokens, for which its biases make up; auto does so for activations below 8 bits on one grid per token.',
     ),
   down: z
     .enum(['auto', 'off', 'error', 'smoothquant', 'otsu'])
@@ -93,7 +93,7 @@ const rotation = z.strictObject({
     .union([z.literal('auto'), count()])
     .default('auto')
     .describe(
-      'At most so many channels are rotated together: the largest order of a Hadamard matrix that divides the width; auto for 128.',
+      'At most so many channels are rotated together: the largest order of a Hadamard matrix that divides the width; auto for those that share a grid, or 128 where a token has one.',
     ),
 });
 
@@ -118,11 +118,11 @@ const rounding = z.strictObject({
 });
 
 const activations = z.strictObject({
-  clip: z
-    .union([z.literal('auto'), z.number().min(0.3).max(1)])
+  block: z
+    .union([z.literal(['auto', 'token']), count()])
     .default('auto')
     .describe(
-      'Share of the range of a token that its grid of less than 8 bits spans; what lies beyond gets the last code. 1 clips nothing; auto measures what leaves least error in each layer.',
+      'Below 8 bits, at most so many channels share a grid: the largest number that divides the width; token for one grid per token, auto for 16.',
     ),
 });
 

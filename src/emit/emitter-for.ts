@@ -1,9 +1,6 @@
 import { Fault } from '../fault.ts';
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
-import type { Value } from '../onnx/value.ts';
 import type { ExpertEmitter, QuantizedExpert } from './expert-emitter.ts';
-import type { ActivationClips } from './forms/activation-clips.ts';
-import { noClips } from './forms/activation-clips.ts';
 import { intForm } from './forms/int-form.ts';
 import type { AccuracyLevel } from './forms/nbits-form.ts';
 import { nbitsForm } from './forms/nbits-form.ts';
@@ -11,7 +8,7 @@ import { qdqForm } from './forms/qdq-form.ts';
 import { qmoeLayer, requireFusible } from './forms/qmoe-layer.ts';
 import type { RotationBlocks } from './forms/rotated-form.ts';
 import { isRotated, noRotation, rotatedForm } from './forms/rotated-form.ts';
-import type { LinearForm, Part } from './grouped-ffn.ts';
+import type { LinearForm } from './grouped-ffn.ts';
 import { groupedFfn } from './grouped-ffn.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
 
@@ -21,10 +18,6 @@ export interface EmitterOptions {
   weightsOf: (expert: Expert) => QuantizedExpert;
   /** In front of the linears; the weights are rotated already. None by default. */
   rotation?: RotationBlocks;
-  /** Of quantized activations. None by default. */
-  clips?: ActivationClips;
-  /** Told what is quantized in front of the linears: rows of pairs, or those of the tokens where experts share an input. */
-  watch?: (part: Part, x: Value) => void;
   /**
    * Linears of integer arithmetic from this number of weights on are also written for few tokens; Infinity for none. Costs
    * memory (about one byte more per weight, and five more while ONNX Runtime loads the model) and an operator outside
@@ -55,45 +48,24 @@ export function requireEmittable(
  */
 export function emitterFor(
   resolved: ResolvedTarget,
-  {
-    layer,
-    weightsOf,
-    rotation = noRotation,
-    clips = noClips,
-    watch,
-    fewRowsFrom = 2 ** 19,
-    accuracyLevel = 4,
-  }: EmitterOptions,
+  { layer, weightsOf, rotation = noRotation, fewRowsFrom = 2 ** 19, accuracyLevel = 4 }: EmitterOptions,
 ): ExpertEmitter {
-  const {
-    target,
-    scheme: { activationBits },
-  } = resolved;
+  const { target, gridOf } = resolved;
   requireEmittable(resolved, layer, rotation);
   const grouped = (form: LinearForm): ExpertEmitter =>
-    groupedFfn(layer, weightsOf, rotatedForm(watch ? watchedForm(form, watch) : form, rotation));
+    groupedFfn(layer, weightsOf, rotatedForm(form, rotation));
   switch (target) {
     case 'int':
-      return grouped(intForm(activationBits!, clips, fewRowsFrom));
+      return grouped(intForm((width) => gridOf(width)!, fewRowsFrom));
     case 'qdq':
-      return grouped(qdqForm(activationBits, clips));
+      return grouped(qdqForm(gridOf));
     case 'nbits':
-      return grouped(nbitsForm({ activationBits, clips, accuracyLevel, packed: false }));
+      return grouped(nbitsForm({ gridOf, accuracyLevel, packed: false }));
     case 'packed':
-      return grouped(nbitsForm({ activationBits, clips, accuracyLevel, packed: true }));
+      return grouped(nbitsForm({ gridOf, accuracyLevel, packed: true }));
     default:
       return qmoeLayer(layer, weightsOf);
   }
-}
-
-function watchedForm(form: LinearForm, watch: NonNullable<EmitterOptions['watch']>): LinearForm {
-  return {
-    ...form,
-    prepare(b, x, part) {
-      watch(part, x);
-      return form.prepare(b, x, part);
-    },
-  };
 }
 
 function cannotRotate(): Fault {

@@ -1,6 +1,5 @@
 import type { ModelRecord } from '../moe/model-record.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
-import type { Scheme } from '../quantize/scheme.ts';
 import { storageOf } from './forms/pack-codes.ts';
 import type { ResolvedTarget, Target } from './resolve-target.ts';
 
@@ -8,10 +7,8 @@ import type { ResolvedTarget, Target } from './resolve-target.ts';
  * What really happens in a written model on ONNX Runtime's CPU provider: executed in low precision, or emulated.
  * `hasFewRows`: integer experts were written a second way, see `fewRowsWriter`.
  */
-export function executionOf(
-  { target, scheme }: ResolvedTarget,
-  hasFewRows = false,
-): ModelRecord['execution'] {
+export function executionOf(resolved: ResolvedTarget, hasFewRows = false): ModelRecord['execution'] {
+  const { target, scheme } = resolved;
   const { bits, ternary } = scheme.weight;
   const codes = ternary ? 'ternary codes' : `${bits}-bit codes`;
   return {
@@ -19,7 +16,7 @@ export function executionOf(
     weights:
       weightsOf(target, bits, codes) +
       (hasFewRows ? ', for few tokens in blocks as stored where that gains' : ''),
-    activations: activationsOf(target, scheme),
+    activations: activationsOf(resolved),
     executed: target === 'int',
     provider: 'cpu',
   };
@@ -42,9 +39,14 @@ function weightsOf(target: Target, bits: QuantizedTensor['bits'], codes: string)
   }
 }
 
-function activationsOf(target: Target, { weight, activationBits: bits }: Scheme): string {
-  if (target === 'int') return `uint8 codes of ${bits} bits`;
-  const values = bits === null ? 'float32' : `float32 values of a ${bits}-bit grid (emulated)`;
+function activationsOf({ target, scheme, block }: ResolvedTarget): string {
+  const { weight, activationBits: bits } = scheme;
+  const perBlock = block === null ? '' : ` per ${block} channels`;
+  if (target === 'int') {
+    const times = block === null ? '' : `${perBlock}, each times a small whole number`;
+    return `uint8 codes of ${bits} bits${times}`;
+  }
+  const values = bits === null ? 'float32' : `float32 values of a ${bits}-bit grid${perBlock} (emulated)`;
   if (target === 'nbits' || target === 'packed')
     return `${values}, rounded to 8 bits per block by the operator`;
   return target === 'qmoe' && weight.bits === 2

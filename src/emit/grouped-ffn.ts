@@ -35,12 +35,16 @@ export interface OtherWay {
   product: Product;
 }
 
-/** Which linears read a value: gate and up the layer's input, down the hidden activations. */
-export type Part = 'input' | 'hidden';
+/** Rows that linears read: gate and up the layer's input, down the hidden activations. */
+export interface LinearInput {
+  part: 'input' | 'hidden';
+  /** Channels. */
+  width: number;
+}
 
 /** How one target writes quantized linears. */
 export interface LinearForm {
-  prepare(b: Builder, x: Value, part: Part): Operand;
+  prepare(b: Builder, x: Value, input: LinearInput): Operand;
   /** Writes one expert's weight (`name` is gate, up or down) and returns what multiplies with it. */
   linear(b: Builder, name: string, weight: QuantizedTensor): { product: Product; otherWay?: OtherWay | null };
   /** True when products are int32 sums of codes, whose scales (per token, per channel) follow for all experts at once. */
@@ -73,9 +77,10 @@ export function groupedFfn(
       shifts.push(shift);
     }
     const isShifted = shifts.some(Boolean);
+    const ofInput: LinearInput = { part: 'input', width: layer.hidden };
     const input = isShifted
-      ? form.prepare(b, shiftRows(b, tokens, dispatch, shifts), 'input')
-      : pairRows(b, form.prepare(b, tokens, 'input'), dispatch);
+      ? form.prepare(b, shiftRows(b, tokens, dispatch, shifts), ofInput)
+      : pairRows(b, form.prepare(b, tokens, ofInput), dispatch);
     const run = (operand: Operand, banks: readonly LinearBank[]): Value[] =>
       runLinears({ b, form, dispatch }, operand, banks);
     const bias = isShifted ? 'offset' : 'bias';
@@ -83,9 +88,8 @@ export function groupedFfn(
     const isGated = gates.length > 0;
     const first = run(input, isGated ? [{ linears: gates, result: 'gate', bias }, up] : [up]);
     const activated = emitActivation(b, layer.activation, isGated ? first[0] : null, first.at(-1)!);
-    const [results] = run(form.prepare(b, activated, 'hidden'), [
-      { linears: downs, result: 'results', bias: 'bias' },
-    ]);
+    const hidden = form.prepare(b, activated, { part: 'hidden', width: layer.intermediate });
+    const [results] = run(hidden, [{ linears: downs, result: 'results', bias: 'bias' }]);
     return results;
   };
   return { kind: 'pairs', emit };

@@ -1,4 +1,5 @@
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
+import type { ActivationGrid } from '../quantize/activation.ts';
 import { dequantizeActivations, quantizeActivations } from '../quantize/activation.ts';
 import { rotateRows } from '../quantize/hadamard.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
@@ -8,8 +9,6 @@ import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
 import { applyActivation } from './activation.ts';
 import type { QuantizedExpert, QuantizedLinear } from './expert-emitter.ts';
-import type { ActivationClips } from './forms/activation-clips.ts';
-import { isClipped, noClips } from './forms/activation-clips.ts';
 import type { RotationBlocks } from './forms/rotated-form.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
 
@@ -44,8 +43,6 @@ export interface LayerForm {
   layer: MoeLayer;
   resolved: ResolvedTarget;
   rotation: RotationBlocks;
-  /** None by default. */
-  clips?: ActivationClips;
 }
 
 /** What a layer must compute. */
@@ -75,12 +72,8 @@ export function collectReferences(
     reference,
     weightsOf(expert) {
       const made = expertOf(expert);
-      const { weights } = made;
-      // Made before it was known where activations are clipped.
-      const { reference: own } =
-        form.clips && isClipped(form.clips) ? withReference(expert.id, form, weights) : made;
-      reference.experts.push(own);
-      return weights;
+      reference.experts.push(made.reference);
+      return made.weights;
     },
   };
 }
@@ -91,26 +84,22 @@ export function collectReferences(
  */
 export function withReference(
   id: string,
-  { layer, resolved, rotation, clips = noClips }: LayerForm,
+  { layer, resolved, rotation }: LayerForm,
   weights: QuantizedExpert,
 ): MadeExpert {
   const { hidden, intermediate, activation } = layer;
-  const { target, scheme } = resolved;
+  const { target, gridOf } = resolved;
   const { gate, up, down } = weights;
   const x = rotated(shifted(parityInput(hidden), weights.shift), rotation.input);
   const h = rotated(parityInput(intermediate), rotation.hidden);
-  const grid = (part: keyof ActivationClips): ActivationGrid => ({
-    bits: scheme.activationBits,
-    clip: clips[part],
-  });
   const first = {
-    gate: gate && linearRows(gate, x, grid('input')),
-    up: linearRows(up, x, grid('input')),
+    gate: gate && linearRows(gate, x, gridOf(hidden)),
+    up: linearRows(up, x, gridOf(hidden)),
   };
   const middle =
     target === 'qmoe' ? applyActivation(activation, first.gate?.rows ?? null, first.up.rows) : null;
-  const whole = middle && linearRows(down, middle, { bits: null, clip: 1 });
-  return { weights, reference: { id, ...first, down: linearRows(down, h, grid('hidden')), whole } };
+  const whole = middle && linearRows(down, middle, null);
+  return { weights, reference: { id, ...first, down: linearRows(down, h, gridOf(intermediate)), whole } };
 }
 
 /** Notes what a linear beside the experts must compute. */
@@ -119,9 +108,9 @@ export function linearReference(
   weight: QuantizedTensor,
   resolved: ResolvedTarget,
 ): LinearReference {
-  const grid = { bits: resolved.scheme.activationBits, clip: 1 };
-  const linear = linearRows({ weight, bias: null }, parityInput(weight.cols), grid);
-  return { id, resolved, width: weight.cols, ...linear };
+  const { cols } = weight;
+  const linear = linearRows({ weight, bias: null }, parityInput(cols), resolved.gridOf(cols));
+  return { id, resolved, width: cols, ...linear };
 }
 
 function shifted(x: Matrix, shift: QuantizedTensor | null): Matrix {
@@ -146,8 +135,6 @@ export function parityInput(width: number): Matrix {
   const next = uniform();
   for (let i = 0; i < 3 * width; i++)
     input.data[i] = Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
-  // Zero lies just beside the middle of two codes, to the left and to the right of it: so a grid that is clipped by one
-  // percent already rounds the first to a code too few, the other to one too many.
   input.data.set([-4.47, 4.53], width);
   input.data.set([-4.53, 4.47], 2 * width);
   return input;
@@ -162,19 +149,9 @@ function uniform(): () => number {
   };
 }
 
-interface ActivationGrid {
-  /** Null for none. */
-  bits: number | null;
-  clip: number;
-}
-
-/** x·Wᵀ + bias with W dequantized and x on its grid. */
-function linearRows(
-  { weight, bias }: QuantizedLinear,
-  x: Matrix,
-  { bits, clip }: ActivationGrid,
-): LinearRows {
-  const input = bits === null ? x : dequantizeActivations(quantizeActivations(x, { bits, clip }));
+/** x·Wᵀ + bias with W dequantized and x on its grid, if there is one. */
+function linearRows({ weight, bias }: QuantizedLinear, x: Matrix, grid: ActivationGrid | null): LinearRows {
+  const input = grid ? dequantizeActivations(quantizeActivations(x, grid)) : x;
   const rows = timesCodes(input, weight);
   if (bias) rows.data.forEach((sum, i) => (rows.data[i] = sum + bias[i % weight.rows]));
   return { rows, bias, least: leastSum(weight) };

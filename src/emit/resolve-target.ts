@@ -1,11 +1,22 @@
 import { Fault } from '../fault.ts';
+import type { ActivationGrid } from '../quantize/activation.ts';
 import type { Scheme, SchemeName } from '../quantize/scheme.ts';
-import { schemeNames, schemeOf } from '../quantize/scheme.ts';
+import { hasCoarseActivations, schemeNames, schemeOf } from '../quantize/scheme.ts';
 
 export const targets = ['int', 'qdq', 'nbits', 'qmoe', 'packed'] as const;
 
 /** How experts are written (see the table of targets in the README). */
 export type Target = (typeof targets)[number];
+
+/** What is asked for; what is left out is `auto`. */
+export interface TargetRequest {
+  scheme: SchemeName;
+  target?: Target | 'auto';
+  /** Weights per scale along the input. */
+  group?: number | 'auto' | 'channel';
+  /** Activations of less than 8 bits: at most so many channels share a grid, or all of a token. */
+  activations?: { block: number | 'auto' | 'token' };
+}
 
 /** A combination that can be written. */
 export interface ResolvedTarget {
@@ -13,6 +24,10 @@ export interface ResolvedTarget {
   scheme: Scheme;
   /** Weights per scale along a row of `cols` weights; `cols` for one scale per output channel. */
   groupSizeOf: (cols: number) => number;
+  /** So many channels of activations share a grid, or somewhat fewer, as the width allows; null for all of a token. */
+  block: number | null;
+  /** How activations of `width` channels are quantized; null for float. */
+  gridOf: (width: number) => ActivationGrid | null;
   /** The operator set the form needs. */
   opset: number;
 }
@@ -20,21 +35,25 @@ export interface ResolvedTarget {
 /**
  * Checks that a scheme can be written as a target and settles what was left to us: `auto` becomes the fastest form that
  * is exact for the scheme on ONNX Runtime's CPU provider, group `auto` one scale per channel for integer arithmetic
- * and elsewhere 128 weights, or the largest smaller block that divides the row.
+ * and elsewhere 128 weights, or the largest smaller block that divides the row; activations of less than 8 bits blocks of 16.
  * @throws Fault SCHEME_TARGET or GROUP_TARGET, naming what can be written
  */
-export function resolveTarget(
-  requested: Target | 'auto',
-  name: SchemeName,
-  group: number | 'auto' | 'channel',
-): ResolvedTarget {
+export function resolveTarget({
+  scheme: name,
+  target: requested = 'auto',
+  group = 'auto',
+  activations = { block: 'auto' },
+}: TargetRequest): ResolvedTarget {
   const scheme = schemeOf(name);
   const target = requested === 'auto' ? fastest(scheme) : requested;
   if (!canExpress(target, scheme)) throw inexpressible(target, scheme);
+  const block = activationBlock(scheme, activations.block);
   return {
     target,
     scheme,
     groupSizeOf: groupSizes(target, group),
+    block,
+    gridOf: (width) => activationGrid(width, block, scheme),
     opset: scheme.weight.bits === 2 && (target === 'int' || target === 'qdq') ? 25 : 21,
   };
 }
@@ -100,6 +119,40 @@ function groupSizes(target: Target, group: number | 'auto' | 'channel'): (cols: 
 function blockThatFits(cols: number): number {
   if (cols <= 128) return cols;
   return [128, 64, 32, 16].find((size) => cols % size === 0) ?? 128;
+}
+
+/** So many channels share a grid by default, as in NVFP4: more would be coarser, fewer cost more at run time than they give. */
+const defaultBlock = 16;
+
+function activationBlock(scheme: Scheme, requested: number | 'auto' | 'token'): number | null {
+  const isCoarse = hasCoarseActivations(scheme);
+  if (typeof requested === 'number' && !isCoarse) throw nothingInBlocks(scheme.name);
+  if (requested === 'token' || !isCoarse) return null;
+  return requested === 'auto' ? defaultBlock : requested;
+}
+
+function activationGrid(
+  width: number,
+  block: number | null,
+  { activationBits: bits }: Scheme,
+): ActivationGrid | null {
+  return bits === null ? null : { bits, width, block: block === null ? width : blockWithin(width, block) };
+}
+
+/** The largest block of at most `limit` channels that divides the width; all of it where that is less than half as many. */
+function blockWithin(width: number, limit: number): number {
+  let block = Math.min(limit, width);
+  while (width % block !== 0) block--;
+  return block * 2 >= limit ? block : width;
+}
+
+function nothingInBlocks(scheme: SchemeName): Fault {
+  return new Fault({
+    code: 'SCHEME_TARGET',
+    what: 'activations.block has nothing to divide into blocks',
+    why: `scheme ${scheme} writes no activations of less than 8 bits`,
+    remedy: 'leave the key out',
+  });
 }
 
 function groupFault(target: Target, group: number, why: string, remedy: string): Fault {

@@ -49,8 +49,6 @@ export interface LayerRecord {
   rotation?: { input: number | null; hidden: number | null };
   /** Present where calibration tokens counted as much as their routing weight. */
   affinity?: true;
-  /** Shares of the range of activations that was measured to be best; absent where nothing was measured. */
-  activationClips?: { input: number; hidden: number };
 }
 
 const key = 'moeq';

@@ -22,12 +22,11 @@ export function annotate(
     version,
     recipe: recipeOf(config),
     execution: executionOf(resolved, hasFewRows),
-    layers: layers.map(({ layer, stats, methods, rotation, affinity, clipped }) => ({
+    layers: layers.map(({ layer, stats, methods, rotation, affinity }) => ({
       ...layerRecord(layer, stats && stats.experts.map(({ tokens }) => tokens)),
       methods,
       ...(isRotated(rotation) && { rotation }),
       ...(affinity && { affinity }),
-      ...(clipped && { activationClips: clipped.clips }),
     })),
     ...(dense && { refused: dense.refused }),
   });

@@ -60,11 +60,10 @@ export async function openCalibrator(
       };
       const { sequential } = config.calibration;
       const stepOf = (index: number): string =>
-        layerStep('calibrate', prepared.layers[index].id, variants[index], sequential);
+        layerStep(prepared.layers[index].id, variants[index], sequential);
       return {
         statsOf: (index, written) =>
           remember(stepOf(index), () => sourceFor(variants[index]).statsOf(index, written)),
-        look: calibratesByLayer(prepared.model, config) ? sourceFor(variants[0]).look : null,
         close: () => sources.forEach((source) => source.close()),
       };
     },
@@ -111,7 +110,6 @@ function sourcesOver(
         last = { affinity, all: calibrate(open, batches, { ...options, affinity, byLayer }) };
       return (await last.all)[index];
     },
-    look: null,
     close: () => {},
   });
 }

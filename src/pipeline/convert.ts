@@ -58,7 +58,7 @@ export async function convert(
 ): Promise<ConversionResult> {
   const { model, config, reportFolder } = conversion;
   const { output, ...records } = openConversion(conversion);
-  const prepared = prepareModel(model, resolveTarget(config.target, config.scheme, config.group).opset);
+  const prepared = prepareModel(model, resolveTarget(config).opset);
   requireConvertible(config, prepared, records);
   return inFolders([dirname(output), ...(reportFolder ? [reportFolder] : [])], () =>
     convertPrepared({ ...conversion, output }, prepared, records, progress, workshop),

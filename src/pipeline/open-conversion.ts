@@ -60,7 +60,7 @@ export function openRecordsOf(
 ): ConversionRecords {
   requireKnownGates(config.gates);
   // What cannot be written would not be with records either.
-  resolveTarget(config.target, config.scheme, config.group);
+  resolveTarget(config);
   requireRecords(config, config.data !== null);
   const isMeasured = hasReport || hasGates(config);
   if (isMeasured) requireMeasurable(config);

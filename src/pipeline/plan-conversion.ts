@@ -10,7 +10,6 @@ import type { Conversion } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';
 import { requireConvertible } from './require-convertible.ts';
 import { boundedConfig } from './trials/bounded-config.ts';
-import { measuresClips } from './trials/clips.ts';
 import { variantsTried } from './trials/variants.ts';
 
 /**
@@ -20,7 +19,7 @@ import { variantsTried } from './trials/variants.ts';
  */
 export function planConversion(conversion: Conversion): ConversionPlan {
   const { model: path, config } = conversion;
-  const resolved = resolveTarget(config.target, config.scheme, config.group);
+  const resolved = resolveTarget(config);
   const { output, ...records } = openConversion(conversion);
   const prepared = prepareModel(path, resolved.opset);
   requireConvertible(config, prepared, records);
@@ -43,6 +42,5 @@ export function planConversion(conversion: Conversion): ConversionPlan {
 
 function triesRecords(given: QuantizeConfig, { model }: PreparedModel, hasRecords: boolean): boolean {
   const { config } = boundedConfig(model, given, hasRecords);
-  const isTried = variantsTried(config, hasRecords).length > 1 || measuresClips(config, hasRecords);
-  return isTried && !needsRecords(config);
+  return variantsTried(config, hasRecords).length > 1 && !needsRecords(config);
 }

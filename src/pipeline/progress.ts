@@ -1,16 +1,6 @@
 /** What a long run is doing; the command line shows it. `detail` is the same for all events of one piece of work. */
 export interface ProgressEvent {
-  stage:
-    | 'read'
-    | 'calibrate'
-    | 'try'
-    | 'quantize'
-    | 'clip'
-    | 'realign'
-    | 'router'
-    | 'write'
-    | 'parity'
-    | 'verify';
+  stage: 'read' | 'calibrate' | 'try' | 'quantize' | 'realign' | 'router' | 'write' | 'parity' | 'verify';
   detail: string;
   /** How much of the stage is done, in units of its own; absent where that is not known. */
   done?: number;

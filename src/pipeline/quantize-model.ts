@@ -16,8 +16,6 @@ import type { RouterOutcome } from './routers/settle-routers.ts';
 import { settleRouters, whyNotRealigned } from './routers/settle-routers.ts';
 import { sessionOptions } from './run-options.ts';
 import { boundedConfig } from './trials/bounded-config.ts';
-import { clipDraft } from './trials/clip-draft.ts';
-import { givenClips, looksInTurn, measuresClips } from './trials/clips.ts';
 import { openDrafts } from './trials/drafts.ts';
 import { openGauge } from './trials/gauge.ts';
 import { settleVariants } from './trials/settle-variants.ts';
@@ -46,7 +44,7 @@ export async function quantizeModel(
   progress: Progress = () => {},
   workshop: Workshop = plainWorkshop,
 ): Promise<QuantizedModel> {
-  const { opset } = resolveTarget(config.target, config.scheme, config.group);
+  const { opset } = resolveTarget(config);
   requireRecords(config, data !== null);
   const prepared = prepareModel(path, opset);
   requireConvertible(config, prepared, { data, measuredOn: null });
@@ -62,22 +60,19 @@ export async function quantizePrepared(
   workshop: Workshop,
 ): Promise<QuantizedModel> {
   const { path } = prepared.model;
-  const clips = givenClips(given);
   const records = (data?.records ?? []).slice(0, given.calibration.records ?? undefined);
   const hasRecords = records.length > 0;
   const { config, notes } = boundedConfig(prepared.model, given, hasRecords);
-  const resolved = resolveTarget(config.target, config.scheme, config.group);
+  const resolved = resolveTarget(config);
   // Asked of the routers as they are: what is written may have them in another form.
   const unrealigned = whyNotRealigned(config, prepared.layers, records.length);
   progress({ stage: 'read', detail: 'every layer, beside what it is in the file' });
   const uncompared = await checkSourceForm(prepareModel(path), records);
   const calibrator = await openCalibrator(path, data, config, progress, workshop);
   const starving = data ? unbalanced(data, calibrator?.balance ?? null, config.calibration) : [];
-  const inTurn = looksInTurn(prepared.model, config, hasRecords);
-  const isDraft = measuresClips(config, hasRecords) && !inTurn;
-  const common = { path, config, resolved, calibrator, clipsOf: inTurn ? null : () => clips };
-  const trials = { layers: prepared.layers.map(({ id }) => id), records, isDraft };
-  const written = await writeSettled(common, trials, { progress, workshop });
+  const common = { path, config, resolved, calibrator };
+  const layers = prepared.layers.map(({ id }) => id);
+  const written = await writeSettled(common, { layers, records }, { progress, workshop });
   const routers = await settleRouters(path, written, records, config, { progress, workshop });
   annotate(written, config, resolved);
   return {
@@ -87,31 +82,22 @@ export async function quantizePrepared(
   };
 }
 
-/** What decides which trials are made. */
-interface Trials {
-  layers: readonly string[];
-  records: readonly DataRecord[];
-  /** Whether activations are clipped as is measured on what is written first. */
-  isDraft: boolean;
-}
-
-/** Writes a model in the variants that trials choose, and clips its activations where they say so. */
+/** Writes a model in the variants that trials on records choose. */
 async function writeSettled(
   common: Omit<WriteOrder, 'variants' | 'made'>,
-  { layers, records, isDraft }: Trials,
+  { layers, records }: { layers: readonly string[]; records: readonly DataRecord[] },
   tools: { progress: Progress; workshop: Workshop },
 ): Promise<WrittenModel> {
   const { path, config } = common;
   const hasRecords = records.length > 0;
-  const isWrittenOnce = !isDraft && variantsTried(config, hasRecords).length === 1;
+  const isWrittenOnce = variantsTried(config, hasRecords).length === 1;
   const gauge = openGauge(path, records, sessionOptions(config));
   try {
     const drafts = openDrafts(common, gauge, isWrittenOnce, tools);
     const variants = await tools.workshop.remember('variants', () =>
       settleVariants(config, { layers, hasRecords }, drafts, tools.progress),
     );
-    const draft = await drafts.write(variants);
-    return isDraft ? await clipDraft(draft, records, gauge, tools) : draft.written;
+    return await drafts.write(variants);
   } finally {
     await gauge.close();
   }

@@ -6,7 +6,6 @@ import { median } from '../report/median.ts';
 import type { Calibration as CalibrationReport } from '../report/report.ts';
 import type { QuantizedModel } from './quantize-model.ts';
 import type { RouterOutcome } from './routers/settle-routers.ts';
-import type { ClippedLayer } from './trials/clips.ts';
 import type { DoneLayer } from './write-experts.ts';
 
 type LayerCalibration = CalibrationReport['layers'][number];
@@ -24,7 +23,7 @@ export function reportCalibration({ layers, balance, routers }: QuantizedModel):
 }
 
 function reportLayer(
-  { stats, smoothing, rotation, affinity, clipped }: DoneLayer,
+  { stats, smoothing, rotation, affinity }: DoneLayer,
   index: number,
   balance: Balance | null,
   routers: RouterOutcome,
@@ -44,15 +43,7 @@ function reportLayer(
     channels: channelsOf(stats!, smoothing.input),
     ...(isRotated(rotation) && { rotation }),
     ...(affinity && { affinity }),
-    ...(clipped && { activations: clippingOf(clipped) }),
     ...routerOf(routers, index),
-  };
-}
-
-function clippingOf({ clips, error }: ClippedLayer): NonNullable<LayerCalibration['activations']> {
-  return {
-    input: { ratio: clips.input, error: error.input },
-    hidden: { ratio: clips.hidden, error: error.hidden },
   };
 }
 

@@ -14,8 +14,7 @@ import { needsRecords } from './needs-records.ts';
 import type { ConversionRecords } from './open-conversion.ts';
 import { refuseShift } from './refuse-shift.ts';
 import { requireRouters } from './routers/settle-routers.ts';
-import { givenClips } from './trials/clips.ts';
-import { variantsTried } from './trials/variants.ts';
+import { settledBy, variantsTried } from './trials/variants.ts';
 
 /**
  * Refuses what could not be done, as far as the graph, the config and the records tell: asked by dry runs and plans, and
@@ -28,7 +27,6 @@ export function requireConvertible(
   { data, measuredOn }: ConversionRecords,
 ): void {
   refuseShift(config);
-  givenClips(config);
   requireWritable(config, prepared, data !== null);
   const limit = config.calibration.records ?? undefined;
   if (data) requireRouters(config, prepared.layers, data.records.slice(0, limit));
@@ -37,10 +35,10 @@ export function requireConvertible(
 }
 
 function requireWritable(config: QuantizeConfig, { layers }: PreparedModel, hasRecords: boolean): void {
-  const resolved = resolveTarget(config.target, config.scheme, config.group);
+  const resolved = resolveTarget(config);
   // Where there are several, the others are of targets that take any.
-  const [{ rotation }] = variantsTried(config, hasRecords);
-  for (const layer of layers) requireEmittable(resolved, layer, rotationOf(layer, rotation));
+  const settled = settledBy(config, variantsTried(config, hasRecords)[0]);
+  for (const layer of layers) requireEmittable(resolved, layer, rotationOf(layer, settled));
 }
 
 /** The records that the model is run on before it is written. */

@@ -1,7 +1,6 @@
 import type { Balance } from '../calibrate/balance-records.ts';
 import type { StatsSource } from '../calibrate/calibrate-by-layer.ts';
 import type { QuantizeConfig } from '../config/schema.ts';
-import type { ActivationClips } from '../emit/forms/activation-clips.ts';
 import type { DenseResult } from '../emit/linears/quantize-dense.ts';
 import { quantizeDense } from '../emit/linears/quantize-dense.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
@@ -16,10 +15,8 @@ import type { MadeLayer, WrittenLayer } from './layer/write-layer.ts';
 import { makeLayer, writeLayer } from './layer/write-layer.ts';
 import { isSmall } from './model-size.ts';
 import type { Progress } from './progress.ts';
-import type { ClippedLayer } from './trials/clips.ts';
-import { clipLayer, describeClips } from './trials/clips.ts';
 import type { Variant } from './trials/variants.ts';
-import { layerStep, settledBy } from './trials/variants.ts';
+import { settledBy } from './trials/variants.ts';
 import type { Workshop } from './workshop.ts';
 
 /** A model whose experts are written and whose routers are as they were. */
@@ -36,8 +33,6 @@ export interface WrittenModel {
 export interface DoneLayer
   extends WrittenLayer, Pick<MadeLayer, 'stats' | 'smoothing' | 'rotation' | 'affinity'> {
   layer: MoeLayer;
-  /** How its activations are clipped; null where that was not measured. */
-  clipped: ClippedLayer | null;
 }
 
 /** What the linears of a written model must compute. */
@@ -56,8 +51,6 @@ export interface WriteOrder {
   variants: readonly Variant[];
   resolved: ResolvedTarget;
   calibrator: Calibrator | null;
-  /** How the activations of a layer are clipped; null where that is to be measured, by looking at each on its turn. */
-  clipsOf: ((layer: number) => ActivationClips) | null;
   /** Layers that are made already; those that are not take their place. Null for a model that is written once. */
   made: (MadeLayer | null)[] | null;
 }
@@ -93,7 +86,7 @@ async function writeWith(
   for (const [i, layer] of layers.entries()) {
     const detail = `${layer.id} (${layer.experts.length} experts)`;
     const onStart = (): void => progress({ stage: 'quantize', detail, done: i, total: layers.length });
-    done.push(await writeInTurn({ i, layer, model }, { source, onStart }, order, { progress, workshop }));
+    done.push(await writeInTurn({ i, layer, model }, { source, onStart }, order, workshop));
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
     progress({ stage: 'quantize', detail, done: i + 1, total: layers.length });
   }
@@ -118,31 +111,23 @@ interface Statistics {
 }
 
 /**
- * Makes a layer, settles how its activations are clipped, and writes it. A function of its own, since an asynchronous loop
- * keeps what a turn names until the next one names it anew: here the codes of a layer while the next one is calibrated.
+ * Makes a layer and writes it. A function of its own, since an asynchronous loop keeps what a turn names until the next one
+ * names it anew: here the codes of a layer while the next one is calibrated.
  */
 async function writeInTurn(
   turn: Turn,
   statistics: Statistics,
   order: WriteOrder,
-  { progress, workshop }: { progress: Progress; workshop: Workshop },
+  workshop: Workshop,
 ): Promise<DoneLayer> {
   const { i, layer, model } = turn;
-  const { path, config, variants, resolved, clipsOf, made: known } = order;
+  const { config, resolved, made: known } = order;
   const made = await makeInTurn(turn, statistics, order, workshop);
   if (known) known[i] = made;
-  const looking = { path, resolved, written: model };
-  const clipped = clipsOf
-    ? null
-    : await workshop.remember(layerStep('clip', layer.id, variants[i], config.calibration.sequential), () =>
-        clipLayer(i, made, looking, statistics.source!.look!),
-      );
-  if (clipped) progress({ stage: 'clip', detail: describeClips(clipped) });
-  const clips = clipsOf?.(i) ?? clipped!.clips;
   const few = writesFewRows(model, config) ? {} : { fewRowsFrom: Infinity };
   const { stats, smoothing, rotation, affinity } = made;
-  const settled = { layer, stats, smoothing, rotation, affinity, clipped };
-  return { ...settled, ...writeLayer(model, layer, made, { resolved, clips, ...few }) };
+  const settled = { layer, stats, smoothing, rotation, affinity };
+  return { ...settled, ...writeLayer(model, layer, made, { resolved, ...few }) };
 }
 
 /**

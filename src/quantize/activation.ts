@@ -1,15 +1,25 @@
 import { roundHalfToEven } from '../tensor/half.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 
-/** Activations quantized per token: row t of X is about `(codes[t, :] - zeroPoints[t]) * scales[t]`. */
+/** How rows of activations are quantized, each on grids of its own. */
+export interface ActivationGrid {
+  bits: number;
+  /** Channels of a row. */
+  width: number;
+  /** Neighbouring channels that share a grid, a whole number of times in the width. */
+  block: number;
+}
+
+/** Quantized activations: channel c of row t is about `(codes - zeroPoints) · scales`, of code t, c and block t, ⌊c / block⌋. */
 export interface QuantizedActivations {
   rows: number;
   cols: number;
+  block: number;
   /** Unsigned, 0 … 2^bits - 1. */
   codes: Uint8Array;
-  /** The code of zero, one per token. */
+  /** The code of zero, one per row and block. */
   zeroPoints: Uint8Array;
-  /** One per token, always positive. */
+  /** One per row and block, always positive. */
   scales: Float32Array;
 }
 
@@ -17,74 +27,99 @@ export interface QuantizedActivations {
 const smallestScale = 2 ** -126;
 
 /**
- * Dynamic per-token quantization of X [tokens, channels], step for step as the emitted graph computes it in float32.
- * Below 8 bits every code is used: the token's smallest and largest value (zero always lies between them) become the
- * ends of the grid. 8 bits are symmetric, around code 128: what a one-sided grid could gain is not worth its cost there.
- * With a `clip` below 1 the grid spans that share of the range, and its ends take what lies beyond.
+ * Dynamic quantization of X [tokens, channels], step for step as the emitted graph computes it in float32. Below 8 bits
+ * every code is used: the smallest and largest value of a block (zero always lies between them) become the ends of its
+ * grid. 8 bits are symmetric, around code 128, and have one grid per token: what others could gain is not worth its cost.
+ *
+ * Where a token has several blocks, their scales are whole multiples of one step per token, after VS-Quant (Dai et al. 2021,
+ * arXiv 2102.04503, two-level scales): so products of all channels still add up in integers, see `blockSteps`.
  */
 export function quantizeActivations(
   { rows, cols, data }: Matrix,
-  { bits, clip = 1 }: { bits: number; clip?: number },
+  { bits, block }: Pick<ActivationGrid, 'bits' | 'block'>,
 ): QuantizedActivations {
+  const blocks = cols / block;
   const codes = new Uint8Array(rows * cols);
-  const zeroPoints = new Uint8Array(rows);
-  const scales = new Float32Array(rows);
+  const zeroPoints = new Uint8Array(rows * blocks);
+  const scales = new Float32Array(rows * blocks);
   for (let t = 0; t < rows; t++) {
     const token = data.subarray(t * cols, (t + 1) * cols);
-    const { scale, zeroPoint } = bits < 8 ? wholeRange(token, bits, clip) : symmetricRange(token, bits, clip);
-    scales[t] = scale;
-    zeroPoints[t] = zeroPoint;
-    for (let c = 0; c < cols; c++) {
-      const code = roundHalfToEven(Math.fround(token[c] / scale)) + zeroPoint;
-      codes[t * cols + c] = Math.min(Math.max(code, 0), 2 ** bits - 1);
+    for (let at = 0; at < blocks; at++) {
+      const values = token.subarray(at * block, (at + 1) * block);
+      const scale =
+        bits === 8
+          ? symmetricScale(token)
+          : blocks === 1
+            ? wholeScale(token, bits)
+            : multipleScale(values, token, bits);
+      const zero = bits === 8 ? 128 : roundHalfToEven(-Math.fround(least(values) / scale));
+      scales[t * blocks + at] = scale;
+      zeroPoints[t * blocks + at] = zero;
+      values.forEach((value, i) => {
+        codes[t * cols + at * block + i] = roundHalfToEven(Math.fround(value / scale)) + zero;
+      });
     }
   }
-  return { rows, cols, codes, zeroPoints, scales };
+  return { rows, cols, block, codes, zeroPoints, scales };
 }
 
-/** One part in 2^bits - 1 of the range; a hair more, so that two roundings never reach one code too many. */
-export function rangeFraction(bits: number, clip: number): number {
-  return Math.fround(clip / (2 ** bits - 1 - 1e-4));
+/** Of the parts that a grid of so many bits has, a hair less, so that two roundings never reach one code too many. */
+export function partsOf(bits: number): number {
+  return 2 ** bits - 1 - 1e-4;
 }
 
-/** The same of the largest magnitude, for the symmetric grid. */
-export function magnitudeFraction(bits: number, clip: number): number {
-  return Math.fround(clip / (2 ** (bits - 1) - 1));
+/** One code of the symmetric grid, as a share of the largest magnitude. */
+export function magnitudeFraction(bits: number): number {
+  return Math.fround(1 / (2 ** (bits - 1) - 1));
 }
 
-function wholeRange(token: Float32Array, bits: number, clip: number): { scale: number; zeroPoint: number } {
-  const largest = token.reduce((most, value) => Math.max(most, value), 0);
-  const smallest = token.reduce((least, value) => Math.min(least, value), 0);
-  const scale = positive(Math.fround(Math.fround(largest - smallest) * rangeFraction(bits, clip)));
-  const end = Math.fround(smallest * Math.fround(clip));
-  return { scale, zeroPoint: roundHalfToEven(-Math.fround(end / scale)) };
+/**
+ * The largest magnitude of a token in its steps, where scales of blocks are whole multiples of it. What is rounded to
+ * multiples reaches half of one further and still stays within ±127.
+ */
+export function blockSteps(bits: number): number {
+  const last = 2 ** bits - 1;
+  return Math.floor((126.5 * last) / (last + 1));
 }
 
-function symmetricRange(
-  token: Float32Array,
-  bits: number,
-  clip: number,
-): { scale: number; zeroPoint: number } {
-  const largest = token.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  const scale = positive(Math.fround(largest * magnitudeFraction(bits, clip)));
-  return { scale, zeroPoint: 2 ** (bits - 1) };
+function wholeScale(token: Float32Array, bits: number): number {
+  const range = Math.fround(most(token) - least(token));
+  return positive(Math.fround(range * Math.fround(1 / partsOf(bits))));
+}
+
+function multipleScale(block: Float32Array, token: Float32Array, bits: number): number {
+  const step = positive(Math.fround(magnitude(token) * Math.fround(1 / blockSteps(bits))));
+  const steps = Math.fround(Math.fround(most(block) - least(block)) / step);
+  const multiple = Math.max(1, Math.ceil(Math.fround(steps * Math.fround(1 / partsOf(bits)))));
+  return Math.fround(multiple * step);
+}
+
+function symmetricScale(token: Float32Array): number {
+  return positive(Math.fround(magnitude(token) * magnitudeFraction(8)));
 }
 
 function positive(scale: number): number {
   return Math.max(scale, smallestScale);
 }
 
+function most(values: Float32Array): number {
+  return values.reduce((largest, value) => Math.max(largest, value), 0);
+}
+
+function least(values: Float32Array): number {
+  return values.reduce((smallest, value) => Math.min(smallest, value), 0);
+}
+
+function magnitude(values: Float32Array): number {
+  return Math.max(most(values), -least(values));
+}
+
 /** The float32 activations that quantized ones stand for, [tokens, channels]. */
-export function dequantizeActivations({
-  rows,
-  cols,
-  codes,
-  zeroPoints,
-  scales,
-}: QuantizedActivations): Matrix {
+export function dequantizeActivations(quantized: QuantizedActivations): Matrix {
+  const { rows, cols, block, codes, zeroPoints, scales } = quantized;
   const data = Float32Array.from(codes, (code, i) => {
-    const token = Math.floor(i / cols);
-    return (code - zeroPoints[token]) * scales[token];
+    const at = Math.floor(i / block);
+    return (code - zeroPoints[at]) * scales[at];
   });
   return { rows, cols, data };
 }

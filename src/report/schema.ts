@@ -118,11 +118,6 @@ const routerCalibration = z.object({
     .describe('Of a router in 8 bits; squared logit error and divergence of the choice per token'),
 });
 
-const clippedActivations = z.object({
-  ratio: z.number().describe("Share of a token's range that its grid spans"),
-  error: figure.describe('What clipping leaves of the squared error of rounding; 1: nothing is clipped'),
-});
-
 const layerCalibration = z.object({
   id: z.string(),
   tokens: count,
@@ -143,10 +138,6 @@ const layerCalibration = z.object({
     .literal(true)
     .exactOptional()
     .describe('Present where tokens counted as much as their routing weight'),
-  activations: z
-    .object({ input: clippedActivations, hidden: clippedActivations })
-    .exactOptional()
-    .describe('Before gate and up, and before down, where clipping was measured'),
   router: routerCalibration
     .exactOptional()
     .describe('What was done to the router, where something was asked for'),

@@ -81,7 +81,7 @@ function slowSums(
   { top, bias: added, length }: { top: number; bias: ArrayLike<number> | null; length: number },
 ): { squares: number; divergence: number } {
   const negated = rowsOf({ ...x, data: x.data.map((value) => -value) }, 0, length);
-  const rounded = dequantizeActivations(quantizeActivations(negated, { bits: 8 }));
+  const rounded = dequantizeActivations(quantizeActivations(negated, { bits: 8, block: negated.cols }));
   let [squares, divergence] = [0, 0];
   for (let t = 0; t < length; t++) {
     const [float, quantized] = [logitsOf(weight, negated, t), logitsOf(candidate, rounded, t)];

@@ -36,7 +36,7 @@ describe.each(graphs)('a router in 8 bits: %s', (_name, file) => {
     );
     const [read, logits] = results;
     const rows = matrix(read.data.length / layer.hidden, layer.hidden, Float32Array.from(read.data));
-    const expected = slowLinear({ weight, bias }, rows, 8);
+    const expected = slowLinear({ weight, bias }, rows, { bits: 8, width: rows.cols, block: rows.cols });
     expect(logits.dims.at(-1)).toBe(layer.router.experts);
     expect(rowError({ ...expected, data: Float32Array.from(logits.data) }, expected)).toBeLessThan(1e-5);
   });

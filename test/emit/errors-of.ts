@@ -1,10 +1,8 @@
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
 import type { QuantizedExpert } from '../../src/emit/expert-emitter.ts';
-import type { ActivationClips } from '../../src/emit/forms/activation-clips.ts';
-import { noClips } from '../../src/emit/forms/activation-clips.ts';
 import type { AccuracyLevel } from '../../src/emit/forms/nbits-form.ts';
-import type { Target } from '../../src/emit/resolve-target.ts';
+import type { Target, TargetRequest } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Expert } from '../../src/moe/moe-layer.ts';
 import { raiseOpset } from '../../src/onnx/raise-opset.ts';
@@ -31,7 +29,7 @@ export interface Trial {
   accuracyLevel?: AccuracyLevel;
   spec?: Partial<LayerSpec>;
   scheme?: SchemeName;
-  clips?: ActivationClips;
+  activations?: NonNullable<TargetRequest['activations']>;
   /** Every expert but the first has a shift of its own. */
   isShifted?: boolean;
   tokens?: number;
@@ -51,7 +49,8 @@ export interface Errors {
 /** Emits a synthetic layer, runs it, and compares every linear with its slow twin on the input it really had. */
 export async function errorsOf(trial: Trial): Promise<Errors> {
   const { model, layer, spec } = syntheticLayer(trial.spec);
-  const resolved = resolveTarget(trial.target ?? 'int', trial.scheme ?? 'w4a4', trial.group ?? 'auto');
+  const { target = 'int', scheme: name = 'w4a4', group = 'auto', activations = { block: 'auto' } } = trial;
+  const resolved = resolveTarget({ scheme: name, target, group, activations });
   const { scheme } = resolved;
   const weights = new Map(
     layer.experts.map((expert, i) => {
@@ -60,9 +59,9 @@ export async function errorsOf(trial: Trial): Promise<Errors> {
     }),
   );
   raiseOpset(model, resolved.opset);
-  const { accuracyLevel = 0, clips = noClips } = trial;
+  const { accuracyLevel = 0 } = trial;
   const weightsOf = ({ id }: Expert): QuantizedExpert => weights.get(id)!;
-  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, accuracyLevel, clips, fewRowsFrom: 0 }));
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, accuracyLevel, fewRowsFrom: 0 }));
   model.graph.removeDeadCode();
   exposeLayer(model, layer);
   const routes = trial.routes ?? randomRoutes(spec, trial.tokens ?? 5);
@@ -96,22 +95,17 @@ export async function errorsOf(trial: Trial): Promise<Errors> {
     const { shift, gate, up, down } = weights.get(expert.id)!;
     const gathered = gather(input, own, routes, spec.appliesTo === 'input' ? expert.index : null);
     const rows = shift ? minus(gathered, dequantize(shift).data) : gathered;
-    const check = (
-      linear: NonNullable<QuantizedExpert['gate']>,
-      from: Matrix,
-      actual: Matrix,
-      clip: number,
-    ): void => {
-      const expected = slowLinear(linear, from, scheme.activationBits, clip);
+    const check = (linear: NonNullable<QuantizedExpert['gate']>, from: Matrix, actual: Matrix): void => {
+      const expected = slowLinear(linear, from, resolved.gridOf(from.cols));
       errors.linear = Math.max(errors.linear, rowError(actual, expected));
     };
-    if (gate) check(gate, rows, seen.gate!, clips.input);
-    check(up, rows, seen.up, clips.input);
+    if (gate) check(gate, rows, seen.gate!);
+    check(up, rows, seen.up);
     errors.activation = Math.max(
       errors.activation,
       rowError(seen.hidden, slowActivation(layer.activation, seen.gate, seen.up)),
     );
-    check(down, seen.hidden, seen.output, clips.hidden);
+    check(down, seen.hidden, seen.output);
     own.forEach((token, i) => {
       const weight = spec.appliesTo === 'input' ? 1 : routes[token].get(expert.index)!;
       for (let c = 0; c < x.cols; c++)

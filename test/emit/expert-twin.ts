@@ -2,6 +2,7 @@ import type { QuantizedExpert, QuantizedLinear } from '../../src/emit/expert-emi
 import type { Activation, Expert } from '../../src/moe/moe-layer.ts';
 import type { LinearWeights } from '../../src/moe/read-expert.ts';
 import { readExpert } from '../../src/moe/read-expert.ts';
+import type { ActivationGrid } from '../../src/quantize/activation.ts';
 import { dequantizeActivations, quantizeActivations } from '../../src/quantize/activation.ts';
 import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
@@ -27,14 +28,13 @@ export function quantizeByRtn(
   return { shift: null, gate: gate && round(gate), up: round(up), down: round(down) };
 }
 
-/** A quantized linear on float input, slowly: activations through their grid (unless bits are null), float64 sums. */
+/** A quantized linear on float input, slowly: activations through their grid, if there is one, float64 sums. */
 export function slowLinear(
   { weight, bias }: QuantizedLinear,
   x: Matrix,
-  bits: number | null,
-  clip = 1,
+  grid: ActivationGrid | null,
 ): Matrix {
-  const input = bits === null ? x : dequantizeActivations(quantizeActivations(x, { bits, clip }));
+  const input = grid ? dequantizeActivations(quantizeActivations(x, grid)) : x;
   const w = dequantize(weight);
   const result = matrix(x.rows, w.rows);
   for (let t = 0; t < x.rows; t++) {

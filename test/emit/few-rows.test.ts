@@ -22,7 +22,7 @@ function written(
   fewRowsFrom = 0,
 ): [Model, LayerSpec] {
   const { model, layer, spec } = syntheticLayer({ hidden, intermediate, experts: 3 });
-  const resolved = resolveTarget('int', scheme, 'auto');
+  const resolved = resolveTarget({ scheme, target: 'int' });
   const weightsOf = (expert: (typeof layer.experts)[number]) =>
     quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf);
   raiseOpset(model, resolved.opset);

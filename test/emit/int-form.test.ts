@@ -6,7 +6,7 @@ import { gaussian } from '../quantize/random.ts';
 import { errorsOf, within } from './errors-of.ts';
 import { randomRoutes } from './run-layer.ts';
 
-const clips = { input: 0.7, hidden: 0.9 };
+const activations = { block: 'token' } as const;
 
 describe('integer experts equal the fake-quantized reference', () => {
   // Twelve pairs of these four experts are few.
@@ -20,18 +20,23 @@ describe('integer experts equal the fake-quantized reference', () => {
       (scheme) => expect(errorsOf({ scheme, tokens })).resolves.toSatisfy(within(1e-5)),
     );
 
-    test.each(['w4a4', 'w3a3', 'w8a8'] as const)('with clipped activations and scheme %s', (scheme) =>
-      expect(errorsOf({ scheme, tokens, clips, isShifted: true })).resolves.toSatisfy(within(1e-5)),
+    test.each(['w4a4', 'w3a3', 'w8a8'] as const)('with one grid per token and scheme %s', (scheme) =>
+      expect(errorsOf({ scheme, tokens, activations, isShifted: true })).resolves.toSatisfy(within(1e-5)),
+    );
+
+    test.each(['w4a4', 'w3a3'] as const)('with a shift and scheme %s', (scheme) =>
+      expect(errorsOf({ scheme, tokens, isShifted: true })).resolves.toSatisfy(within(1e-5)),
     );
 
     test.each(['disabled', 'basic', 'extended', 'all'] as const)(
-      'with clipped activations at optimization level %s',
-      (optimization) => expect(errorsOf({ optimization, tokens, clips })).resolves.toSatisfy(within(1e-5)),
+      'with one grid per token at optimization level %s',
+      (optimization) =>
+        expect(errorsOf({ optimization, tokens, activations })).resolves.toSatisfy(within(1e-5)),
     );
   });
 
-  test.each([0, 1])('with clipped activations for %i tokens', (tokens) =>
-    expect(errorsOf({ tokens, clips })).resolves.toSatisfy(within(1e-5)),
+  test.each([0, 1])('with one grid per token for %i tokens', (tokens) =>
+    expect(errorsOf({ tokens, activations })).resolves.toSatisfy(within(1e-5)),
   );
 
   test.each([0, 1, 2, 70])('for %i tokens', (tokens) =>
@@ -75,6 +80,7 @@ describe('integer experts equal the fake-quantized reference', () => {
     ['dense routing, experts first', { routing: 'dense-first' }],
     ['capacity routing', { routing: 'combine' }],
     ['odd sizes', { hidden: 37, intermediate: 19, experts: 5, k: 3 }],
+    ['blocks of 15 and of 11 channels', { hidden: 45, intermediate: 22 }],
     ['a source in opset 17', { opset: 17 }],
   ] satisfies [string, Partial<LayerSpec>][])('for %s', (_name, spec) =>
     expect(errorsOf({ spec, tokens: 7 })).resolves.toSatisfy(within(1e-5)),

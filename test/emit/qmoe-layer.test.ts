@@ -31,7 +31,11 @@ interface Trial {
 /** Largest errors of the layer's output and of the single experts' results. */
 async function errorsOf(trial: Trial): Promise<{ sum: number; experts: number }> {
   const { model, layer, spec } = syntheticLayer({ hidden: 64, intermediate: 32, ...trial.spec });
-  const resolved = resolveTarget('qmoe', trial.scheme ?? 'w4a16', trial.group ?? 'auto');
+  const resolved = resolveTarget({
+    scheme: trial.scheme ?? 'w4a16',
+    target: 'qmoe',
+    group: trial.group ?? 'auto',
+  });
   const weights = layer.experts.map((expert) => quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf));
   raiseOpset(model, resolved.opset);
   emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf: ({ index }) => weights[index] }));
@@ -129,7 +133,7 @@ describe('QMoE refuses', () => {
     ['rows that fill no whole bytes', { hidden: 37 }, /whole bytes/],
   ] satisfies [string, Partial<LayerSpec>, RegExp][])('%s', (_name, spec, why) => {
     const { layer } = syntheticLayer(spec);
-    const resolved = resolveTarget('qmoe', 'w4a16', 'auto');
+    const resolved = resolveTarget({ scheme: 'w4a16', target: 'qmoe' });
     const fault = faultOf(() => requireEmittable(resolved, layer, noRotation));
     expect(fault.code).toBe('SCHEME_TARGET');
     expect(fault.why).toMatch(why);
@@ -141,7 +145,7 @@ describe('QMoE refuses', () => {
     const { layer, model } = syntheticLayer();
     const routing = explicitRouting(layer);
     routing.weights = builder(model.graph, 'test').op('Neg', [routing.weights]);
-    const resolved = resolveTarget('qmoe', 'w4a16', 'auto');
+    const resolved = resolveTarget({ scheme: 'w4a16', target: 'qmoe' });
     const fault = faultOf(() => emitterFor(resolved, { layer, weightsOf: () => expect.unreachable() }));
     expect(fault.code).toBe('SCHEME_TARGET');
     expect(fault.why).toMatch(/may be negative/);

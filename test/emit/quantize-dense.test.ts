@@ -62,13 +62,13 @@ describe.each(['w8a8', 'w4a8', 'w4a16'] as const)('dense scheme %s equals the re
 });
 
 function reference(scheme: DenseScheme, portable: boolean, added: Float32Array | null): Matrix {
-  const resolved = resolveTarget(portable ? 'qdq' : 'auto', scheme, 'auto');
+  const resolved = resolveTarget({ scheme, target: portable ? 'qdq' : 'auto' });
   const quantized = quantizeRtn(weight, {
     bits: resolved.scheme.weight.bits,
     groupSize: resolved.groupSizeOf(64),
     fit: clipScale,
   });
-  return slowLinear({ weight: quantized, bias: added }, x, resolved.scheme.activationBits);
+  return slowLinear({ weight: quantized, bias: added }, x, resolved.gridOf(x.cols));
 }
 
 test('float16 models stay float16 between linears', async () => {
@@ -81,7 +81,11 @@ test('float16 models stay float16 between linears', async () => {
   expect(
     rowError(
       { rows: 6, cols: 24, data: y.data },
-      slowLinear({ weight: quantizeRtn(weight, { bits: 8, groupSize: 64 }), bias: null }, x, 8),
+      slowLinear({ weight: quantizeRtn(weight, { bits: 8, groupSize: 64 }), bias: null }, x, {
+        bits: 8,
+        width: 64,
+        block: 64,
+      }),
     ),
   ).toBeLessThan(0.02);
 });

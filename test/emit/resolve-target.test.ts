@@ -18,12 +18,12 @@ describe.each(Object.entries(expressible) as [Target, readonly SchemeName[]][])(
   'target %s',
   (target, schemes) => {
     test('takes the schemes it can express', () => {
-      for (const scheme of schemes) expect(resolveTarget(target, scheme, 'auto').target).toBe(target);
+      for (const scheme of schemes) expect(resolveTarget({ scheme, target }).target).toBe(target);
     });
 
     test('refuses the others, naming what can be written', () => {
       for (const scheme of schemeNames.filter((name) => !schemes.includes(name))) {
-        const fault = faultOf(() => resolveTarget(target, scheme, 'auto'));
+        const fault = faultOf(() => resolveTarget({ scheme, target }));
         expect(fault.code).toBe('SCHEME_TARGET');
         expect(fault.remedy).toContain(`target ${target} takes ${schemes.join(', ')}`);
         expect(fault.remedy).toMatch(new RegExp(`^write ${scheme} as .*qdq`));
@@ -33,7 +33,7 @@ describe.each(Object.entries(expressible) as [Target, readonly SchemeName[]][])(
 );
 
 test('auto executes integers where activations are quantized, else blocks of packed weights', () => {
-  const chosen = schemeNames.map((scheme) => [scheme, resolveTarget('auto', scheme, 'auto').target]);
+  const chosen = schemeNames.map((scheme) => [scheme, resolveTarget({ scheme }).target]);
   expect(Object.fromEntries(chosen)).toEqual({
     w4a4: 'int',
     w3a4: 'int',
@@ -56,7 +56,7 @@ test.each([
   ['nbits', 'channel', [1024], [1024]],
   ['qmoe', 64, [256], [64]],
 ] as const)('%s with group %s groups rows of %j by %j', (target, group, cols, sizes) => {
-  const { groupSizeOf } = resolveTarget(target, target === 'int' ? 'w4a4' : 'w4a16', group);
+  const { groupSizeOf } = resolveTarget({ scheme: target === 'int' ? 'w4a4' : 'w4a16', target, group });
   expect(cols.map(groupSizeOf)).toEqual(sizes);
 });
 
@@ -66,31 +66,52 @@ test.each([
   ['packed', 'ternary', 8],
   ['qmoe', 'w4a16', 48],
 ] as const)('%s %s refuses group %i', (target, scheme, group) => {
-  expect(faultOf(() => resolveTarget(target, scheme, group)).code).toBe('GROUP_TARGET');
+  expect(faultOf(() => resolveTarget({ scheme, target, group })).code).toBe('GROUP_TARGET');
 });
 
 test.each([
   [32, ['nbits', 'qdq']],
   [24, ['qdq']],
 ] as const)('who asks for group %i of integers is told the targets that have it: %j', (group, able) => {
-  const { remedy } = faultOf(() => resolveTarget('auto', 'w4a4', group));
+  const { remedy } = faultOf(() => resolveTarget({ scheme: 'w4a4', group }));
   expect(remedy).toBe(`use group channel, or target ${able.join(' or ')}`);
-  for (const target of able) expect(resolveTarget(target, 'w4a4', group).groupSizeOf(1024)).toBe(group);
+  for (const target of able)
+    expect(resolveTarget({ scheme: 'w4a4', target, group }).groupSizeOf(1024)).toBe(group);
 });
 
 test('2-bit weights need opset 25 only where they are stored as INT2', () => {
-  expect(resolveTarget('int', 'ternary-a8', 'auto').opset).toBe(25);
-  expect(resolveTarget('qdq', 'w2a4', 'auto').opset).toBe(25);
-  expect(resolveTarget('nbits', 'ternary', 'auto').opset).toBe(21);
-  expect(resolveTarget('int', 'w4a4', 'auto').opset).toBe(21);
+  expect(resolveTarget({ scheme: 'ternary-a8', target: 'int' }).opset).toBe(25);
+  expect(resolveTarget({ scheme: 'w2a4', target: 'qdq' }).opset).toBe(25);
+  expect(resolveTarget({ scheme: 'ternary', target: 'nbits' }).opset).toBe(21);
+  expect(resolveTarget({ scheme: 'w4a4', target: 'int' }).opset).toBe(21);
+});
+
+test('activations of less than 8 bits share a grid in blocks that divide the width', () => {
+  const blockOf = (width: number, block: number | 'auto' | 'token' = 'auto'): number =>
+    resolveTarget({ scheme: 'w4a4', activations: { block } }).gridOf(width)!.block;
+  expect([192, 100, 37, 8].map((width) => blockOf(width))).toEqual([16, 10, 37, 8]);
+  expect([blockOf(192, 'token'), blockOf(192, 64), blockOf(192, 500)]).toEqual([192, 64, 192]);
+  expect(resolveTarget({ scheme: 'w8a8' }).gridOf(192)).toEqual({ bits: 8, width: 192, block: 192 });
+  expect(resolveTarget({ scheme: 'w4a16' }).gridOf(192)).toBeNull();
+  for (const scheme of ['w4a8', 'ternary'] as const) {
+    const fault = faultOf(() => resolveTarget({ scheme, activations: { block: 16 } }));
+    expect(fault).toMatchObject({ code: 'SCHEME_TARGET', remedy: 'leave the key out' });
+  }
 });
 
 test('only integer arithmetic is called executed', () => {
-  expect(executionOf(resolveTarget('int', 'w4a4', 'auto')).executed).toBe(true);
-  expect(executionOf(resolveTarget('qdq', 'w4a4', 'auto')).executed).toBe(false);
-  expect(executionOf(resolveTarget('qdq', 'w4a4', 'auto')).activations).toMatch(/4-bit grid \(emulated\)/);
-  expect(executionOf(resolveTarget('nbits', 'w4a16', 'auto')).activations).toMatch(
+  expect(executionOf(resolveTarget({ scheme: 'w4a4', target: 'int' })).executed).toBe(true);
+  expect(executionOf(resolveTarget({ scheme: 'w4a4', target: 'qdq' })).executed).toBe(false);
+  expect(executionOf(resolveTarget({ scheme: 'w4a4', target: 'qdq' })).activations).toMatch(
+    /4-bit grid per 16 channels \(emulated\)/,
+  );
+  expect(executionOf(resolveTarget({ scheme: 'w4a4', target: 'int' })).activations).toBe(
+    'uint8 codes of 4 bits per 16 channels, each times a small whole number',
+  );
+  expect(executionOf(resolveTarget({ scheme: 'w4a16', target: 'nbits' })).activations).toMatch(
     /rounded to 8 bits per block/,
   );
-  expect(executionOf(resolveTarget('int', 'ternary-a8', 'auto')).weights).toMatch(/int2, ternary codes/);
+  expect(executionOf(resolveTarget({ scheme: 'ternary-a8', target: 'int' })).weights).toMatch(
+    /int2, ternary codes/,
+  );
 });

@@ -17,7 +17,7 @@ test.each([
   ['packed', 'ternary', 1.85],
 ] as const)('%s %s takes at most %f bits per expert weight, scales included', (target, scheme, limit) => {
   const { model, layer } = syntheticLayer({ hidden: 512, intermediate: 192, experts: 2 });
-  const resolved = resolveTarget(target, scheme, 'auto');
+  const resolved = resolveTarget({ scheme, target });
   const weightsOf = (expert: (typeof layer.experts)[number]) =>
     quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf);
   emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, fewRowsFrom: 0 }));

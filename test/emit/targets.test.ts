@@ -27,10 +27,10 @@ describe.each([
   );
 
   test.each(['disabled', 'all'] as const)(
-    'with clipped activations at optimization level %s',
+    'with activations in blocks at optimization level %s',
     (optimization) =>
       expect(
-        errorsOf({ target, scheme: 'ternary-a4', optimization, clips: { input: 0.7, hidden: 0.9 } }),
+        errorsOf({ target, scheme: 'ternary-a4', optimization, activations: { block: 8 } }),
       ).resolves.toSatisfy(within(exact)),
   );
 

@@ -13,7 +13,7 @@ import { feedsOf, randomRoutes, runOnce } from './run-layer.ts';
 /** A layer with 8-bit weights so small that no processor saturates: two products of 64 and 255 fit into 16 bits. */
 function written(): [Model, LayerSpec] {
   const { model, layer, spec } = syntheticLayer({ hidden: 40, intermediate: 24, opset: 21 });
-  const resolved = resolveTarget('int', 'w8a8', 'auto');
+  const resolved = resolveTarget({ scheme: 'w8a8', target: 'int' });
   const weightsOf = (expert: (typeof layer.experts)[number]) => {
     const weights = quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf);
     for (const linear of [weights.gate!, weights.up, weights.down])

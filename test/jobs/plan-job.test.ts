@@ -35,14 +35,7 @@ describe('planJob', () => {
     const settled = { rotation: { down: 'none' }, calibration: { affinity: false } } as const;
     const { items, hasReport } = await plan({ data: records, ...settled }, fixture);
     const calibrate = ['calibrate', ...layers.map(({ id }) => `calibrate:${id}`)];
-    expect(items.map(({ id }) => id)).toEqual([
-      ...calibrate,
-      ...experts,
-      'clip',
-      'clip:tried',
-      'emit',
-      'verify',
-    ]);
+    expect(items.map(({ id }) => id)).toEqual([...calibrate, ...experts, 'emit', 'verify']);
     expect(hasReport).toBe(true);
   });
 
@@ -50,17 +43,14 @@ describe('planJob', () => {
     const { items, experts } = await plan({ data: records }, fixture);
     const byId = new Map(items.map((item) => [item.id, item]));
     expect(experts).toBe(48);
-    expect(items).toHaveLength(1 + 2 * 3 + 5 * 48 + 5);
-    expect(byId.get('quantize:L0.E1:hadamard of 16')!.expert).toEqual({
+    expect(items).toHaveLength(1 + 2 * 3 + 3 * 48 + 3);
+    expect(byId.get('quantize:L0.E1:hadamard')!.expert).toEqual({
       layer: 'L0',
       id: 'L0.E1',
-      variant: {
-        rotation: { input: 'none', down: 'hadamard', permute: 'zigzag', block: 16 },
-        affinity: false,
-      },
+      variant: { down: 'hadamard', affinity: false },
     });
     expect(byId.get('quantize:L0.E1:hadamard, affinity')!.needs).toEqual(['calibrate:L0:affinity']);
-    expect(byId.get('variants')!.needs).toHaveLength(5 * 48);
+    expect(byId.get('variants')!.needs).toHaveLength(3 * 48);
     expect(byId.get('emit')!.needs).toContain('variants');
   });
 

@@ -18,7 +18,6 @@ test('one that is calibrated layer by layer is not run whole to choose, and says
     true,
   );
   expect(config).toMatchObject({
-    activations: { clip: 'auto' },
     calibration: { affinity: true },
     rotation: { down: 'hadamard', block: 'auto' },
     router: { realign: 'auto' },
@@ -27,16 +26,6 @@ test('one that is calibrated layer by layer is not run whole to choose, and says
     expect.stringMatching(
       /^rotation\.down, calibration\.affinity: auto took "hadamard, affinity" untried, since/,
     ),
-  ]);
-});
-
-test('one whose layers are not calibrated is not looked at to clip activations either', () => {
-  const settings = ['smoothing.enabled=false', 'rounding.method=rtn', 'calibration.byLayer=always'];
-  const { config, notes } = boundedConfig(model, configFrom(...settings), true);
-  expect(config.activations.clip).toBe(1);
-  expect(notes).toEqual([
-    expect.stringMatching(/^rotation\.down: auto took "hadamard" untried, since/),
-    expect.stringMatching(/^activations\.clip: auto did nothing, since/),
   ]);
 });
 
@@ -58,7 +47,6 @@ test('what is asked for by name stays', () => {
     'calibration.affinity=false',
     'rotation.down=hadamard',
     'router.realign=true',
-    'activations.clip=0.9',
   );
   expect(boundedConfig(model, config, true)).toEqual({ config, notes: [] });
 });
@@ -78,7 +66,7 @@ test('a conversion layer by layer tries nothing on the whole model, and realigns
   const { routers, notes } = await quantizeModel(bundledModel('loop.dyn'), data, config, ({ stage }) =>
     stages.add(stage),
   );
-  expect([...stages]).toEqual(['read', 'calibrate', 'quantize', 'clip', 'realign']);
+  expect([...stages]).toEqual(['read', 'calibrate', 'quantize', 'realign']);
   expect(routers.realignment).toHaveLength(3);
   expect(notes.filter((note) => note.includes('untried'))).toHaveLength(1);
 });

@@ -12,12 +12,7 @@ import { deepModel } from '../helpers/small-text-model.ts';
 const folder = mkdtempSync(join(tmpdir(), 'moeq-deviations-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const quick = [
-  'calibration.affinity=false',
-  'calibration.balance.enabled=false',
-  'rotation.down=none',
-  'activations.clip=1',
-];
+const quick = ['calibration.affinity=false', 'calibration.balance.enabled=false', 'rotation.down=none'];
 
 function quantized(count: number, ...settings: string[]): Promise<QuantizedModel> {
   const data = { records: bundledRecords(calibrationData, count), pool: [] };

@@ -1,5 +1,4 @@
 import { expect, onTestFinished, test } from 'vitest';
-import { noClips } from '../../src/emit/forms/activation-clips.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import { readModelRecord } from '../../src/moe/model-record.ts';
 import type { Model } from '../../src/onnx/model.ts';
@@ -16,10 +15,7 @@ const path = bundledModel('fused.moe');
 const config = configFrom('rounding.method=rtn', 'calibration.balance.enabled=false');
 const records = bundledRecords(calibrationData, 16);
 
-const rotated = (down: 'none' | 'hadamard', block: number | 'auto' = 'auto'): Variant => ({
-  rotation: { ...config.rotation, down, block },
-  affinity: false,
-});
+const rotated = (down: Variant['down']): Variant => ({ down, affinity: false });
 
 async function openTestDrafts(): Promise<{ drafts: Drafts; made: string[] }> {
   const made: string[] = [];
@@ -27,9 +23,8 @@ async function openTestDrafts(): Promise<{ drafts: Drafts; made: string[] }> {
   const common = {
     path,
     config,
-    resolved: resolveTarget(config.target, config.scheme, config.group),
+    resolved: resolveTarget(config),
     calibrator,
-    clipsOf: () => noClips,
   };
   const workshop: typeof plainWorkshop = {
     ...plainWorkshop,
@@ -52,26 +47,26 @@ function weightsOf({ graph }: Model, layer: string): [string, Uint8Array][] {
 
 test('layers of two drafts are written in one model, and not made again', async () => {
   const { drafts, made } = await openTestDrafts();
-  const [plain, blocks] = [rotated('none'), rotated('hadamard', 4)];
+  const [plain, blocks] = [rotated('none'), rotated('hadamard')];
   const first = await drafts.write([plain, plain, plain]);
   const second = await drafts.write([blocks, blocks, blocks]);
   expect(made).toHaveLength(6);
   const mixed = await drafts.write([blocks, plain, blocks]);
   expect(made).toHaveLength(6);
-  expect(mixed.written.layers.map(({ rotation }) => rotation.hidden)).toEqual([4, null, 4]);
-  expect(readModelRecord(mixed.written.model)!.layers.map(({ rotation }) => rotation?.hidden)).toEqual([
-    4,
+  expect(mixed.layers.map(({ rotation }) => rotation.hidden)).toEqual([16, null, 16]);
+  expect(readModelRecord(mixed.model)!.layers.map(({ rotation }) => rotation?.hidden)).toEqual([
+    16,
     undefined,
-    4,
+    16,
   ]);
   for (const [layer, draft] of [
     ['L0', second],
     ['L1', first],
     ['L2', second],
   ] as const) {
-    const weights = weightsOf(mixed.written.model, layer);
+    const weights = weightsOf(mixed.model, layer);
     expect(weights.length).toBeGreaterThan(0);
-    expect(weights).toEqual(weightsOf(draft.written.model, layer));
+    expect(weights).toEqual(weightsOf(draft.model, layer));
   }
 });
 

@@ -13,12 +13,7 @@ import { bundledModel, bundledRecords, calibrationData, configFrom } from '../he
 type Form = Parameters<typeof bundledModel>[0];
 
 const records = bundledRecords(calibrationData, 24);
-const config = configFrom(
-  'rounding.method=rtn',
-  'smoothing.enabled=false',
-  'rotation.down=none',
-  'activations.clip=1',
-);
+const config = configFrom('rounding.method=rtn', 'smoothing.enabled=false', 'rotation.down=none');
 
 const rounded = (form: Form): Promise<QuantizedModel> => quantizeModel(bundledModel(form), null, config);
 

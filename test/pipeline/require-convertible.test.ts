@@ -41,9 +41,9 @@ test.each([
   ['blocks that do not fit a fused operator', narrow, [...qmoe, 'group=16'], 'SCHEME_TARGET'],
   ['a rotation in a fused operator', bundled, [...qmoe, 'rotation.input=hadamard'], 'SCHEME_TARGET'],
   [
-    'a share of activations that are not quantized',
+    'blocks of activations that are not quantized',
     bundled,
-    [...dataFree, 'scheme=w4a16', 'activations.clip=0.8'],
+    [...dataFree, 'scheme=w4a16', 'activations.block=16'],
     'SCHEME_TARGET',
   ],
   [

@@ -35,7 +35,7 @@ test.each([
   ['nbits', 'w4a16', 'weights stored in few bits, run by ONNX Runtime (cpu) in the nbits form'],
   ['qdq', 'ternary', 'weights stored in few bits, run by ONNX Runtime (cpu) in the qdq form'],
 ] as const)('a form is called emulated where its activations are: %s of %s', (target, scheme, text) => {
-  const execution = executionOf(resolveTarget(target, scheme, 'auto'));
+  const execution = executionOf(resolveTarget({ scheme, target }));
   expect(summarize({ ...buildReport(), execution })).toContain(text);
 });
 

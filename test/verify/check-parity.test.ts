@@ -2,27 +2,24 @@ import { describe, expect, test } from 'vitest';
 import { emitLayer } from '../../src/emit/emit-layer.ts';
 import { emitterFor } from '../../src/emit/emitter-for.ts';
 import type { QuantizedExpert, QuantizedLinear } from '../../src/emit/expert-emitter.ts';
-import { noClips } from '../../src/emit/forms/activation-clips.ts';
 import type { RotationBlocks } from '../../src/emit/forms/rotated-form.ts';
 import { noRotation } from '../../src/emit/forms/rotated-form.ts';
 import type { DenseScheme } from '../../src/emit/linears/quantize-dense.ts';
 import { quantizeDense } from '../../src/emit/linears/quantize-dense.ts';
 import type { LayerReference, LinearReference } from '../../src/emit/parity-references.ts';
-import { collectReferences, withReference, parityInput } from '../../src/emit/parity-references.ts';
-import type { Target } from '../../src/emit/resolve-target.ts';
+import { collectReferences, withReference } from '../../src/emit/parity-references.ts';
+import type { Target, TargetRequest } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { decodeModel } from '../../src/onnx/open-model.ts';
 import { raiseOpset } from '../../src/onnx/raise-opset.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
 import { makeTensor } from '../../src/onnx/tensor.ts';
-import { quantizeActivations } from '../../src/quantize/activation.ts';
 import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { safeScale } from '../../src/quantize/scale-fit.ts';
 import type { SchemeName } from '../../src/quantize/scheme.ts';
 import { timesCodes } from '../../src/quantize/times-codes.ts';
-import { roundHalfToEven } from '../../src/tensor/half.ts';
 import { checkParity } from '../../src/verify/check-parity.ts';
 import { parityChecks } from '../../src/verify/parity-checks.ts';
 import { quantizeByRtn } from '../emit/expert-twin.ts';
@@ -37,17 +34,17 @@ function written(
   scheme: SchemeName,
   spec: Partial<LayerSpec> = {},
   rotation = noRotation,
-  clips = { expected: noClips, emitted: noClips },
+  activations: NonNullable<TargetRequest['activations']> = { block: 'auto' },
   change: (weights: QuantizedExpert) => QuantizedExpert = (weights) => weights,
 ): [Model, LayerReference] {
   const { model, layer } = syntheticLayer({ hidden: 64, intermediate: 32, ...spec });
-  const resolved = resolveTarget(target, scheme, 'auto');
-  const form = { layer, resolved, rotation, clips: clips.expected };
+  const resolved = resolveTarget({ scheme, target, activations });
+  const form = { layer, resolved, rotation };
   const { weightsOf, reference } = collectReferences(form, (expert) =>
     withReference(expert.id, form, change(quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf))),
   );
   raiseOpset(model, resolved.opset);
-  const options = { layer, weightsOf, rotation, clips: clips.emitted, fewRowsFrom: 0 };
+  const options = { layer, weightsOf, rotation, fewRowsFrom: 0 };
   emitLayer(model, layer, emitterFor(resolved, options));
   model.graph.removeDeadCode();
   return [decodeModel(encodeModel(model), 'written.onnx'), reference];
@@ -141,40 +138,24 @@ describe('a rotated layer has parity', () => {
   );
 });
 
-describe('clipped activations', () => {
-  const clipping = [
+describe('activations in blocks', () => {
+  const pairsInBlocks = [
     ['int', 'w4a4'],
     ['int', 'w3a3'],
-    ['int', 'w8a8'],
     ['qdq', 'w4a4'],
     ['nbits', 'w2a4'],
   ] as const;
-  const clips = { input: 0.99, hidden: 0.97 };
 
-  test.each(clipping)('have parity as %s %s', async (target, scheme) => {
-    const both = { expected: clips, emitted: clips };
-    const [model, reference] = written(target, scheme, {}, noRotation, both);
-    await expect(checkParity(model, parityChecks([reference]))).resolves.toBeUndefined();
-  });
-
-  test.each(clipping)('do not where they were meant to be whole, as %s %s', async (target, scheme) => {
-    const [model, reference] = written(target, scheme, {}, noRotation, { expected: noClips, emitted: clips });
+  test.each(pairsInBlocks)('have no parity with one grid per token, as %s %s', async (target, scheme) => {
+    const [model] = written(target, scheme);
+    const [, reference] = written(target, scheme, {}, noRotation, { block: 'token' });
     await expect(checkParity(model, parityChecks([reference]))).rejects.toMatchObject({ code: 'PARITY' });
   });
 
-  test.each([64, 1024, 3000])('saturate at both ends on reference of %i channels', (width) => {
-    const { scales, zeroPoints, codes } = quantizeActivations(parityInput(width), { bits: 4, clip: 0.99 });
-    const unbounded = [1, 2].map((row) =>
-      [0, 1].map(
-        (c) => roundHalfToEven(parityInput(width).data[row * width + c] / scales[row]) + zeroPoints[row],
-      ),
-    );
-    expect(unbounded).toEqual([
-      [-1, 15],
-      [0, 16],
-    ]);
-    expect([...codes.subarray(width, width + 2)]).toEqual([0, 15]);
-    expect([...codes.subarray(2 * width, 2 * width + 2)]).toEqual([0, 15]);
+  test.each(pairsInBlocks)('nor with blocks of another size, as %s %s', async (target, scheme) => {
+    const [model] = written(target, scheme);
+    const [, reference] = written(target, scheme, {}, noRotation, { block: 32 });
+    await expect(checkParity(model, parityChecks([reference]))).rejects.toMatchObject({ code: 'PARITY' });
   });
 });
 

@@ -24,7 +24,7 @@ function referenceOf(target: Target, scheme: SchemeName, gated = true): LayerRef
     down: rows(10 * index + 3),
     whole: target === 'qmoe' ? rows(10 * index + 4) : null,
   });
-  const resolved = resolveTarget(target, scheme, 'auto');
+  const resolved = resolveTarget({ scheme, target });
   return { layer, resolved, rotation: noRotation, experts: [expert(0), expert(1)], router: null };
 }
 
@@ -71,13 +71,13 @@ test.each([
 test('a router in 8 bits and linears beside the experts are run alone', () => {
   const router = {
     id: 'L0/router',
-    resolved: resolveTarget('int', 'w8a8', 'auto'),
+    resolved: resolveTarget({ scheme: 'w8a8', target: 'int' }),
     width: 48,
     ...rows(5),
   };
   const head = {
     id: 'dense/head',
-    resolved: resolveTarget('nbits', 'w8a8', 'auto'),
+    resolved: resolveTarget({ scheme: 'w8a8', target: 'nbits' }),
     width: 48,
     ...rows(6),
   };

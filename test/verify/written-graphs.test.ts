@@ -40,7 +40,7 @@ function written(
   scheme: SchemeName,
   target: Target,
 ): { model: Model; reference: LayerReference[] } | null {
-  const resolved = resolveTarget(target, scheme, 'auto');
+  const resolved = resolveTarget({ scheme, target });
   try {
     const { model, layers } = prepareModel(path, resolved.opset);
     const reference = layers.map((layer) => {

@@ -1,14 +1,13 @@
 import { Fault } from '../../fault.ts';
 import type { Builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
+import type { ActivationGrid } from '../../quantize/activation.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { codeOf } from '../../tensor/dtype.ts';
 import type { LinearForm } from '../grouped-ffn.ts';
-import type { ActivationClips } from './activation-clips.ts';
 import { fewRowsWriter } from './few-rows.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
-import type { TokenGrid } from './quantize-tokens.ts';
-import { perRow, tokenGrid } from './quantize-tokens.ts';
+import { rowGrids } from './quantize-tokens.ts';
 import { unsignedWay } from './saturation.ts';
 
 /**
@@ -19,22 +18,22 @@ import { unsignedWay } from './saturation.ts';
  * unsigned because ONNX Runtime multiplies uint8 by int8 many times faster than int8 by int8.
  *
  * MatMulInteger takes one zero point for all tokens. Grids below 8 bits have one each, so their codes are shifted until
- * zero has the same code everywhere: a token of b bits uses 2^b neighbouring codes around 2^b.
+ * zero has the same code everywhere: a token of b bits uses 2^b neighbouring codes around 2^b. Where a token has several
+ * grids, codes are whole multiples of its step, see `stepCodes`.
  */
-export function intForm(activationBits: number, clips: ActivationClips, fewRowsFrom: number): LinearForm {
-  const zeroCode = activationBits === 8 ? 128 : 2 ** activationBits;
+export function intForm(gridOf: (width: number) => ActivationGrid, fewRowsFrom: number): LinearForm {
   const writeFewRows = fewRowsWriter();
   return {
     integer: true,
-    prepare(b, x, part) {
-      const grid = tokenGrid(b, x, activationBits, clips[part]);
-      const { scales, vector, smallest } = grid;
+    prepare(b, x, { width }) {
+      const grid = gridOf(width);
+      const { scales, steps } = rowGrids(b, x, grid);
+      const zeroCode = steps || grid.bits === 8 ? 128 : 2 ** grid.bits;
       const zeroPoint = b.constant('zero_point', 'uint8', [], [zeroCode]);
-      const codes =
-        smallest && clips[part] < 1
-          ? boundedCodes(b, x, { ...grid, smallest }, { bits: activationBits, zeroPoint })
-          : codesAround(b, x, vector, zeroPoint);
-      return { operand: codes, scales, zeroCode, zeroPoint };
+      const operand = steps
+        ? stepCodes(b, x, { scales, multiples: steps.multiples }, grid)
+        : codesAround(b, x, scales, { zeros: zeroPoint, block: width });
+      return { operand, scales: steps?.size ?? scales, zeroCode, zeroPoint };
     },
     linear(b, name, weight) {
       requireChannelScales(weight);
@@ -54,10 +53,47 @@ export function intForm(activationBits: number, clips: ActivationClips, fewRowsF
   };
 }
 
-/** uint8 codes [n, channels], that of zero the same in all tokens. */
-function codesAround(b: Builder, x: Value, vector: Value, zeroPoint: Value): Value {
-  const zeros = b.op('Expand', [zeroPoint, b.op('Shape', [vector])]);
-  return b.op('QuantizeLinear', [x, vector, zeros], { axis: 0 }, { name: 'codes' });
+/** uint8 codes [n, width], that of zero the same in all rows. */
+function codesAround(
+  b: Builder,
+  x: Value,
+  scales: Value,
+  { zeros, block }: { zeros: Value; block: number },
+): Value {
+  const everywhere = b.op('Expand', [zeros, b.op('Shape', [scales])]);
+  return b.op('QuantizeLinear', [x, scales, everywhere], { axis: 1, block_size: block }, { name: 'codes' });
+}
+
+/**
+ * uint8 codes [n, width] in steps of each row, around 128: of a block with scale m steps, m times the code. One pass makes the
+ * codes, and one more multiplies them in 8 bits, modulo 256: in the first, zero gets a code of which m times is 128.
+ */
+function stepCodes(
+  b: Builder,
+  x: Value,
+  { scales, multiples }: { scales: Value; multiples: Value },
+  { bits, width, block }: ActivationGrid,
+): Value {
+  const times = b.op('Cast', [multiples], { to: codeOf('uint8') }, { name: 'times' });
+  const zeroOf = b.constant('zero_of_multiple', 'uint8', [256], zeroCodes(bits));
+  const zeros = b.op('Gather', [zeroOf, b.op('Cast', [times], { to: codeOf('int32') })]);
+  const codes = b.op('QuantizeLinear', [x, scales, zeros], { axis: 1, block_size: block }, { name: 'codes' });
+  const [parts, factors] = [
+    b.op('Reshape', [codes, b.ints([-1, block])]),
+    b.op('Reshape', [times, b.ints([-1, 1])]),
+  ];
+  const steps = b.op('Mul', [parts, factors], {}, { name: 'steps' });
+  return b.op('Reshape', [steps, b.ints([-1, width])], {}, { name: 'step_codes' });
+}
+
+/**
+ * For each m a code z of zero with m · z = 128 modulo 256, from which all codes of `bits` bits fit in uint8. Also for bytes
+ * that are no multiple, which is what rows of NaN have.
+ */
+function zeroCodes(bits: number): number[] {
+  const last = 2 ** bits - 1;
+  const candidates = Array.from({ length: 256 - 2 * last }, (_, i) => last + i);
+  return Array.from({ length: 256 }, (_, m) => candidates.find((z) => (m * z) % 256 === 128) ?? 0);
 }
 
 function requireChannelScales({ cols, groupSize }: QuantizedTensor): void {
@@ -68,27 +104,4 @@ function requireChannelScales({ cols, groupSize }: QuantizedTensor): void {
     why: 'MatMulInteger sums over the whole input before a scale applies',
     remedy: 'use group channel',
   });
-}
-
-/**
- * uint8 codes [n, channels] of a grid narrower than its tokens, whose ends take what lies beyond. QuantizeLinear stops at
- * code 0 by itself and Clip at the last one; then the codes of each token are shifted until that of zero is `zeroPoint`.
- * Two passes over bytes: clipping x itself would take two over floats, six times as long.
- */
-export function boundedCodes(
-  b: Builder,
-  x: Value,
-  { vector, smallest }: TokenGrid & { smallest: Value },
-  { bits, zeroPoint }: { bits: number; zeroPoint: Value },
-): Value {
-  const zeros = b.op(
-    'QuantizeLinear',
-    [b.op('Neg', [smallest]), vector],
-    { axis: 0 },
-    { name: 'zero_codes' },
-  );
-  const codes = b.op('QuantizeLinear', [x, vector, perRow(b, zeros)], { axis: 0 });
-  const last = b.constant('last_code', 'uint8', [], [2 ** bits - 1]);
-  const bounded = b.op('Clip', [codes, null, last], {}, { name: 'bounded' });
-  return b.op('Add', [bounded, b.op('Sub', [zeroPoint, zeros])], {}, { name: 'codes' });
 }

@@ -2,9 +2,9 @@ import { Fault } from '../../fault.ts';
 import type { Builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
 import { storedBits } from '../../quantize/grid.ts';
+import type { ActivationGrid } from '../../quantize/activation.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import type { LinearForm } from '../grouped-ffn.ts';
-import type { ActivationClips } from './activation-clips.ts';
 import { fakeQuantize } from './fake-quantize.ts';
 import { packUnsigned } from './pack-codes.ts';
 import { tritPacker } from './packed-trits.ts';
@@ -17,18 +17,18 @@ import { blockScaleConstant } from './scale-constant.ts';
 export type AccuracyLevel = 0 | 4;
 
 export interface NBitsOptions {
-  activationBits: number | null;
-  clips: ActivationClips;
+  /** Of activations of so many channels; null for float. */
+  gridOf: (width: number) => ActivationGrid | null;
   accuracyLevel: AccuracyLevel;
   /** Ternary codes five to a byte, unpacked by nodes that ONNX Runtime folds at load. */
   packed: boolean;
 }
 
 /** `com.microsoft.MatMulNBits`: 2, 4 or 8 bits in blocks along the input dimension. */
-export function nbitsForm({ activationBits, clips, accuracyLevel, packed }: NBitsOptions): LinearForm {
+export function nbitsForm({ gridOf, accuracyLevel, packed }: NBitsOptions): LinearForm {
   const packTrits = tritPacker();
   return {
-    prepare: (b, x, part) => ({ operand: fakeQuantize(b, x, activationBits, clips[part]), scales: null }),
+    prepare: (b, x, { width }) => ({ operand: fakeQuantize(b, x, gridOf(width)), scales: null }),
     linear(b, name, weight) {
       const { cols: K, rows: N } = weight;
       const blocks = blocksOf(weight);

@@ -1,8 +1,8 @@
 import type { Builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
+import type { ActivationGrid } from '../../quantize/activation.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import type { LinearForm } from '../grouped-ffn.ts';
-import type { ActivationClips } from './activation-clips.ts';
 import { fakeQuantize } from './fake-quantize.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
 import { scaleConstant } from './scale-constant.ts';
@@ -12,9 +12,9 @@ import { scaleConstant } from './scale-constant.ts';
  * DequantizeLinear. Weights keep the layout [out, in] (Gemm with transB): ONNX Runtime fuses the other layout into
  * MatMulNBits, which rounds activations to 8 bits once more.
  */
-export function qdqForm(activationBits: number | null, clips: ActivationClips): LinearForm {
+export function qdqForm(gridOf: (width: number) => ActivationGrid | null): LinearForm {
   return {
-    prepare: (b, x, part) => ({ operand: fakeQuantize(b, x, activationBits, clips[part]), scales: null }),
+    prepare: (b, x, { width }) => ({ operand: fakeQuantize(b, x, gridOf(width)), scales: null }),
     linear(b, name, weight) {
       const float = dequantized(b, name, weight);
       return {

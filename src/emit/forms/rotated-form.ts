@@ -22,9 +22,9 @@ export function isRotated({ input, hidden }: RotationBlocks): boolean {
 export function rotatedForm(form: LinearForm, blocks: RotationBlocks): LinearForm {
   return {
     ...form,
-    prepare(b, x, part) {
-      const block = blocks[part];
-      return form.prepare(b, block === null ? x : rotate(b, x, block, part), part);
+    prepare(b, x, input) {
+      const block = blocks[input.part];
+      return form.prepare(b, block === null ? x : rotate(b, x, block, input.part), input);
     },
   };
 }

@@ -20,7 +20,7 @@ export function emitRouter(
   portable: boolean,
 ): LinearReference {
   const { node, product } = routerLinear(layer);
-  const resolved = resolveTarget(portable ? 'qdq' : 'int', 'w8a8', 'channel');
+  const resolved = resolveTarget({ scheme: 'w8a8', target: portable ? 'qdq' : 'int', group: 'channel' });
   const id = `${layer.id}/router`;
   const logits = replaceLinear(graph, node, storeWeight(graph, weight, { prefix: `moeq/${id}`, resolved }));
   if (layer.router.logits === product) layer.router.logits = logits;

@@ -42,7 +42,7 @@ export function quantizeDense(
   scheme: DenseScheme,
   portable: boolean,
 ): DenseResult {
-  const resolved = resolveTarget(portable ? 'qdq' : 'auto', scheme, 'auto');
+  const resolved = resolveTarget({ scheme, target: portable ? 'qdq' : 'auto' });
   const roles = rolesOf(model, layers);
   const kept = new Set(layers.map(({ shared }) => shared?.sigmoidGate?.node));
   const result: DenseResult = { quantized: [], refused: [], references: [] };

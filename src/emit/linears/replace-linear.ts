@@ -5,7 +5,6 @@ import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { codeOf } from '../../tensor/dtype.ts';
-import { noClips } from '../forms/activation-clips.ts';
 import { choiceOf, chooseWay } from '../forms/choose-way.ts';
 import { intForm } from '../forms/int-form.ts';
 import { nbitsForm } from '../forms/nbits-form.ts';
@@ -37,7 +36,7 @@ export function storeWeight(
   const { product, otherWay } = form.linear(written, 'linear', weight);
   const scales = form.integer ? scaleConstant(written, 'linear/scales', [rows], weight.scales) : null;
   const multiply = (b: Builder, x: Value): Value => {
-    const input = form.prepare(b, x, 'input');
+    const input = form.prepare(b, x, { part: 'input', width: cols });
     const [result] = chooseWay(
       b,
       choiceOf(b, otherWay, null),
@@ -73,8 +72,8 @@ export function replaceLinear(
   return output;
 }
 
-function formOf({ target, scheme: { activationBits } }: ResolvedTarget): LinearForm {
-  if (target === 'int') return intForm(activationBits!, noClips, Infinity);
-  if (target === 'qdq') return qdqForm(activationBits, noClips);
-  return nbitsForm({ activationBits, clips: noClips, accuracyLevel: 4, packed: false });
+function formOf({ target, gridOf }: ResolvedTarget): LinearForm {
+  if (target === 'int') return intForm((width) => gridOf(width)!, Infinity);
+  if (target === 'qdq') return qdqForm(gridOf);
+  return nbitsForm({ gridOf, accuracyLevel: 4, packed: false });
 }

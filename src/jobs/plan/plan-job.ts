@@ -10,7 +10,6 @@ import type { RecordReader } from '../../pipeline/open-conversion.ts';
 import { openRecordsOf } from '../../pipeline/open-conversion.ts';
 import { requireConvertible } from '../../pipeline/require-convertible.ts';
 import { boundedConfig } from '../../pipeline/trials/bounded-config.ts';
-import { looksInTurn, measuresClips } from '../../pipeline/trials/clips.ts';
 import type { Variant } from '../../pipeline/trials/variants.ts';
 import { layerStep, variantsTried } from '../../pipeline/trials/variants.ts';
 import { estimateEmit, estimateQuantize } from './estimate.ts';
@@ -20,15 +19,7 @@ import { ingredientsOf, item } from './plan-item.ts';
 import type { JobPlan, WorkItem } from './plan.ts';
 import { quantizeItemId } from './plan.ts';
 import type { RunFacts } from './run-items.ts';
-import {
-  balanceItem,
-  layerRunItem,
-  clipItems,
-  variantsItem,
-  routerItems,
-  runFacts,
-  verifyItems,
-} from './run-items.ts';
+import { balanceItem, layerRunItem, variantsItem, routerItems, runFacts, verifyItems } from './run-items.ts';
 
 /**
  * The work of one conversion, from the records and the model's graph and headers; no weight is read, and nothing is
@@ -37,7 +28,7 @@ import {
  */
 export async function planJob(job: BatchJob, output: string, read?: RecordReader): Promise<JobPlan> {
   const { name, config } = job;
-  const target = resolveTarget(config.target, config.scheme, config.group);
+  const target = resolveTarget(config);
   const isMeasured = (config.verify.data ?? config.data) !== null;
   const records = openRecordsOf(job.model, config, isMeasured, read);
   const prepared = prepareModel(job.model, target.opset);
@@ -49,15 +40,12 @@ export async function planJob(job: BatchJob, output: string, read?: RecordReader
   const { config: bounded } = boundedConfig(prepared.model, config, config.data !== null);
   const variants = variantsTried(bounded, config.data !== null);
   const facts = runFacts(job, prepared, ingredients, { records, after });
-  const looks = looksInTurn(prepared.model, bounded, config.data !== null);
-  const isDraft = measuresClips(bounded, config.data !== null) && !looks;
-  const { calibrate, quantize, looked } = expertItems(facts, variants, looks);
+  const { calibrate, quantize } = expertItems(facts, variants);
   const settled = variants.length > 1 ? [variantsItem(facts, quantize, variants.length)] : [];
-  const clip = isDraft ? clipItems(facts, [...quantize, ...settled]) : looked;
-  const routers = routerItems(facts, [...quantize, ...settled, ...clip]);
+  const routers = routerItems(facts, [...quantize, ...settled]);
   const emit = item({
     id: 'emit',
-    needs: [...calibrate, ...quantize, ...settled, ...clip, ...routers],
+    needs: [...calibrate, ...quantize, ...settled, ...routers],
     inputs: [job.model],
     outputs: [`${name}.onnx`],
     parts: { target: config.target, output: config.output, records: ingredients.tuning },
@@ -65,7 +53,7 @@ export async function planJob(job: BatchJob, output: string, read?: RecordReader
     ...estimateEmit(after, Math.max(...layers)),
   });
   const verify = verifyItems(facts, emit);
-  const items = [...calibrate, ...quantize, ...settled, ...clip, ...routers, emit, ...verify];
+  const items = [...calibrate, ...quantize, ...settled, ...routers, emit, ...verify];
   return {
     name,
     job,
@@ -81,23 +69,21 @@ export async function planJob(job: BatchJob, output: string, read?: RecordReader
   };
 }
 
-/** Calibration and rounding of every layer, in each variant, and where layers are looked at on their turn, that. */
+/** Calibration and rounding of every layer, in each variant. */
 function expertItems(
   facts: RunFacts,
   variants: readonly Variant[],
-  looks: boolean,
-): { calibrate: WorkItem[]; quantize: WorkItem[]; looked: WorkItem[] } {
+): { calibrate: WorkItem[]; quantize: WorkItem[] } {
   const { prepared, ingredients } = facts;
   const { config } = facts.job;
   const { sequential } = config.calibration;
   const chosen = needsRecords(config) ? [balanceItem(facts)] : [];
   const calibrate = new Map(chosen.map((first) => [first.id, first]));
   const quantize: WorkItem[] = [];
-  const looked: WorkItem[] = [];
   for (const variant of variants) {
     let before: WorkItem[] = [];
     for (const layer of prepared.layers) {
-      const id = layerStep('calibrate', layer.id, variant, sequential);
+      const id = layerStep(layer.id, variant, sequential);
       const needs = sequential ? [...chosen, ...before] : chosen;
       const stats = chosen.map(() => calibrate.get(id) ?? layerRunItem(id, facts, needs));
       for (const item of stats) calibrate.set(id, item);
@@ -105,13 +91,9 @@ function expertItems(
         quantizeItem({ layer: layer.id, expert, variant }, config, stats, ingredients),
       );
       quantize.push(...before);
-      if (!looks) continue;
-      const look = layerRunItem(layerStep('clip', layer.id, variant, sequential), facts, before);
-      looked.push(look);
-      before.push(look);
     }
   }
-  return { calibrate: [...calibrate.values()], quantize, looked };
+  return { calibrate: [...calibrate.values()], quantize };
 }
 
 function quantizeItem(

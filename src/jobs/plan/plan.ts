@@ -9,7 +9,7 @@ import { type Variant, variantName } from '../../pipeline/trials/variants.ts';
 export interface WorkItem {
   /** Unique within its job: `calibrate`, `quantize:L0.E3`, `variants`, `realign`, `router`, `emit`, `verify`. */
   id: string;
-  kind: 'calibrate' | 'quantize' | 'variants' | 'clip' | 'realign' | 'router' | 'emit' | 'verify';
+  kind: 'calibrate' | 'quantize' | 'variants' | 'realign' | 'router' | 'emit' | 'verify';
   /** What is quantized, and how; null for other kinds. */
   expert: { layer: string; id: string; variant: Variant } | null;
   /** Ids of the items whose results it reads. */

@@ -7,7 +7,6 @@ import type { ConversionRecords } from '../../pipeline/open-conversion.ts';
 import { recordsHeldOut } from '../../pipeline/routers/hold-out.ts';
 import { judgements } from '../../pipeline/routers/realign-router.ts';
 import { isToRealign } from '../../pipeline/routers/settle-routers.ts';
-import { recordsClipped } from '../../pipeline/trials/clip-draft.ts';
 import { recordsTried } from '../../pipeline/trials/gauge.ts';
 import { trialsOfVariants } from '../../pipeline/trials/settle-variants.ts';
 import type { Estimate, RunSize } from './estimate.ts';
@@ -107,15 +106,6 @@ export function variantsItem(facts: RunFacts, needs: WorkItem[], candidates: num
 /** So many models are tried, and the reference is run once; one model alone is half a pair. */
 function trialRuns(facts: RunFacts, models: number): Run {
   return pairRuns(facts, [{ runs: (models + 1) / 2, tokens: firstOf(facts.tuning!, recordsTried).tokens }]);
-}
-
-/** The measurement of what clipping the activations takes away, and a trial of the model with and without. */
-export function clipItems(facts: RunFacts, needs: WorkItem[]): WorkItem[] {
-  const { tuning, recipe } = facts.ingredients;
-  const run = estimateRun(facts.size, firstOf(facts.tuning!, recordsClipped).tokens);
-  const tried = trialRuns(facts, 2);
-  const clip = item({ id: 'clip', needs, ...pairRuns(facts, []), ...run, parts: [tuning, recipe] });
-  return [clip, item({ id: 'clip:tried', needs: [...needs, clip], ...tried, parts: [tuning, recipe] })];
 }
 
 /**

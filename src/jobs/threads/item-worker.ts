@@ -88,7 +88,7 @@ function orderOf(
   if (ordered?.of === of) return ordered.order;
   if (opened?.plan !== task.plan) opened = { plan: task.plan, prepared: prepareModel(model) };
   const layer = opened.prepared.layers.find((each) => each.id === id)!;
-  const step = layerStep('calibrate', id, variant, config.calibration.sequential);
+  const step = layerStep(id, variant, config.calibration.sequential);
   const calibrated = items.find((item) => item.id === step);
   const stats = calibrated ? (store.read(calibrated.key) as LayerStats | undefined) : null;
   if (stats === undefined) throw damaged(step);

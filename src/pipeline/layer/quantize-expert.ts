@@ -52,7 +52,7 @@ export async function quantizeOrder(
   { config, rotation }: Recipe,
 ): Promise<MadeExpert> {
   const expert = layer.experts.find((each) => each.id === id)!;
-  const resolved = resolveTarget(config.target, config.scheme, config.group);
+  const resolved = resolveTarget(config);
   const round = roundingOf(resolved.scheme, config, resolved.groupSizeOf);
   if (!stats && !input.scales && !input.shift && !isRotated(rotation))
     return withReference(id, { layer, resolved, rotation }, await roundStored(expert, round));

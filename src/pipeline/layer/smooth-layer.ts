@@ -66,8 +66,9 @@ function firstLinearAbsMax({ gate, up }: Expert): Float32Array {
     : largest;
 }
 
-function shiftsInputs({ smoothing: { shift }, scheme }: QuantizeConfig): boolean {
-  return shift === 'auto' ? hasCoarseActivations(schemeOf(scheme)) : shift;
+/** By default where tokens have one coarse grid each: blocks of channels follow by themselves what tokens share. */
+function shiftsInputs({ smoothing: { shift }, scheme, activations: { block } }: QuantizeConfig): boolean {
+  return shift === 'auto' ? hasCoarseActivations(schemeOf(scheme)) && block === 'token' : shift;
 }
 
 /**

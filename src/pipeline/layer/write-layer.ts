@@ -1,19 +1,15 @@
-import type { QuantizedRows } from '../../calibrate/activation-probe.ts';
 import type { LayerStats } from '../../calibrate/layer-stats.ts';
 import { withoutGram } from '../../calibrate/layer-stats.ts';
 import { emitLayer } from '../../emit/emit-layer.ts';
 import { emitterFor } from '../../emit/emitter-for.ts';
 import type { Folding } from '../../emit/fold-smoothing.ts';
 import { foldSmoothing } from '../../emit/fold-smoothing.ts';
-import type { ActivationClips } from '../../emit/forms/activation-clips.ts';
 import type { RotationBlocks } from '../../emit/forms/rotated-form.ts';
-import type { Part } from '../../emit/grouped-ffn.ts';
 import type { LayerReference } from '../../emit/parity-references.ts';
 import { collectReferences } from '../../emit/parity-references.ts';
 import type { ResolvedTarget } from '../../emit/resolve-target.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { Model } from '../../onnx/model.ts';
-import type { Value } from '../../onnx/value.ts';
 import type { SettledConfig } from '../trials/variants.ts';
 import type { ExpertOf, Workshop } from '../workshop.ts';
 import { orderLayer } from './order-layer.ts';
@@ -46,7 +42,6 @@ export async function makeLayer(
 
 export interface WriteSettings {
   resolved: ResolvedTarget;
-  clips: ActivationClips;
   /** See `EmitterOptions`. */
   fewRowsFrom?: number;
 }
@@ -58,8 +53,6 @@ export interface WrittenLayer {
   folding: Folding | null;
   /** What each written linear must compute; see `parityChecks`. */
   reference: LayerReference;
-  /** What is quantized in front of the linears; null for a fused operator. */
-  rows: Record<Part, QuantizedRows> | null;
 }
 
 /** Writes a layer in the form of a target. */
@@ -67,30 +60,16 @@ export function writeLayer(
   model: Model,
   layer: MoeLayer,
   { smoothing, rotation, expertOf }: MadeLayer,
-  { resolved, clips, ...few }: WriteSettings,
+  { resolved, ...few }: WriteSettings,
 ): WrittenLayer {
   const folding = smoothing.input && foldSmoothing(model, layer, smoothing.input);
-  const form = { layer, resolved, rotation, clips };
+  const form = { layer, resolved, rotation };
   const methods: string[] = [];
   const { weightsOf, reference } = collectReferences(form, (expert) => {
     const made = expertOf(expert);
     methods.push(made.weights.up.weight.method);
     return made;
   });
-  const seen: Partial<Record<Part, Value>> = {};
-  const watch = (part: Part, x: Value): void => void (seen[part] = x);
-  const pairs = emitLayer(model, layer, emitterFor(resolved, { ...form, weightsOf, watch, ...few }));
-  if (!pairs) return { methods, folding, reference, rows: null };
-  const { tokens, dispatch } = pairs;
-  // Experts that are shifted apart read rows of their own.
-  const isShared = smoothing.shifts.size === 0;
-  return {
-    methods,
-    folding,
-    reference,
-    rows: {
-      input: { rows: seen.input!, tokens, places: isShared ? null : dispatch.tokens },
-      hidden: { rows: seen.hidden!, tokens, places: dispatch.tokens },
-    },
-  };
+  emitLayer(model, layer, emitterFor(resolved, { ...form, weightsOf, ...few }));
+  return { methods, folding, reference };
 }

@@ -1,11 +1,9 @@
 import type { QuantizeConfig } from '../../config/schema.ts';
 import type { Model } from '../../onnx/model.ts';
 import { weightBytesOf } from '../../onnx/model.ts';
-import { hasCoarseActivations, schemeOf } from '../../quantize/scheme.ts';
 import { formatBytes } from '../../report/format.ts';
 import { isByLayer } from '../model-size.ts';
-import { needsRecords } from '../needs-records.ts';
-import { variantName, variantsTried } from './variants.ts';
+import { settledBy, variantName, variantsTried } from './variants.ts';
 
 export interface BoundedConfig {
   config: QuantizeConfig;
@@ -17,37 +15,20 @@ export interface BoundedConfig {
  * A config whose open choices can be made in the memory at hand. `rotation.down` and `calibration.affinity` are
  * settled by running whole models on records, which a model that is calibrated layer by layer is too large for.
  * `auto` then takes the rotation and the weights that such trials choose in nearly all layers of language models, the
- * last variant. `activations.clip` is settled where layers are calibrated, routers are realigned in turn. What the
- * config asks for by name stays. Nothing is left undone where there are no records to settle it by.
+ * last variant. What the config asks for by name stays. Nothing is left undone where there are no records to settle it by.
  */
 export function boundedConfig(model: Model, config: QuantizeConfig, hasRecords: boolean): BoundedConfig {
   if (!isByLayer(model, config.calibration.byLayer)) return { config, notes: [] };
-  const { calibration, activations } = config;
   const variants = variantsTried(config, hasRecords);
   const variant = variants.at(-1)!;
-  const looksAtNone = activations.clip === 'auto' && !needsRecords(config);
-  const clip = looksAtNone ? 1 : activations.clip;
   const untried = [
-    ...(variants.some(({ rotation }) => rotation.down !== variants[0].rotation.down)
-      ? ['rotation.down']
-      : []),
-    ...(variants.some(({ affinity }) => affinity !== variants[0].affinity) ? ['calibration.affinity'] : []),
+    ...(variant.down !== variants[0].down ? ['rotation.down'] : []),
+    ...(variant.affinity !== variants[0].affinity ? ['calibration.affinity'] : []),
   ];
   const taken = `${untried.join(', ')}: auto took "${variantName(variant)}" untried`;
-  const notes = [
-    ...(variants.length > 1 ? [taken] : []),
-    ...(looksAtNone && hasCoarseActivations(schemeOf(config.scheme))
-      ? ['activations.clip: auto did nothing']
-      : []),
-  ];
   const why = `a trial takes runs of the whole model, and with ${formatBytes(weightBytesOf(model))} of weights this one is calibrated layer by layer; set calibration.byLayer=never where memory allows it`;
   return {
-    config: {
-      ...config,
-      calibration: { ...calibration, affinity: variant.affinity },
-      rotation: variant.rotation,
-      activations: { clip },
-    },
-    notes: hasRecords ? notes.map((note) => `${note}, since ${why}`) : [],
+    config: settledBy(config, variant),
+    notes: hasRecords && variants.length > 1 ? [`${taken}, since ${why}`] : [],
   };
 }

@@ -4,32 +4,30 @@ import { hasCoarseActivations } from '../../quantize/scheme.ts';
 import { needsHessian } from '../layer/rounding.ts';
 
 type Rotation = QuantizeConfig['rotation'];
-export type SettledRotation = Rotation & { down: Exclude<Rotation['down'], 'auto'> };
 
 /** What trials settle about a layer, where a config leaves it open. */
 export interface Variant {
-  rotation: SettledRotation;
+  /** The rotation before down. */
+  down: Exclude<Rotation['down'], 'auto'>;
   /** Whether tokens count as much as their routing weight. */
   affinity: boolean;
 }
 
 /** A config that leaves nothing open that decides how a layer is made. */
 export type SettledConfig = QuantizeConfig & {
-  rotation: SettledRotation;
-  calibration: { affinity: boolean };
+  rotation: Rotation & Pick<Variant, 'down'>;
+  calibration: Pick<Variant, 'affinity'>;
 };
 
-export function settledBy(config: QuantizeConfig, { rotation, affinity }: Variant): SettledConfig {
-  return { ...config, rotation, calibration: { ...config.calibration, affinity } };
+export function settledBy(config: QuantizeConfig, { down, affinity }: Variant): SettledConfig {
+  const { rotation, calibration } = config;
+  return { ...config, rotation: { ...rotation, down }, calibration: { ...calibration, affinity } };
 }
 
 /** The variant a config was settled by. */
-export function variantOf({ rotation, calibration: { affinity } }: SettledConfig): Variant {
-  return { rotation, affinity };
+export function variantOf({ rotation: { down }, calibration: { affinity } }: SettledConfig): Variant {
+  return { down, affinity };
 }
-
-/** Blocks that are tried: of few channels, which keep a lonely peak what it is, and of as many as there are. */
-const blocksTried = [4, 16, 'auto'] as const;
 
 /**
  * The variants a conversion writes: more than one if it is to choose by the records it has. Without records nothing is
@@ -37,43 +35,28 @@ const blocksTried = [4, 16, 'auto'] as const;
  * rotation where activations keep 8 bits or more, the weights of tokens where those of experts do.
  */
 export function variantsTried(config: QuantizeConfig, hasRecords: boolean): Variant[] {
-  const { target, scheme } = resolveTarget(config.target, config.scheme, config.group);
+  const { target, scheme } = resolveTarget(config);
   const canTry = hasRecords && target !== 'qmoe';
-  const { affinity } = config.calibration;
-  const variants = rotationsTried(config, canTry && hasCoarseActivations(scheme)).map(
-    (rotation): Variant => ({
-      rotation,
-      affinity: affinity === true,
-    }),
-  );
-  const weighs = affinity === 'auto' && canTry && needsHessian(config) && scheme.weight.bits < 8;
+  const { rotation, calibration } = config;
+  const rotates = canTry && hasCoarseActivations(scheme);
+  const downs = rotation.down !== 'auto' ? [rotation.down] : rotates ? rotationsTried : [rotationsTried[0]];
+  const variants = downs.map((down): Variant => ({ down, affinity: calibration.affinity === true }));
+  const weighs = calibration.affinity === 'auto' && canTry && needsHessian(config) && scheme.weight.bits < 8;
   return weighs ? [...variants, { ...variants.at(-1)!, affinity: true }] : variants;
 }
 
-function rotationsTried({ rotation }: QuantizeConfig, triesBlocks: boolean): SettledRotation[] {
-  const { down, block, ...rest } = rotation;
-  if (down !== 'auto') return [{ ...rest, block, down }];
-  const blocks = triesBlocks ? (block === 'auto' ? blocksTried : [block]) : [];
-  const rotated = blocks.map((each) => ({ ...rest, block: each, down: 'hadamard' as const }));
-  return [{ ...rest, block, down: 'none' }, ...rotated];
-}
+const rotationsTried = ['none', 'hadamard'] as const;
 
-/** What tells variants from each other: `none`, `hadamard`, `hadamard of 16`, `hadamard, affinity`. */
-export function variantName({ rotation: { down, block }, affinity }: Variant): string {
-  const rotation = down === 'none' || block === 'auto' ? down : `${down} of ${block}`;
-  return affinity ? `${rotation}, affinity` : rotation;
+/** What tells variants from each other: `none`, `hadamard`, `hadamard, affinity`. */
+export function variantName({ down, affinity }: Variant): string {
+  return affinity ? `${down}, affinity` : down;
 }
 
 /**
  * Name of a step that runs a layer. Its result differs with the weights of the tokens; where it is fed by quantized layers,
  * with all that these were made by.
  */
-export function layerStep(
-  kind: 'calibrate' | 'clip',
-  layer: string,
-  variant: Variant,
-  isSequential: boolean,
-): string {
+export function layerStep(layer: string, variant: Variant, isSequential: boolean): string {
   const name = isSequential ? variantName(variant) : variant.affinity ? 'affinity' : 'none';
-  return name === 'none' ? `${kind}:${layer}` : `${kind}:${layer}:${name}`;
+  return name === 'none' ? `calibrate:${layer}` : `calibrate:${layer}:${name}`;
 }
