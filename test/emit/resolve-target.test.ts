@@ -86,9 +86,11 @@ test('2-bit weights need opset 25 only where they are stored as INT2', () => {
   expect(resolveTarget({ scheme: 'w4a4', target: 'int' }).opset).toBe(21);
 });
 
+function blockOf(width: number, block: number | 'auto' | 'token' = 'auto'): number {
+  return resolveTarget({ scheme: 'w4a4', activations: { block } }).gridOf(width)!.block;
+}
+
 test('activations of less than 8 bits share a grid in blocks that divide the width', () => {
-  const blockOf = (width: number, block: number | 'auto' | 'token' = 'auto'): number =>
-    resolveTarget({ scheme: 'w4a4', activations: { block } }).gridOf(width)!.block;
   expect([192, 100, 37, 8].map((width) => blockOf(width))).toEqual([16, 10, 37, 8]);
   expect([blockOf(192, 'token'), blockOf(192, 64), blockOf(192, 500)]).toEqual([192, 64, 192]);
   expect(resolveTarget({ scheme: 'w8a8' }).gridOf(192)).toEqual({ bits: 8, width: 192, block: 192 });
