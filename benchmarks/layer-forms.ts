@@ -107,25 +107,24 @@ function meanOf({ cols, data }: Matrix): Matrix {
   return matrix(1, cols, data.slice(0, cols));
 }
 
-/** DequantizeLinear of INT4 weights [in, out] into MatMul: the pattern that ONNX Runtime turns into MatMulNBits. */
+/**
+ * DequantizeLinear of INT4 weights [in, out] into MatMul: the pattern that ONNX Runtime turns into MatMulNBits, if the weights
+ * are in the graph of the product, which may be a branch.
+ */
 function fusedQdq(layer: MoeLayer): ExpertEmitter {
   const form: LinearForm = {
     integer: false,
     prepare: (_, x) => ({ operand: x, scales: null }),
-    linear(b, name, { rows, cols, groupSize, codes, scales }) {
-      const groups = cols / groupSize;
-      const weight = b.constant(
-        `${name}/weight`,
-        'int4',
-        [cols, rows],
-        packCodes(transposed(codes, cols), 'int4'),
-      );
-      const scale = b.constant(`${name}/scales`, 'float32', [groups, rows], transposed(scales, groups));
-      const float = b.op('DequantizeLinear', [weight, scale], { axis: 0, block_size: groupSize });
-      return {
-        product: (inner, { operand }) => inner.op('MatMul', [operand, float], {}, { name }),
-      };
-    },
+    linear: (_, name, { rows, cols, groupSize, codes, scales }) => ({
+      product(b, { operand }) {
+        const groups = cols / groupSize;
+        const packed = packCodes(transposed(codes, cols), 'int4');
+        const weight = b.constant(`${name}/weight`, 'int4', [cols, rows], packed);
+        const scale = b.constant(`${name}/scales`, 'float32', [groups, rows], transposed(scales, groups));
+        const float = b.op('DequantizeLinear', [weight, scale], { axis: 0, block_size: groupSize });
+        return b.op('MatMul', [operand, float], {}, { name });
+      },
+    }),
   };
   return groupedFfn(layer, rounded({ scheme: schemeOf('w4a16'), groupSizeOf: () => 128 }), form);
 }
