@@ -23,8 +23,8 @@ export interface QuantizedActivations {
   scales: Float32Array;
 }
 
-/** Smallest normal float32: the scale of a token of zeros, so that no division gives NaN. */
-const smallestScale = 2 ** -126;
+/** The largest value of a block is taken for this at least: so zeros are divided by a normal float32, and give no NaN. */
+export const leastMaximum = 2 ** -110;
 
 /**
  * Dynamic quantization of X [tokens, channels], step for step as the emitted graph computes it in float32. Below 8 bits
@@ -46,12 +46,7 @@ export function quantizeActivations(
     const token = data.subarray(t * cols, (t + 1) * cols);
     for (let at = 0; at < blocks; at++) {
       const values = token.subarray(at * block, (at + 1) * block);
-      const scale =
-        bits === 8
-          ? symmetricScale(token)
-          : blocks === 1
-            ? wholeScale(token, bits)
-            : multipleScale(values, token, bits);
+      const scale = scaleOf(values, token, bits);
       const zero = bits === 8 ? 128 : roundHalfToEven(-Math.fround(least(values) / scale));
       scales[t * blocks + at] = scale;
       zeroPoints[t * blocks + at] = zero;
@@ -63,14 +58,9 @@ export function quantizeActivations(
   return { rows, cols, block, codes, zeroPoints, scales };
 }
 
-/** Of the parts that a grid of so many bits has, a hair less, so that two roundings never reach one code too many. */
+/** The parts of a grid of so many bits, a hair less, so that two roundings never reach one code too many. */
 export function partsOf(bits: number): number {
   return 2 ** bits - 1 - 1e-4;
-}
-
-/** One code of the symmetric grid, as a share of the largest magnitude. */
-export function magnitudeFraction(bits: number): number {
-  return Math.fround(1 / (2 ** (bits - 1) - 1));
 }
 
 /**
@@ -82,28 +72,21 @@ export function blockSteps(bits: number): number {
   return Math.floor((126.5 * last) / (last + 1));
 }
 
-function wholeScale(token: Float32Array, bits: number): number {
-  const range = Math.fround(most(token) - least(token));
-  return positive(Math.fround(range * Math.fround(1 / partsOf(bits))));
+function scaleOf(block: Float32Array, token: Float32Array, bits: number): number {
+  if (bits === 8) return times(magnitude(token), 1 / 127);
+  const range = Math.fround(most(block) - least(block));
+  if (block.length === token.length) return times(range, 1 / partsOf(bits));
+  const step = times(magnitude(token), 1 / blockSteps(bits));
+  return times(step, Math.ceil(times(Math.fround(range / step), 1 / partsOf(bits))));
 }
 
-function multipleScale(block: Float32Array, token: Float32Array, bits: number): number {
-  const step = positive(Math.fround(magnitude(token) * Math.fround(1 / blockSteps(bits))));
-  const steps = Math.fround(Math.fround(most(block) - least(block)) / step);
-  const multiple = Math.max(1, Math.ceil(Math.fround(steps * Math.fround(1 / partsOf(bits)))));
-  return Math.fround(multiple * step);
-}
-
-function symmetricScale(token: Float32Array): number {
-  return positive(Math.fround(magnitude(token) * magnitudeFraction(8)));
-}
-
-function positive(scale: number): number {
-  return Math.max(scale, smallestScale);
+/** In float32. */
+function times(value: number, factor: number): number {
+  return Math.fround(value * Math.fround(factor));
 }
 
 function most(values: Float32Array): number {
-  return values.reduce((largest, value) => Math.max(largest, value), 0);
+  return values.reduce((largest, value) => Math.max(largest, value), leastMaximum);
 }
 
 function least(values: Float32Array): number {

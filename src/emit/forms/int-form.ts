@@ -7,7 +7,7 @@ import { codeOf } from '../../tensor/dtype.ts';
 import type { LinearForm } from '../grouped-ffn.ts';
 import { fewRowsWriter } from './few-rows.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
-import { rowGrids } from './quantize-tokens.ts';
+import { blockwise, rowGrids } from './quantize-tokens.ts';
 import { unsignedWay } from './saturation.ts';
 
 /**
@@ -32,7 +32,7 @@ export function intForm(gridOf: (width: number) => ActivationGrid, fewRowsFrom: 
       const zeroPoint = b.constant('zero_point', 'uint8', [], [zeroCode]);
       const operand = steps
         ? stepCodes(b, x, { scales, multiples: steps.multiples }, grid)
-        : codesAround(b, x, scales, { zeros: zeroPoint, block: width });
+        : codesAround(b, x, { scales, zeroPoint }, grid);
       return { operand, scales: steps?.size ?? scales, zeroCode, zeroPoint };
     },
     linear(b, name, weight) {
@@ -57,11 +57,11 @@ export function intForm(gridOf: (width: number) => ActivationGrid, fewRowsFrom: 
 function codesAround(
   b: Builder,
   x: Value,
-  scales: Value,
-  { zeros, block }: { zeros: Value; block: number },
+  { scales, zeroPoint }: { scales: Value; zeroPoint: Value },
+  grid: ActivationGrid,
 ): Value {
-  const everywhere = b.op('Expand', [zeros, b.op('Shape', [scales])]);
-  return b.op('QuantizeLinear', [x, scales, everywhere], { axis: 1, block_size: block }, { name: 'codes' });
+  const zeros = b.op('Expand', [zeroPoint, b.op('Shape', [scales])]);
+  return b.op('QuantizeLinear', [x, scales, zeros], blockwise(grid), { name: 'codes' });
 }
 
 /**
@@ -72,18 +72,15 @@ function stepCodes(
   b: Builder,
   x: Value,
   { scales, multiples }: { scales: Value; multiples: Value },
-  { bits, width, block }: ActivationGrid,
+  grid: ActivationGrid,
 ): Value {
   const times = b.op('Cast', [multiples], { to: codeOf('uint8') }, { name: 'times' });
-  const zeroOf = b.constant('zero_of_multiple', 'uint8', [256], zeroCodes(bits));
+  const zeroOf = b.constant('zero_of_multiple', 'uint8', [256], zeroCodes(grid.bits));
   const zeros = b.op('Gather', [zeroOf, b.op('Cast', [times], { to: codeOf('int32') })]);
-  const codes = b.op('QuantizeLinear', [x, scales, zeros], { axis: 1, block_size: block }, { name: 'codes' });
-  const [parts, factors] = [
-    b.op('Reshape', [codes, b.ints([-1, block])]),
-    b.op('Reshape', [times, b.ints([-1, 1])]),
-  ];
-  const steps = b.op('Mul', [parts, factors], {}, { name: 'steps' });
-  return b.op('Reshape', [steps, b.ints([-1, width])], {}, { name: 'step_codes' });
+  const codes = b.op('QuantizeLinear', [x, scales, zeros], blockwise(grid), { name: 'codes' });
+  const parts = b.op('Reshape', [codes, b.ints([-1, grid.block])]);
+  const steps = b.op('Mul', [parts, b.op('Reshape', [times, b.ints([-1, 1])])], {}, { name: 'steps' });
+  return b.op('Reshape', [steps, b.ints([-1, grid.width])], {}, { name: 'step_codes' });
 }
 
 /**
