@@ -122,7 +122,7 @@ const activations = z.strictObject({
     .union([z.literal(['auto', 'token']), count()])
     .default('auto')
     .describe(
-      'Below 8 bits, at most so many channels share a grid: the largest number that divides the width; token for one grid per token, auto for 16.',
+      'Below 8 bits, at most so many channels share a grid: the largest number that divides the width, or all of a token where that is less than half as many; token for one grid per token, auto for 16.',
     ),
 });
 
@@ -214,7 +214,7 @@ export const configSchema = z.strictObject({
     .union([z.literal(['auto', 'channel']), count()])
     .default('auto')
     .describe(
-      'Weights of routed experts per scale along the input; channel for one scale per output channel; auto suits the target.',
+      'Weights of routed experts per scale along the input; channel for one scale per output channel; auto suits the target. In target int, whose scales are whole multiples of one step per channel, a number that divides the width.',
     ),
   data: pathString()
     .nullable()

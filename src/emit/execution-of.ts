@@ -41,12 +41,10 @@ function weightsOf(target: Target, bits: QuantizedTensor['bits'], codes: string)
 
 function activationsOf({ target, scheme, block }: ResolvedTarget): string {
   const { weight, activationBits: bits } = scheme;
-  const perBlock = block === null ? '' : ` per ${block} channels`;
-  if (target === 'int') {
-    const times = block === null ? '' : `${perBlock}, each times a small whole number`;
-    return `uint8 codes of ${bits} bits${times}`;
-  }
-  const values = bits === null ? 'float32' : `float32 values of a ${bits}-bit grid${perBlock} (emulated)`;
+  const grids = `one grid per ${block === null ? 'token' : `up to ${block} channels`}`;
+  if (target === 'int')
+    return `${bits}-bit codes, ${grids}; held as uint8${block === null ? '' : ', in steps of the token'}`;
+  const values = bits === null ? 'float32' : `float32 values of ${bits}-bit codes, ${grids} (emulated)`;
   if (target === 'nbits' || target === 'packed')
     return `${values}, rounded to 8 bits per block by the operator`;
   return target === 'qmoe' && weight.bits === 2

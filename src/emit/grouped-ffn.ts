@@ -105,6 +105,7 @@ export interface WrittenWeight {
 
 interface WrittenLinear extends WrittenWeight {
   name: string;
+  /** Of each channel, for integer forms; see `QuantizedTensor.steps`. */
   scales: Float32Array;
   bias: Float32Array | null;
   /** Output channels. */
@@ -118,7 +119,7 @@ function writeLinear(
   { weight, bias }: QuantizedLinear,
 ): WrittenLinear {
   const written = form.linear(builder(b.graph, prefix), name, weight);
-  return { prefix, name, ...written, scales: weight.scales, bias, width: weight.rows };
+  return { prefix, name, ...written, scales: weight.steps ?? weight.scales, bias, width: weight.rows };
 }
 
 /** The tokens' rows for each pair. A weight on the input of an expert joins the scales. */

@@ -24,6 +24,8 @@ export interface ResolvedTarget {
   scheme: Scheme;
   /** Weights per scale along a row of `cols` weights; `cols` for one scale per output channel. */
   groupSizeOf: (cols: number) => number;
+  /** Whether the scales of a row are whole multiples of one step where it has several groups; see `stepScale`. */
+  inSteps: boolean;
   /** So many channels of activations share a grid, or somewhat fewer, as the width allows; null for all of a token. */
   block: number | null;
   /** How activations of `width` channels are quantized; null for float. */
@@ -51,7 +53,8 @@ export function resolveTarget({
   return {
     target,
     scheme,
-    groupSizeOf: groupSizes(target, group),
+    groupSizeOf: groupSizes(target, scheme, group),
+    inSteps: target === 'int',
     block,
     gridOf: (width) => activationGrid(width, block, scheme),
     opset: scheme.weight.bits === 2 && (target === 'int' || target === 'qdq') ? 25 : 21,
@@ -96,16 +99,17 @@ function inexpressible(target: Target, scheme: Scheme): Fault {
   });
 }
 
-function groupSizes(target: Target, group: number | 'auto' | 'channel'): (cols: number) => number {
+function groupSizes(
+  target: Target,
+  { weight: { bits } }: Scheme,
+  group: number | 'auto' | 'channel',
+): (cols: number) => number {
   if (group === 'channel' || (target === 'int' && group === 'auto')) return (cols) => cols;
   if (group === 'auto') return blockThatFits;
   if (target === 'int') {
-    throw groupFault(
-      target,
-      group,
-      'MatMulInteger sums over the whole input before a scale applies',
-      `channel, or target ${group % 16 === 0 ? 'nbits or ' : ''}qdq`,
-    );
+    if (bits < 8) return (cols) => blockWithin(cols, group);
+    const why = 'MatMulInteger sums over the whole input, in bytes that 8-bit codes fill by themselves';
+    throw groupFault(target, group, why, `channel, or target ${group % 16 === 0 ? 'nbits or ' : ''}qdq`);
   }
   const isBlock = group >= 16 && (target === 'qmoe' ? Number.isInteger(Math.log2(group)) : group % 16 === 0);
   if (target !== 'qdq' && !isBlock) {

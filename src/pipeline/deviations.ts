@@ -1,4 +1,5 @@
 import type { QuantizeConfig } from '../config/schema.ts';
+import { resolveTarget } from '../emit/resolve-target.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import { schemeOf } from '../quantize/scheme.ts';
 import { needsHessian } from './layer/rounding.ts';
@@ -54,12 +55,44 @@ export function deviations(
       'layer',
       `not rotated before down: ${whyNotRotated(config)}`,
     ),
+    ...undivided(
+      layers.map(({ layer }) => layer),
+      config,
+    ),
     ...(shift === true && !enabled
       ? ['smoothing.shift: nothing is shifted while smoothing.enabled is false']
       : []),
     ...poolNotes(config),
     ...(unrealigned ? [`router.realign: auto did nothing, since ${unrealigned}`] : []),
   ];
+}
+
+/** Layers with inputs that could not be divided into blocks, or weights that could not be divided into groups. */
+function undivided(layers: readonly MoeLayer[], config: QuantizeConfig): string[] {
+  const { target, block, gridOf, groupSizeOf } = resolveTarget(config);
+  const { group } = config;
+  const hasOneGrid = (width: number): boolean =>
+    block !== null && width > block && gridOf(width)!.block === width;
+  const hasOneScale = (width: number): boolean =>
+    target === 'int' && typeof group === 'number' && width > group && groupSizeOf(width) === width;
+  const places = [
+    ['gate and up', ({ hidden }: MoeLayer): number => hidden],
+    ['down', ({ intermediate }: MoeLayer): number => intermediate],
+  ] as const;
+  const why = (limit: number): string =>
+    `no number from ${Math.ceil(limit / 2)} to ${limit} divides the width`;
+  return places.flatMap(([linears, widthOf]) => [
+    ...about(
+      layers.filter((layer) => hasOneGrid(widthOf(layer))),
+      'layer',
+      `with one grid per token before ${linears}, not one per ${block} channels: ${why(block!)}`,
+    ),
+    ...about(
+      layers.filter((layer) => hasOneScale(widthOf(layer))),
+      'layer',
+      `with one scale per channel in ${linears}, not one per ${group} weights: ${why(Number(group))}`,
+    ),
+  ]);
 }
 
 /** Hadamard matrices have an even order, or that of one. */

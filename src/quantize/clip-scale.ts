@@ -35,6 +35,17 @@ function bestFit(
   }
 }
 
+/** Σ importance · (w − ŵ)² of a scale; some number from `limit` on where it is as large. */
+export function squaredError(
+  scale: number,
+  weights: Float32Array,
+  importance: ArrayLike<number> | null,
+  grid: Grid,
+  limit = Infinity,
+): number {
+  return fitAt(scale, weights, importance, grid, limit).error;
+}
+
 interface Fit {
   scale: number;
   error: number;

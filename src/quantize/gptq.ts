@@ -6,6 +6,7 @@ import { diagonalOf, factorHessian, type Hessian } from './hessian.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { absMaxScale, fitScales, type ScaleFit } from './scale-fit.ts';
 import { runBounds, settlingOrder } from './settling-order.ts';
+import { inStepsOf, rowSteps } from './step-scales.ts';
 
 export interface GptqOptions {
   bits: Bits;
@@ -19,6 +20,8 @@ export interface GptqOptions {
   damping?: number;
   /** Round the columns with the largest activations first; true by default. Groups stay together. */
   activationOrder?: boolean;
+  /** Scales of a row are whole multiples of one step, see `stepScale`; not by default. */
+  inSteps?: boolean;
   gemm?: Gemm;
   /** Name the result carries. */
   method?: string;
@@ -49,7 +52,9 @@ export async function quantizeGptq(
   const gemm = options.gemm ?? plainGemm;
   const { grid = gridOf(bits) } = options;
   const groups = groupCountOf(cols, groupSize);
-  const order = settlingOrder(activationOrder ? diagonalOf(hessian) : null, cols, groupSize);
+  const importance = diagonalOf(hessian);
+  const steps = options.inSteps ? rowSteps(weight, { groupSize, grid, fit, importance }) : null;
+  const order = settlingOrder(activationOrder ? importance : null, cols, groupSize);
   const { factor } = await factorHessian(hessian, { order, damping, gemm });
   const target = columnsInOrder(weight, order);
   const state: State = { factor, target, debt: matrix(cols, rows), error: matrix(cols, rows), gemm };
@@ -59,8 +64,9 @@ export async function quantizeGptq(
   await backwards(state, runBounds(order, groupSize), async (from, to) => {
     const current = await compensatedWeights(state, from, to);
     // R_pp² is what the loss charges for rounding position p: a far better weight for the fit than H_pp.
-    const importance = Float64Array.from({ length: to - from }, (_, i) => pivotOf(factor, from + i) ** 2);
-    const runScales = fitScales(current, { groupSize: to - from, grid, fit, importance });
+    const pivots = Float64Array.from({ length: to - from }, (_, i) => pivotOf(factor, from + i) ** 2);
+    const fitting = { groupSize: to - from, grid, fit: steps ? inStepsOf(steps) : fit, importance: pivots };
+    const runScales = fitScales(current, fitting);
     const group = Math.floor(order[from] / groupSize);
     runScales.forEach((scale, r) => (scales[r * groups + group] = scale));
     await eachBackwards(state, from, to, (p) => {
@@ -74,6 +80,7 @@ export async function quantizeGptq(
     codes: new Int8Array(transpose(byColumn).data),
     groupSize,
     scales,
+    ...(steps && { steps }),
     method: options.method ?? 'gptq',
   };
 }

@@ -17,6 +17,8 @@ export interface QuantizedTensor {
   groupSize: number;
   /** [rows, ceil(cols / groupSize)], all finite, none 0 (1 where every code of the group is 0); some may be negative. */
   scales: Float32Array;
+  /** Where the scales of a row are whole multiples of one step, see `stepScale`: these, [rows]. */
+  steps?: Float32Array;
   /** Name of the rounding method that made it, e.g. `rtn`, `clip`, `gptq`, `ternary`. */
   method: string;
 }

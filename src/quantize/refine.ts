@@ -5,6 +5,7 @@ import { type Grid, gridOf, groupCountOf, roundToGrid } from './grid.ts';
 import { factorHessian, type Hessian } from './hessian.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { safeScale } from './scale-fit.ts';
+import { nearestMultiple } from './step-scales.ts';
 
 export interface RefineOptions {
   /** Passes over all columns; stops earlier when nothing changes. */
@@ -47,6 +48,7 @@ export async function refine(
     scales: transpose(matrix(rows, groups, tensor.scales.slice())),
     error: matrix(cols, rows),
     grid: options.grid ?? gridOf(tensor.bits),
+    steps: tensor.steps ?? null,
     gemm,
   };
   for (let j = 0; j < cols; j++) updateError(state, j, Math.floor(j / groupSize));
@@ -79,6 +81,8 @@ interface State {
   /** Δ transposed, [in, out]. */
   error: Matrix;
   grid: Grid;
+  /** What scales have to be whole multiples of, [out]; null where they need not be. */
+  steps: Float32Array | null;
   gemm: Gemm;
 }
 
@@ -114,7 +118,7 @@ async function improveCodes(state: State, from: number, to: number, group: numbe
 
 /** Gives the group of columns from … to its best scales, where those have the sign they had. */
 async function improveScales(state: State, from: number, to: number, group: number): Promise<void> {
-  const { hessian, codes } = state;
+  const { hessian, codes, steps } = state;
   const gradient = await gradientOf(state, from, to);
   const groupCodes = rowsOf(codes, from, to);
   const curvature = await state.gemm(submatrix(hessian, [from, to], [from, to]), groupCodes);
@@ -127,7 +131,8 @@ async function improveScales(state: State, from: number, to: number, group: numb
     }
     // The nearest scale that can be stored is never farther from the best one than the scale before was.
     const best = scales[r] + slope / norm;
-    if (norm > 0 && best * scales[r] > 0) scales[r] = safeScale(best);
+    if (norm > 0 && best * scales[r] > 0)
+      scales[r] = steps ? nearestMultiple(best, steps[r]) : safeScale(best);
   }
   for (let j = from; j < to; j++) updateError(state, j, group);
 }

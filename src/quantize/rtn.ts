@@ -1,7 +1,8 @@
 import type { Matrix } from '../tensor/matrix.ts';
 import { type Bits, type Grid, gridOf, requireFinite } from './grid.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
-import { absMaxScales, fitScales, type ScaleFit } from './scale-fit.ts';
+import { absMaxScale, absMaxScales, fitScales, type ScaleFit } from './scale-fit.ts';
+import { inStepsOf, rowSteps } from './step-scales.ts';
 import { fitsVectors, roundByVectors } from './vector-passes.ts';
 
 export interface RtnOptions {
@@ -14,6 +15,8 @@ export interface RtnOptions {
   fit?: ScaleFit;
   /** Weight of each column's squared error, [cols], handed to `fit`. */
   importance?: Float32Array | Float64Array | null;
+  /** Scales of a row are whole multiples of one step, see `stepScale`; not by default. */
+  inSteps?: boolean;
   /** Name the result carries. */
   method?: string;
 }
@@ -23,9 +26,10 @@ export interface RtnOptions {
  * Throws `WEIGHT_NOT_FINITE`.
  */
 export function quantizeRtn(weight: Matrix, options: RtnOptions): QuantizedTensor {
-  const { bits, groupSize, fit, importance = null, method = 'rtn' } = options;
+  const { bits, groupSize, fit, inSteps, importance = null, method = 'rtn' } = options;
   const { grid = gridOf(bits) } = options;
-  if (fit) requireFinite(weight);
+  if (fit || inSteps) requireFinite(weight);
+  if (inSteps) return roundInSteps(weight, options);
   const scales = fit
     ? fitScales(weight, { groupSize, grid, fit, importance })
     : absMaxScales(weight, groupSize, grid);
@@ -36,6 +40,23 @@ export function quantizeRtn(weight: Matrix, options: RtnOptions): QuantizedTenso
       ? roundByVectors(weight.data, scales, groupSize)
       : roundGroups(weight, scales, groupSize, fit ? grid : null);
   return { rows, cols, bits, codes, groupSize, scales, method };
+}
+
+function roundInSteps(weight: Matrix, options: RtnOptions): QuantizedTensor {
+  const {
+    bits,
+    groupSize,
+    grid = gridOf(bits),
+    fit = absMaxScale,
+    importance = null,
+    method = 'rtn',
+  } = options;
+  const { rows, cols } = weight;
+  const groups = { groupSize, grid, importance };
+  const steps = rowSteps(weight, { ...groups, fit });
+  const scales = fitScales(weight, { ...groups, fit: inStepsOf(steps) });
+  const codes = roundGroups(weight, scales, groupSize, grid);
+  return { rows, cols, bits, codes, groupSize, scales, steps, method };
 }
 
 /** Adding it to a double of magnitude below 2^51 and taking it away leaves the nearest integer, ties to even. */

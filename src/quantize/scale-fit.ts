@@ -71,20 +71,19 @@ export function safeScale(scale: number): number {
   return Math.fround(Math.min(Math.max(scale, 2 ** -126), 3.4e38));
 }
 
-/** One scale per row and group, [rows, ceil(cols / groupSize)]; `importance` has one entry per column. */
+export interface FitOptions {
+  groupSize: number;
+  grid: Grid;
+  /** Told which row the group is of. */
+  fit: (...args: [...Parameters<ScaleFit>, row: number]) => number;
+  /** One entry per column. */
+  importance: Float32Array | Float64Array | null;
+}
+
+/** One scale per row and group, [rows, ceil(cols / groupSize)]. */
 export function fitScales(
   { rows, cols, data }: Matrix,
-  {
-    groupSize,
-    grid,
-    fit,
-    importance,
-  }: {
-    groupSize: number;
-    grid: Grid;
-    fit: ScaleFit;
-    importance: Float32Array | Float64Array | null;
-  },
+  { groupSize, grid, fit, importance }: FitOptions,
 ): Float32Array {
   const groups = groupCountOf(cols, groupSize);
   const scales = new Float32Array(rows * groups);
@@ -92,7 +91,7 @@ export function fitScales(
     for (let g = 0; g < groups; g++) {
       const [from, to] = [g * groupSize, Math.min((g + 1) * groupSize, cols)];
       const group = data.subarray(r * cols + from, r * cols + to);
-      scales[r * groups + g] = fit(group, importance?.subarray(from, to) ?? null, grid);
+      scales[r * groups + g] = fit(group, importance?.subarray(from, to) ?? null, grid, r);
     }
   }
   return scales;

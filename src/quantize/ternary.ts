@@ -9,6 +9,8 @@ export interface TernaryOptions {
   groupSize: number;
   /** Diagonal of XᵀX, [cols]: the error of a column counts as much as its activations are strong. */
   hessianDiagonal?: Float32Array | Float64Array | null;
+  /** Scales of a row are whole multiples of one step, see `stepScale`; not by default. */
+  inSteps?: boolean;
 }
 
 /**
@@ -17,7 +19,7 @@ export interface TernaryOptions {
  */
 export function quantizeTernary(
   weight: Matrix,
-  { groupSize, hessianDiagonal = null }: TernaryOptions,
+  { groupSize, hessianDiagonal = null, inSteps = false }: TernaryOptions,
 ): QuantizedTensor {
   return quantizeRtn(weight, {
     bits: 2,
@@ -25,6 +27,7 @@ export function quantizeTernary(
     groupSize,
     fit: ternaryScale,
     importance: hessianDiagonal,
+    inSteps,
     method: 'ternary',
   });
 }

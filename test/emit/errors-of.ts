@@ -49,13 +49,12 @@ export interface Errors {
 /** Emits a synthetic layer, runs it, and compares every linear with its slow twin on the input it really had. */
 export async function errorsOf(trial: Trial): Promise<Errors> {
   const { model, layer, spec } = syntheticLayer(trial.spec);
-  const { target = 'int', scheme: name = 'w4a4', group = 'auto', activations = { block: 'auto' } } = trial;
-  const resolved = resolveTarget({ scheme: name, target, group, activations });
-  const { scheme } = resolved;
+  const { target = 'int', scheme = 'w4a4', group = 'auto', activations = { block: 'auto' } } = trial;
+  const resolved = resolveTarget({ scheme, target, group, activations });
   const weights = new Map(
     layer.experts.map((expert, i) => {
       const shift = trial.isShifted && i > 0 ? shiftOf(spec.hidden, i) : null;
-      return [expert.id, { ...quantizeByRtn(expert, scheme, resolved.groupSizeOf), shift }];
+      return [expert.id, { ...quantizeByRtn(expert, resolved), shift }];
     }),
   );
   raiseOpset(model, resolved.opset);

@@ -1,4 +1,5 @@
 import type { QuantizedExpert, QuantizedLinear } from '../../src/emit/expert-emitter.ts';
+import type { ResolvedTarget } from '../../src/emit/resolve-target.ts';
 import type { Activation, Expert } from '../../src/moe/moe-layer.ts';
 import type { LinearWeights } from '../../src/moe/read-expert.ts';
 import { readExpert } from '../../src/moe/read-expert.ts';
@@ -6,7 +7,6 @@ import type { ActivationGrid } from '../../src/quantize/activation.ts';
 import { dequantizeActivations, quantizeActivations } from '../../src/quantize/activation.ts';
 import { dequantize } from '../../src/quantize/quantized-tensor.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
-import type { Scheme } from '../../src/quantize/scheme.ts';
 import { quantizeTernary } from '../../src/quantize/ternary.ts';
 import type { Matrix } from '../../src/tensor/matrix.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
@@ -14,14 +14,13 @@ import { matrix } from '../../src/tensor/matrix.ts';
 /** An expert's weights rounded to nearest. */
 export function quantizeByRtn(
   expert: Expert,
-  { weight: { bits, ternary } }: Scheme,
-  groupSizeOf: (cols: number) => number,
+  { scheme, groupSizeOf, inSteps }: ResolvedTarget,
 ): QuantizedExpert {
   const round = ({ weight, bias }: LinearWeights): QuantizedLinear => {
     const groupSize = groupSizeOf(weight.cols);
-    const quantized = ternary
-      ? quantizeTernary(weight, { groupSize })
-      : quantizeRtn(weight, { bits, groupSize });
+    const groups = { groupSize, inSteps: inSteps && groupSize < weight.cols };
+    const { bits, ternary } = scheme.weight;
+    const quantized = ternary ? quantizeTernary(weight, groups) : quantizeRtn(weight, { bits, ...groups });
     return { weight: quantized, bias };
   };
   const { gate, up, down } = readExpert(expert);

@@ -23,8 +23,7 @@ function written(
 ): [Model, LayerSpec] {
   const { model, layer, spec } = syntheticLayer({ hidden, intermediate, experts: 3 });
   const resolved = resolveTarget({ scheme, target: 'int' });
-  const weightsOf = (expert: (typeof layer.experts)[number]) =>
-    quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf);
+  const weightsOf = (expert: (typeof layer.experts)[number]) => quantizeByRtn(expert, resolved);
   raiseOpset(model, resolved.opset);
   emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, fewRowsFrom }));
   model.graph.removeDeadCode();

@@ -24,6 +24,11 @@ describe('integer experts equal the fake-quantized reference', () => {
       expect(errorsOf({ scheme, tokens, activations, isShifted: true })).resolves.toSatisfy(within(1e-5)),
     );
 
+    test.each(['w4a4', 'w3a4', 'w2a4', 'w4a8', 'ternary-a8'] as const)(
+      'with groups of weights and scheme %s',
+      (scheme) => expect(errorsOf({ scheme, tokens, group: 16 })).resolves.toSatisfy(within(1e-5)),
+    );
+
     test.each(['w4a4', 'w3a3'] as const)('with a shift and scheme %s', (scheme) =>
       expect(errorsOf({ scheme, tokens, isShifted: true })).resolves.toSatisfy(within(1e-5)),
     );
@@ -34,6 +39,11 @@ describe('integer experts equal the fake-quantized reference', () => {
         expect(errorsOf({ optimization, tokens, activations })).resolves.toSatisfy(within(1e-5)),
     );
   });
+
+  test.each(['disabled', 'basic', 'extended', 'all'] as const)(
+    'with groups of weights at optimization level %s',
+    (optimization) => expect(errorsOf({ optimization, group: 8 })).resolves.toSatisfy(within(1e-5)),
+  );
 
   test.each([0, 1])('with one grid per token for %i tokens', (tokens) =>
     expect(errorsOf({ tokens, activations })).resolves.toSatisfy(within(1e-5)),

@@ -36,7 +36,7 @@ async function errorsOf(trial: Trial): Promise<{ sum: number; experts: number }>
     target: 'qmoe',
     group: trial.group ?? 'auto',
   });
-  const weights = layer.experts.map((expert) => quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf));
+  const weights = layer.experts.map((expert) => quantizeByRtn(expert, resolved));
   raiseOpset(model, resolved.opset);
   emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf: ({ index }) => weights[index] }));
   model.graph.removeDeadCode();

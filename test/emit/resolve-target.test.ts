@@ -50,6 +50,7 @@ test('auto executes integers where activations are quantized, else blocks of pac
 
 test.each([
   ['int', 'auto', [1024, 100], [1024, 100]],
+  ['int', 32, [1024, 100, 37, 16], [32, 25, 37, 16]],
   ['nbits', 'auto', [1024, 192, 96, 100, 8], [128, 64, 96, 100, 8]],
   ['qdq', 'auto', [1024, 48], [128, 48]],
   ['qdq', 24, [48, 16], [24, 16]],
@@ -61,7 +62,7 @@ test.each([
 });
 
 test.each([
-  ['int', 'w4a4', 32],
+  ['int', 'w8a8', 32],
   ['nbits', 'w4a16', 24],
   ['packed', 'ternary', 8],
   ['qmoe', 'w4a16', 48],
@@ -72,11 +73,11 @@ test.each([
 test.each([
   [32, ['nbits', 'qdq']],
   [24, ['qdq']],
-] as const)('who asks for group %i of integers is told the targets that have it: %j', (group, able) => {
-  const { remedy } = faultOf(() => resolveTarget({ scheme: 'w4a4', group }));
+] as const)('who asks for group %i of 8-bit integers is told the targets that have it: %j', (group, able) => {
+  const { remedy } = faultOf(() => resolveTarget({ scheme: 'w8a8', group }));
   expect(remedy).toBe(`use group channel, or target ${able.join(' or ')}`);
   for (const target of able)
-    expect(resolveTarget({ scheme: 'w4a4', target, group }).groupSizeOf(1024)).toBe(group);
+    expect(resolveTarget({ scheme: 'w8a8', target, group }).groupSizeOf(1024)).toBe(group);
 });
 
 test('2-bit weights need opset 25 only where they are stored as INT2', () => {
@@ -105,10 +106,10 @@ test('only integer arithmetic is called executed', () => {
   expect(executionOf(resolveTarget({ scheme: 'w4a4', target: 'int' })).executed).toBe(true);
   expect(executionOf(resolveTarget({ scheme: 'w4a4', target: 'qdq' })).executed).toBe(false);
   expect(executionOf(resolveTarget({ scheme: 'w4a4', target: 'qdq' })).activations).toMatch(
-    /4-bit grid per 16 channels \(emulated\)/,
+    /^float32 values of 4-bit codes, one grid per up to 16 channels \(emulated\)$/,
   );
   expect(executionOf(resolveTarget({ scheme: 'w4a4', target: 'int' })).activations).toBe(
-    'uint8 codes of 4 bits per 16 channels, each times a small whole number',
+    '4-bit codes, one grid per up to 16 channels; held as uint8, in steps of the token',
   );
   expect(executionOf(resolveTarget({ scheme: 'w4a16', target: 'nbits' })).activations).toMatch(
     /rounded to 8 bits per block/,

@@ -18,8 +18,7 @@ test.each([
 ] as const)('%s %s takes at most %f bits per expert weight, scales included', (target, scheme, limit) => {
   const { model, layer } = syntheticLayer({ hidden: 512, intermediate: 192, experts: 2 });
   const resolved = resolveTarget({ scheme, target });
-  const weightsOf = (expert: (typeof layer.experts)[number]) =>
-    quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf);
+  const weightsOf = (expert: (typeof layer.experts)[number]) => quantizeByRtn(expert, resolved);
   emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, fewRowsFrom: 0 }));
   model.graph.removeDeadCode();
   const bytes = [...model.graph.constants].reduce((sum, { tensor }) => sum + tensor!.source.byteLength, 0);

@@ -15,7 +15,7 @@ function written(): [Model, LayerSpec] {
   const { model, layer, spec } = syntheticLayer({ hidden: 40, intermediate: 24, opset: 21 });
   const resolved = resolveTarget({ scheme: 'w8a8', target: 'int' });
   const weightsOf = (expert: (typeof layer.experts)[number]) => {
-    const weights = quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf);
+    const weights = quantizeByRtn(expert, resolved);
     for (const linear of [weights.gate!, weights.up, weights.down])
       linear.weight.codes = linear.weight.codes.map((code) => Math.trunc(code / 2));
     return weights;

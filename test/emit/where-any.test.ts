@@ -45,8 +45,7 @@ test.each([
 
 function quantizedIn(target: Target, scheme: SchemeName, layer: MoeLayer): ExpertEmitter {
   const resolved = resolveTarget({ scheme, target });
-  const weightsOf = (expert: Expert): QuantizedExpert =>
-    quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf);
+  const weightsOf = (expert: Expert): QuantizedExpert => quantizeByRtn(expert, resolved);
   return emitterFor(resolved, { layer, weightsOf, fewRowsFrom: 0 });
 }
 

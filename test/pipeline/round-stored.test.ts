@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import type { Expert } from '../../src/moe/moe-layer.ts';
 import { readExpert } from '../../src/moe/read-expert.ts';
 import { roundStored } from '../../src/pipeline/layer/round-stored.ts';
+import type { Rounding } from '../../src/pipeline/layer/rounding.ts';
 import { quantizeRtn } from '../../src/quantize/rtn.ts';
 import { encodeNumbers } from '../../src/tensor/encode.ts';
 import { tensorSource } from '../../src/tensor/source.ts';
@@ -10,8 +11,11 @@ import type { MatrixView } from '../../src/tensor/view.ts';
 import { syntheticLayer } from '../helpers/synthetic-layer.ts';
 import { gaussian } from '../quantize/random.ts';
 
-const round = async (weight: Parameters<typeof quantizeRtn>[0]) =>
-  quantizeRtn(weight, { bits: 4, groupSize: 32 });
+const rounding =
+  (inSteps: boolean): Rounding =>
+  async (weight) =>
+    quantizeRtn(weight, { bits: 4, groupSize: 32, inSteps });
+const round = rounding(false);
 
 /** More than one strip of a megabyte, the last one short. */
 const [rows, cols] = [300, 1024];
@@ -38,16 +42,20 @@ function expertOf(edit: (values: Float32Array) => void = () => {}): Expert {
   };
 }
 
-test('weights rounded strip by strip are those rounded whole, however they are stored', async () => {
-  const expert = expertOf();
-  const { gate, up, down } = await roundStored(expert, round);
-  const whole = readExpert(expert);
-  for (const part of ['gate', 'up', 'down'] as const) {
-    const { weight, bias } = whole[part]!;
-    const expected = { weight: await round(weight), bias };
-    expect(serialize({ gate, up, down }[part]).equals(serialize(expected))).toBe(true);
-  }
-});
+test.each([false, true])(
+  'strip by strip weights are rounded as whole ones, in steps: %s',
+  async (inSteps) => {
+    const round = rounding(inSteps);
+    const expert = expertOf();
+    const { gate, up, down } = await roundStored(expert, round);
+    const whole = readExpert(expert);
+    for (const part of ['gate', 'up', 'down'] as const) {
+      const { weight, bias } = whole[part]!;
+      const expected = { weight: await round(weight, null), bias };
+      expect(serialize({ gate, up, down }[part]).equals(serialize(expected))).toBe(true);
+    }
+  },
+);
 
 test('an expert without gate has none', async () => {
   expect((await roundStored({ ...expertOf(), gate: null }, round)).gate).toBeNull();

@@ -41,7 +41,7 @@ function written(
   const resolved = resolveTarget({ scheme, target, activations });
   const form = { layer, resolved, rotation };
   const { weightsOf, reference } = collectReferences(form, (expert) =>
-    withReference(expert.id, form, change(quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf))),
+    withReference(expert.id, form, change(quantizeByRtn(expert, resolved))),
   );
   raiseOpset(model, resolved.opset);
   const options = { layer, weightsOf, rotation, fewRowsFrom: 0 };

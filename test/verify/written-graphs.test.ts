@@ -46,7 +46,7 @@ function written(
     const reference = layers.map((layer) => {
       const form = { layer, resolved, rotation: noRotation };
       const { weightsOf, reference } = collectReferences(form, (expert) =>
-        withReference(expert.id, form, quantizeByRtn(expert, resolved.scheme, resolved.groupSizeOf)),
+        withReference(expert.id, form, quantizeByRtn(expert, resolved)),
       );
       emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf }));
       return reference;

@@ -20,9 +20,9 @@ export type FewRowsWriter = (
  *
  * At accuracy level 4 it rounds activations to whole multiples of s, the largest magnitude of their block over 127. Here
  * every block begins with a byte of padding in which activations are 127 and weights zero: s is 1, codes stay what they
- * are, the products are of integers, and with weight scales of 1 their sums are exact (in float32, below 2^24). Padding
- * in front always leaves the last block short, and so keeps away the KleidiAI kernels of ARM processors, which take s
- * from a whole row.
+ * are, the products are of integers, and with weight scales of 1 their sums are exact (in float32, below 2^24: rows of up
+ * to 16,000 channels, whatever they hold). Padding in front always leaves the last block short, and so keeps away the
+ * KleidiAI kernels of ARM processors, which take s from a whole row.
  */
 export function fewRowsWriter(): FewRowsWriter {
   const known = new Map<string, Value>();

@@ -1,11 +1,12 @@
-import { Fault } from '../../fault.ts';
 import type { Builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { ActivationGrid } from '../../quantize/activation.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
+import { multiplesOf } from '../../quantize/step-scales.ts';
 import { codeOf } from '../../tensor/dtype.ts';
 import type { LinearForm } from '../grouped-ffn.ts';
 import { fewRowsWriter } from './few-rows.ts';
+import type { CodeType } from './pack-codes.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
 import { blockwise, rowGrids } from './quantize-tokens.ts';
 import { unsignedWay } from './saturation.ts';
@@ -36,14 +37,12 @@ export function intForm(gridOf: (width: number) => ActivationGrid, fewRowsFrom: 
       return { operand, scales: steps?.size ?? scales, zeroCode, zeroPoint };
     },
     linear(b, name, weight) {
-      requireChannelScales(weight);
-      const { rows, cols, codes } = weight;
+      const { rows, cols } = weight;
       const dtype = storageOf(weight);
-      const packed = b.constant(`${name}/weight`, dtype, [rows, cols], packCodes(codes, dtype));
-      const signed =
-        dtype === 'int8' ? packed : b.op('Cast', [packed], { to: codeOf('int8') }, { name: `${name}/int8` });
+      const signed = signedCodes(b, name, weight);
       const columns = b.op('Transpose', [signed], { perm: [1, 0] }, { name: `${name}/columns` });
-      const fewRows = rows * cols >= fewRowsFrom ? writeFewRows(b, name, signed, weight) : null;
+      const isPacked = rows * cols >= fewRowsFrom && !weight.steps;
+      const fewRows = isPacked ? writeFewRows(b, name, signed, weight) : null;
       return {
         product: (inner, { operand, zeroPoint }) =>
           inner.op('MatMulInteger', [operand, columns, zeroPoint!], {}, { name }),
@@ -93,12 +92,22 @@ function zeroCodes(bits: number): number[] {
   return Array.from({ length: 256 }, (_, m) => candidates.find((z) => (m * z) % 256 === 128) ?? 0);
 }
 
-function requireChannelScales({ cols, groupSize }: QuantizedTensor): void {
-  if (groupSize >= cols) return;
-  throw new Fault({
-    code: 'GROUP_TARGET',
-    what: `integer arithmetic cannot take groups of ${groupSize} weights`,
-    why: 'MatMulInteger sums over the whole input before a scale applies',
-    remedy: 'use group channel',
-  });
+/**
+ * The weight [out, in] in steps of its rows, as int8: its codes, or those of each group times its multiple. ONNX Runtime
+ * folds the nodes when it loads the model.
+ */
+function signedCodes(b: Builder, name: string, weight: QuantizedTensor): Value {
+  const { rows, cols, codes, groupSize, scales, steps } = weight;
+  const stored = (part: string, dtype: CodeType, shape: number[], values: Int8Array): Value => {
+    const packed = b.constant(`${name}/${part}`, dtype, shape, packCodes(values, dtype));
+    if (dtype === 'int8') return packed;
+    return b.op('Cast', [packed], { to: codeOf('int8') }, { name: `${name}/${part}_int8` });
+  };
+  const whole = stored('weight', storageOf(weight), [rows, cols], codes);
+  if (!steps) return whole;
+  const groups = cols / groupSize;
+  const multiples = stored('multiples', 'int4', [rows, groups, 1], multiplesOf(scales, steps));
+  const grouped = b.op('Reshape', [whole, b.ints([rows, groups, groupSize])]);
+  const inSteps = b.op('Mul', [grouped, multiples], {}, { name: `${name}/grouped` });
+  return b.op('Reshape', [inSteps, b.ints([rows, cols])], {}, { name: `${name}/steps` });
 }

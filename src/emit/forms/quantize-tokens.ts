@@ -41,7 +41,9 @@ export function rowGrids(b: Builder, x: Value, { bits, width, block }: Activatio
   const magnitudes = b.op('Max', [largest, b.op('Neg', [smallest])]);
   const size = times(b, reduce(b, 'ReduceMax', magnitudes), 1 / blockSteps(bits), 'step');
   const inSteps = times(b, b.op('Div', [range, size]), share, 'share');
-  const multiples = b.op('Ceil', [inSteps], {}, { name: 'multiples' });
+  const one = b.constant('one', 'float32', [], [1]);
+  // Beside values beyond 1e12 a block of zeros has none.
+  const multiples = b.op('Max', [b.op('Ceil', [inSteps]), one], {}, { name: 'multiples' });
   const scales = b.op('Mul', [multiples, size], {}, { name: 'scales' });
   return { scales, smallest, steps: { size, multiples } };
 }

@@ -53,7 +53,7 @@ export async function quantizeOrder(
 ): Promise<MadeExpert> {
   const expert = layer.experts.find((each) => each.id === id)!;
   const resolved = resolveTarget(config);
-  const round = roundingOf(resolved.scheme, config, resolved.groupSizeOf);
+  const round = roundingOf(resolved, config);
   if (!stats && !input.scales && !input.shift && !isRotated(rotation))
     return withReference(id, { layer, resolved, rotation }, await roundStored(expert, round));
   const floats = readExpert(expert);

@@ -35,13 +35,17 @@ async function roundStrips(view: MatrixView, round: Rounding): Promise<Quantized
   if (step >= rows || colStride !== 1) return roundMatrix(view, round);
   const codes = new Int8Array(rows * cols);
   const scales: Float32Array[] = [];
+  const steps: Float32Array[] = [];
   for (let from = 0; ; from += step) {
     const strip = { ...view, rows: Math.min(step, rows - from), offset: offset + from * rowStride };
     const part = await roundMatrix(strip, round);
     codes.set(part.codes, from * cols);
     giveBuffer(part.codes);
     scales.push(part.scales);
-    if (from + step >= rows) return { ...part, rows, codes, scales: joined(scales) };
+    if (part.steps) steps.push(part.steps);
+    if (from + step < rows) continue;
+    const whole = { ...part, rows, codes, scales: joined(scales) };
+    return part.steps ? { ...whole, steps: joined(steps) } : whole;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { QuantizeConfig } from '../../config/schema.ts';
+import type { ResolvedTarget } from '../../emit/resolve-target.ts';
 import { clipScale } from '../../quantize/clip-scale.ts';
 import { quantizeGptq } from '../../quantize/gptq.ts';
 import { ternaryGrid } from '../../quantize/grid.ts';
@@ -8,7 +9,6 @@ import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { refine } from '../../quantize/refine.ts';
 import { quantizeRtn } from '../../quantize/rtn.ts';
 import type { ScaleFit } from '../../quantize/scale-fit.ts';
-import type { Scheme } from '../../quantize/scheme.ts';
 import { schemeOf } from '../../quantize/scheme.ts';
 import { quantizeTernary, ternaryScale } from '../../quantize/ternary.ts';
 import { ortGemm as gemm } from '../../runtime/ort-gemm.ts';
@@ -33,26 +33,38 @@ export function needsHessian(config: QuantizeConfig): boolean {
  * conversion) compensation gives way to the best fit of the weights alone, and the result says so in its `method`.
  */
 export function roundingOf(
-  scheme: Scheme,
+  { scheme, groupSizeOf, inSteps }: ResolvedTarget,
   config: QuantizeConfig,
-  groupSizeOf: (cols: number) => number,
 ): Rounding {
   const round = scheme.weight.ternary ? ternaryRounding(config) : integerRounding(scheme.weight.bits, config);
-  return (weight, hessian) => round(weight, hessian, groupSizeOf(weight.cols));
+  return (weight, hessian) => {
+    const groupSize = groupSizeOf(weight.cols);
+    return round(weight, hessian, { groupSize, inSteps: inSteps && groupSize < weight.cols });
+  };
 }
 
-type GroupRounding = (weight: Matrix, hessian: Hessian | null, groupSize: number) => Promise<QuantizedTensor>;
+interface WeightGroups {
+  groupSize: number;
+  /** See `ResolvedTarget`. */
+  inSteps: boolean;
+}
+
+type GroupRounding = (
+  weight: Matrix,
+  hessian: Hessian | null,
+  groups: WeightGroups,
+) => Promise<QuantizedTensor>;
 
 function integerRounding(bits: 2 | 3 | 4 | 8, { rounding }: QuantizeConfig): GroupRounding {
   const { method, damping, actOrder: activationOrder, sweeps } = rounding;
-  return async (weight, hessian, groupSize) => {
-    if (method === 'rtn') return quantizeRtn(weight, { bits, groupSize });
+  return async (weight, hessian, groups) => {
+    if (method === 'rtn') return quantizeRtn(weight, { bits, ...groups });
     if (method === 'clip' || !hessian) {
-      return quantizeRtn(weight, { bits, groupSize, fit: clipScale, method: 'clip' });
+      return quantizeRtn(weight, { bits, ...groups, fit: clipScale, method: 'clip' });
     }
     const codes = await quantizeGptq(weight, hessian, {
       bits,
-      groupSize,
+      ...groups,
       fit: clipScale,
       damping,
       activationOrder,
@@ -65,15 +77,15 @@ function integerRounding(bits: 2 | 3 | 4 | 8, { rounding }: QuantizeConfig): Gro
 
 function ternaryRounding({ ternary, rounding }: QuantizeConfig): GroupRounding {
   const { damping, actOrder: activationOrder, sweeps } = rounding;
-  return async (weight, hessian, groupSize) => {
+  return async (weight, hessian, groups) => {
     const hessianDiagonal = hessian && ternary.fit === 'hessian' ? diagonalOf(hessian) : null;
-    if (!ternary.compensate || !hessian) return quantizeTernary(weight, { groupSize, hessianDiagonal });
+    if (!ternary.compensate || !hessian) return quantizeTernary(weight, { ...groups, hessianDiagonal });
     const fit: ScaleFit = (weights, importance, grid) =>
       ternaryScale(weights, ternary.fit === 'hessian' ? importance : null, grid);
     const options = {
       bits: 2,
       grid: ternaryGrid,
-      groupSize,
+      ...groups,
       fit,
       damping,
       activationOrder,
