@@ -22,6 +22,8 @@ export function deviations(
   const experts = layers.flatMap(({ stats }) => stats?.experts ?? []);
   const isSmoothed = smoothsHidden(config);
   const { enabled, shift } = config.smoothing;
+  const { target, block, gridOf, groupSizeOf } = resolveTarget(config);
+  const group = target === 'int' && typeof config.group === 'number' ? config.group : null;
   const layersThat = (isMeant: (done: DoneLayer) => boolean): MoeLayer[] =>
     layers.filter(isMeant).map(({ layer }) => layer);
   return [
@@ -55,9 +57,25 @@ export function deviations(
       'layer',
       `not rotated before down: ${whyNotRotated(config)}`,
     ),
-    ...undivided(
-      layers.map(({ layer }) => layer),
-      config,
+    ...about(
+      layersThat(({ layer: { hidden } }) => isWhole(hidden, gridOf(hidden)?.block, block)),
+      'layer',
+      `with one grid per token before gate and up: ${whyWhole(block)}`,
+    ),
+    ...about(
+      layersThat(({ layer: { intermediate } }) => isWhole(intermediate, gridOf(intermediate)?.block, block)),
+      'layer',
+      `with one grid per token before down: ${whyWhole(block)}`,
+    ),
+    ...about(
+      layersThat(({ layer: { hidden } }) => isWhole(hidden, groupSizeOf(hidden), group)),
+      'layer',
+      `with one scale per channel in gate and up: ${whyWhole(group)}`,
+    ),
+    ...about(
+      layersThat(({ layer: { intermediate } }) => isWhole(intermediate, groupSizeOf(intermediate), group)),
+      'layer',
+      `with one scale per channel in down: ${whyWhole(group)}`,
     ),
     ...(shift === true && !enabled
       ? ['smoothing.shift: nothing is shifted while smoothing.enabled is false']
@@ -67,32 +85,13 @@ export function deviations(
   ];
 }
 
-/** Layers with inputs that could not be divided into blocks, or weights that could not be divided into groups. */
-function undivided(layers: readonly MoeLayer[], config: QuantizeConfig): string[] {
-  const { target, block, gridOf, groupSizeOf } = resolveTarget(config);
-  const { group } = config;
-  const hasOneGrid = (width: number): boolean =>
-    block !== null && width > block && gridOf(width)!.block === width;
-  const hasOneScale = (width: number): boolean =>
-    target === 'int' && typeof group === 'number' && width > group && groupSizeOf(width) === width;
-  const places = [
-    ['gate and up', ({ hidden }: MoeLayer): number => hidden],
-    ['down', ({ intermediate }: MoeLayer): number => intermediate],
-  ] as const;
-  const why = (limit: number): string =>
-    `no number from ${Math.ceil(limit / 2)} to ${limit} divides the width`;
-  return places.flatMap(([linears, widthOf]) => [
-    ...about(
-      layers.filter((layer) => hasOneGrid(widthOf(layer))),
-      'layer',
-      `with one grid per token before ${linears}, not one per ${block} channels: ${why(block!)}`,
-    ),
-    ...about(
-      layers.filter((layer) => hasOneScale(widthOf(layer))),
-      'layer',
-      `with one scale per channel in ${linears}, not one per ${group} weights: ${why(Number(group))}`,
-    ),
-  ]);
+/** True where a width was to be divided into parts of at most `limit`, and no number near it divides it. */
+function isWhole(width: number, part: number | undefined, limit: number | null): boolean {
+  return limit !== null && width > limit && part === width;
+}
+
+function whyWhole(limit: number | null): string {
+  return `no number from ${Math.ceil(limit! / 2)} to ${limit} divides the width`;
 }
 
 /** Hadamard matrices have an even order, or that of one. */

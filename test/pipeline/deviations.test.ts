@@ -48,6 +48,17 @@ test('what a config does not ask for is no deviation', async () => {
   expect(await notesOf(2, ...dataFree, 'router.realign=false')).toEqual([]);
 });
 
+test('widths that no block or group divides are told', async () => {
+  const path = join(folder, 'odd.onnx');
+  writeModel(deepModel({ layers: 1, experts: 2, hidden: 34, intermediate: 37 }), path);
+  const { notes } = await quantizeModel(path, null, configFrom(...dataFree, 'group=32'));
+  expect(notes).toEqual([
+    '1 layer with one grid per token before gate and up: no number from 8 to 16 divides the width (L0)',
+    '1 layer with one grid per token before down: no number from 8 to 16 divides the width (L0)',
+    '1 layer with one scale per channel in down: no number from 16 to 32 divides the width (L0)',
+  ]);
+});
+
 test('a shift that smoothing would make is missed when smoothing is off', async () => {
   const [note] = await notesOf(2, ...dataFree, 'router.realign=false', 'smoothing.shift=true');
   expect(note).toMatch(/^smoothing.shift: nothing is shifted/);
