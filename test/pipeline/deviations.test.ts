@@ -49,10 +49,10 @@ test('what a config does not ask for is no deviation', async () => {
 });
 
 test('widths that no block or group divides are told', async () => {
-  const path = join(folder, 'odd.onnx');
+  const path = join(folder, 'undivided.onnx');
   writeModel(deepModel({ layers: 1, experts: 2, hidden: 34, intermediate: 37 }), path);
   const { notes } = await quantizeModel(path, null, configFrom(...dataFree, 'group=32'));
-  expect(notes).toEqual([
+  expect(notes.filter((note) => note.includes('divides'))).toEqual([
     '1 layer with one grid per token before gate and up: no number from 8 to 16 divides the width (L0)',
     '1 layer with one grid per token before down: no number from 8 to 16 divides the width (L0)',
     '1 layer with one scale per channel in down: no number from 16 to 32 divides the width (L0)',
