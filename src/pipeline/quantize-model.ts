@@ -19,7 +19,8 @@ import { boundedConfig } from './trials/bounded-config.ts';
 import { openDrafts } from './trials/drafts.ts';
 import { openGauge } from './trials/gauge.ts';
 import { settleVariants } from './trials/settle-variants.ts';
-import { variantsTried } from './trials/variants.ts';
+import type { Variant } from './trials/variants.ts';
+import { variantName, variantsTried } from './trials/variants.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
 import type { WriteOrder, WrittenModel } from './write-experts.ts';
@@ -97,8 +98,14 @@ async function writeSettled(
     const variants = await tools.workshop.remember('variants', () =>
       settleVariants(config, { layers, hasRecords }, drafts, tools.progress),
     );
+    if (!isWrittenOnce) tools.progress({ stage: 'try', detail: `taken: ${namesOf(variants, layers)}` });
     return await drafts.write(variants);
   } finally {
     await gauge.close();
   }
+}
+
+function namesOf(variants: readonly Variant[], layers: readonly string[]): string {
+  const names = variants.map(variantName);
+  return new Set(names).size === 1 ? names[0] : names.map((name, i) => `${layers[i]} ${name}`).join('; ');
 }
