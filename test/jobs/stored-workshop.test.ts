@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { configSchema } from '../../src/config/schema.ts';
 import { planJob } from '../../src/jobs/plan/plan-job.ts';
-import { openWorkshop } from '../../src/jobs/store/stored-workshop.ts';
+import { openWorkshop } from '../../src/jobs/threads/stored-workshop.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import { orderLayer } from '../../src/pipeline/layer/order-layer.ts';
 import { settledBy, variantsTried } from '../../src/pipeline/trials/variants.ts';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { planJob } from '../../src/jobs/plan/plan-job.ts';
-import { openWorkshop } from '../../src/jobs/store/stored-workshop.ts';
+import { openWorkshop } from '../../src/jobs/threads/stored-workshop.ts';
 import { encodeModel } from '../../src/onnx/save-model.ts';
 import type { QuantizedModel } from '../../src/pipeline/quantize-model.ts';
 import { quantizeModel } from '../../src/pipeline/quantize-model.ts';
