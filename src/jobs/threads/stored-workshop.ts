@@ -10,14 +10,14 @@ import type { Workshop } from '../../pipeline/workshop.ts';
 import { plainWorkshop } from '../../pipeline/workshop.ts';
 import type { JobPlan, WorkItem } from '../plan/plan.ts';
 import { quantizeItemId } from '../plan/plan.ts';
-import type { ItemTask } from './item-worker.ts';
-import { memoryBudget } from './memory-budget.ts';
-import { inLanes, workerPool } from './worker-pool.ts';
 import type { ArtefactStore } from '../store/artefact-store.ts';
 import { damaged, openStore } from '../store/artefact-store.ts';
 import { rememberIn } from '../store/remember.ts';
 import { weightSpool } from '../store/weight-spool.ts';
 import { artefactsIn } from '../store/work-folder.ts';
+import type { ItemTask } from './item-worker.ts';
+import { memoryBudget } from './memory-budget.ts';
+import { inLanes, workerPool } from './worker-pool.ts';
 
 export interface StoredWorkshopOptions {
   plan: JobPlan;
