@@ -13,12 +13,12 @@ import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { balanceData, chosenRecords } from './balance-data.ts';
+import type { Variant } from './layer/variant.ts';
+import { layerStep } from './layer/variant.ts';
 import { isByLayer, calibratesByLayer } from './model-size.ts';
 import { needsGram, needsRecords, requireRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
 import { sessionOptions } from './run-options.ts';
-import type { Variant } from './trials/variants.ts';
-import { layerStep } from './trials/variants.ts';
 import type { Workshop } from './workshop.ts';
 
 /** A calibration whose records are chosen. */

@@ -10,7 +10,7 @@ import type { Conversion } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';
 import { requireConvertible } from './require-convertible.ts';
 import { boundedConfig } from './trials/bounded-config.ts';
-import { variantsTried } from './trials/variants.ts';
+import { variantsTried } from './trials/variants-tried.ts';
 
 /**
  * Reads the model's graph and the records, refuses what would fail, and says what would be written; for estimates see

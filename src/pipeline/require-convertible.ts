@@ -10,11 +10,12 @@ import type { PreparedModel } from '../moe/prepare-model.ts';
 import { requireKnownTasks } from '../report/gates/gate-keys.ts';
 import type { CalibrationData } from './balance-data.ts';
 import { rotationOf } from './layer/order-layer.ts';
+import { settledBy } from './layer/variant.ts';
 import { needsRecords } from './needs-records.ts';
 import type { ConversionRecords } from './open-conversion.ts';
 import { refuseShift } from './refuse-shift.ts';
 import { requireRouters } from './routers/settle-routers.ts';
-import { settledBy, variantsTried } from './trials/variants.ts';
+import { variantsTried } from './trials/variants-tried.ts';
 
 /**
  * Refuses what could not be done, as far as the graph, the config and the records tell: asked by dry runs and plans, and

@@ -11,12 +11,12 @@ import type { ParityCheck } from '../verify/parity-checks.ts';
 import { parityChecks } from '../verify/parity-checks.ts';
 import { annotate } from './annotate.ts';
 import type { Calibrator } from './calibrator.ts';
+import type { Variant } from './layer/variant.ts';
+import { settledBy } from './layer/variant.ts';
 import type { MadeLayer, WrittenLayer } from './layer/write-layer.ts';
 import { makeLayer, writeLayer } from './layer/write-layer.ts';
 import { isSmall } from './model-size.ts';
 import type { Progress } from './progress.ts';
-import type { Variant } from './trials/variants.ts';
-import { settledBy } from './trials/variants.ts';
 import type { Workshop } from './workshop.ts';
 
 /** A model whose experts are written and whose routers are as they were. */

@@ -7,7 +7,8 @@ import { planJob } from '../../src/jobs/plan/plan-job.ts';
 import { openWorkshop } from '../../src/jobs/threads/stored-workshop.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import { orderLayer } from '../../src/pipeline/layer/order-layer.ts';
-import { settledBy, variantsTried } from '../../src/pipeline/trials/variants.ts';
+import { settledBy } from '../../src/pipeline/layer/variant.ts';
+import { variantsTried } from '../../src/pipeline/trials/variants-tried.ts';
 import { plainWorkshop } from '../../src/pipeline/workshop.ts';
 
 const fixtures = join(import.meta.dirname, '../fixtures/models/tasks-olmoe');

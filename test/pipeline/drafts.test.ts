@@ -4,10 +4,10 @@ import { readModelRecord } from '../../src/moe/model-record.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import { openCalibrator } from '../../src/pipeline/calibrator.ts';
+import type { Variant } from '../../src/pipeline/layer/variant.ts';
 import type { Drafts } from '../../src/pipeline/trials/drafts.ts';
 import { openDrafts } from '../../src/pipeline/trials/drafts.ts';
 import { joint, openGauge } from '../../src/pipeline/trials/gauge.ts';
-import type { Variant } from '../../src/pipeline/trials/variants.ts';
 import { plainWorkshop } from '../../src/pipeline/workshop.ts';
 import { bundledModel, bundledRecords, calibrationData, configFrom } from '../helpers/bundled.ts';
 

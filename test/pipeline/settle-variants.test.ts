@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import type { Variant } from '../../src/pipeline/layer/variant.ts';
+import { variantName } from '../../src/pipeline/layer/variant.ts';
 import type { Distance } from '../../src/pipeline/trials/gauge.ts';
 import { bandsOf, settleVariants } from '../../src/pipeline/trials/settle-variants.ts';
-import type { Variant } from '../../src/pipeline/trials/variants.ts';
-import { variantName } from '../../src/pipeline/trials/variants.ts';
 import { configFrom } from '../helpers/bundled.ts';
 
 const all = ['none', 'hadamard', 'hadamard, affinity'];

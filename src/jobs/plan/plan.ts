@@ -1,6 +1,6 @@
 import type { BatchJob } from '../../config/batch-jobs.ts';
 import type { FaultRecord } from '../../fault.ts';
-import { type Variant, variantName } from '../../pipeline/trials/variants.ts';
+import { type Variant, variantName } from '../../pipeline/layer/variant.ts';
 
 /**
  * One piece of work of a conversion. Items are data: what a `--dry-run` shows, what threads are handed, and what

@@ -5,7 +5,7 @@ import { Fault } from '../../fault.ts';
 import type { LayerOrder } from '../../pipeline/layer/order-layer.ts';
 import type { ExpertOrder } from '../../pipeline/layer/quantize-expert.ts';
 import { quantizeOrder } from '../../pipeline/layer/quantize-expert.ts';
-import { variantOf } from '../../pipeline/trials/variants.ts';
+import { variantOf } from '../../pipeline/layer/variant.ts';
 import type { Workshop } from '../../pipeline/workshop.ts';
 import { plainWorkshop } from '../../pipeline/workshop.ts';
 import type { JobPlan, WorkItem } from '../plan/plan.ts';

@@ -4,10 +4,10 @@ import { resolveTarget } from '../../emit/resolve-target.ts';
 import { ffnExperts } from '../../moe/ffn-experts.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import { hadamardBlock } from '../../quantize/hadamard.ts';
-import type { SettledConfig } from '../trials/variants.ts';
 import type { ExpertOrder, Recipe } from './quantize-expert.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
 import { noSmoothing, smoothLayer } from './smooth-layer.ts';
+import type { SettledConfig } from './variant.ts';
 
 /** What a layer's experts are to be made from. */
 export interface LayerOrder {

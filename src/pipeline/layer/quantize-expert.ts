@@ -15,7 +15,6 @@ import { dequantize } from '../../quantize/quantized-tensor.ts';
 import { roundToHalf } from '../../tensor/half.ts';
 import { scaleColumns, scaleRows } from '../../tensor/matrix.ts';
 import { giveBuffer } from '../../tensor/spare-buffers.ts';
-import type { SettledConfig } from '../trials/variants.ts';
 import { hessianOf, inputHessian } from './expert-hessians.ts';
 import { permuteHessian, permuteNeurons } from './permute-neurons.ts';
 import { roundStored } from './round-stored.ts';
@@ -24,6 +23,7 @@ import { roundingOf } from './rounding.ts';
 import type { HiddenSmoothing } from './smooth-hidden.ts';
 import { smoothHidden } from './smooth-hidden.ts';
 import { tellingLinear } from './telling-linear.ts';
+import type { SettledConfig } from './variant.ts';
 
 /** What an expert's input is divided by, and what is taken from it then; see `LayerSmoothing`. */
 export interface InputSmoothing {

@@ -12,8 +12,8 @@ import { smoothQuantScales } from '../../quantize/smooth.ts';
 import { zigzagPermutation } from '../../quantize/zigzag.ts';
 import { ortGemm as gemm } from '../../runtime/ort-gemm.ts';
 import { columnAbsMax } from '../../tensor/matrix.ts';
-import type { SettledConfig } from '../trials/variants.ts';
 import { compensates, needsHessian } from './rounding.ts';
+import type { SettledConfig } from './variant.ts';
 
 /** What is done to the input of an expert's `down` before it is quantized. */
 export interface HiddenSmoothing {

@@ -10,10 +10,10 @@ import { collectReferences } from '../../emit/parity-references.ts';
 import type { ResolvedTarget } from '../../emit/resolve-target.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { Model } from '../../onnx/model.ts';
-import type { SettledConfig } from '../trials/variants.ts';
 import type { ExpertOf, Workshop } from '../workshop.ts';
 import { orderLayer } from './order-layer.ts';
 import type { LayerSmoothing } from './smooth-layer.ts';
+import type { SettledConfig } from './variant.ts';
 
 /** A layer that is ready to be written. */
 export interface MadeLayer {

@@ -2,8 +2,9 @@ import type { QuantizeConfig } from '../../config/schema.ts';
 import type { Model } from '../../onnx/model.ts';
 import { weightBytesOf } from '../../onnx/model.ts';
 import { formatBytes } from '../../report/format.ts';
+import { settledBy, variantName } from '../layer/variant.ts';
 import { isByLayer } from '../model-size.ts';
-import { settledBy, variantName, variantsTried } from './variants.ts';
+import { variantsTried } from './variants-tried.ts';
 
 export interface BoundedConfig {
   config: QuantizeConfig;

@@ -1,11 +1,11 @@
+import type { Variant } from '../layer/variant.ts';
+import { variantName } from '../layer/variant.ts';
 import type { MadeLayer } from '../layer/write-layer.ts';
 import type { Progress } from '../progress.ts';
 import type { Workshop } from '../workshop.ts';
 import type { WriteOrder, WrittenModel } from '../write-experts.ts';
 import { writeExperts } from '../write-experts.ts';
 import type { Distance, Gauge } from './gauge.ts';
-import type { Variant } from './variants.ts';
-import { variantName } from './variants.ts';
 
 /** Forms of one model that differ in the variants of their layers. */
 export interface Drafts {

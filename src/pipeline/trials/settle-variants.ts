@@ -1,10 +1,11 @@
 import type { QuantizeConfig } from '../../config/schema.ts';
+import type { Variant } from '../layer/variant.ts';
+import { variantName } from '../layer/variant.ts';
 import type { Progress } from '../progress.ts';
 import type { Drafts } from './drafts.ts';
 import type { Distance } from './gauge.ts';
 import { joint } from './gauge.ts';
-import type { Variant } from './variants.ts';
-import { variantName, variantsTried } from './variants.ts';
+import { variantsTried } from './variants-tried.ts';
 
 /** Models that are tried, if every second one turns out to be mixed; for estimates. */
 export function trialsOfVariants(candidates: number, layers: number): number {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { variantName, variantsTried } from '../../src/pipeline/trials/variants.ts';
+import { variantName } from '../../src/pipeline/layer/variant.ts';
+import { variantsTried } from '../../src/pipeline/trials/variants-tried.ts';
 import { configFrom } from '../helpers/bundled.ts';
 
 const tried = (hasRecords: boolean, ...settings: string[]): string[] =>
