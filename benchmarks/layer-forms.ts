@@ -43,6 +43,9 @@ const ours: readonly [SchemeName, Target | 'auto'][] = [
   ['ternary', 'qmoe'],
 ];
 
+/** As a conversion rotates by default, where calibration records say so. */
+const rotation = { input: null, hidden: 16 };
+
 /** One layer (random weights, top-k of logits that are fed) in every form that is compared, each made when it is asked for. */
 export function layerForms(size: Size): [string, () => Model][] {
   const emitted = (emitter: (layer: MoeLayer) => ExpertEmitter) => (): Model => written(size, emitter);
@@ -55,6 +58,8 @@ export function layerForms(size: Size): [string, () => Model][] {
     ['QDQ, 4 bits, as ONNX Runtime fuses it', emitted(fusedQdq)],
     ['w4a4 int, bytes only', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsFrom: Infinity }))],
     ['w4a4 int, always both ways', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsFrom: 0 }))],
+    ['w4a4 int, rotated before down', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { rotation }))],
+    ['w4a4 int, groups of 32', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { group: 32 }))],
     ['w4a4 int, one grid per token', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { block: 'token' }))],
     ...ours.map(([scheme, target]): [string, () => Model] => [
       `${scheme} ${target}`,
@@ -70,27 +75,33 @@ function written(size: Size, emitter: (layer: MoeLayer) => ExpertEmitter): Model
   return model;
 }
 
+interface FormOptions extends Pick<EmitterOptions, 'fewRowsFrom' | 'rotation'> {
+  block?: 'auto' | 'token';
+  group?: 'auto' | number;
+}
+
 function emitterOf(
   layer: MoeLayer,
   scheme: SchemeName,
   target: Target | 'auto',
-  { block = 'auto', ...options }: Pick<EmitterOptions, 'fewRowsFrom'> & { block?: 'auto' | 'token' } = {},
+  { block = 'auto', group = 'auto', ...options }: FormOptions = {},
 ): ExpertEmitter {
-  const resolved = resolveTarget({ scheme, target, activations: { block } });
+  const resolved = resolveTarget({ scheme, target, group, activations: { block } });
   // As a conversion of few activation bits writes them.
   const isShifted = block === 'token' && hasCoarseActivations(resolved.scheme);
   return emitterFor(resolved, { layer, weightsOf: rounded(resolved, isShifted), ...options });
 }
 
 function rounded(
-  { scheme, groupSizeOf }: Pick<ResolvedTarget, 'scheme' | 'groupSizeOf'>,
+  { scheme, groupSizeOf, inSteps }: Pick<ResolvedTarget, 'scheme' | 'groupSizeOf' | 'inSteps'>,
   isShifted = false,
 ): (expert: Expert) => QuantizedExpert {
   const { bits, ternary } = scheme.weight;
   const round = ({ weight, bias }: ReturnType<typeof readExpert>['up']): QuantizedExpert['up'] => {
     const groupSize = groupSizeOf(weight.cols);
+    const groups = { groupSize, inSteps: inSteps && groupSize < weight.cols };
     return {
-      weight: ternary ? quantizeTernary(weight, { groupSize }) : quantizeRtn(weight, { bits, groupSize }),
+      weight: ternary ? quantizeTernary(weight, groups) : quantizeRtn(weight, { bits, ...groups }),
       bias,
     };
   };
@@ -126,7 +137,11 @@ function fusedQdq(layer: MoeLayer): ExpertEmitter {
       },
     }),
   };
-  return groupedFfn(layer, rounded({ scheme: schemeOf('w4a16'), groupSizeOf: () => 128 }), form);
+  return groupedFfn(
+    layer,
+    rounded({ scheme: schemeOf('w4a16'), groupSizeOf: () => 128, inSteps: false }),
+    form,
+  );
 }
 
 function transposed<T extends Int8Array | Float32Array>(values: T, cols: number): T {
