@@ -35,19 +35,10 @@ function bestFit(
   }
 }
 
-/** Σ importance · (w − ŵ)² of a scale; some number from `limit` on where it is as large. */
-export function squaredError(
-  scale: number,
-  weights: Float32Array,
-  importance: ArrayLike<number> | null,
-  grid: Grid,
-  limit = Infinity,
-): number {
-  return fitAt(scale, weights, importance, grid, limit).error;
-}
-
+/** How well a scale holds a group. */
 interface Fit {
   scale: number;
+  /** Σ importance · (w − ŵ)². */
   error: number;
   /** The best scale for the codes that `scale` gives. */
   refit: number;
@@ -57,7 +48,7 @@ interface Fit {
 const blockSize = 64;
 
 /** The fit of a scale. Once its error reaches `limit` it is of no use, and what is left of the weights is not looked at. */
-function fitAt(
+export function fitAt(
   scale: number,
   weights: Float32Array,
   importance: ArrayLike<number> | null,

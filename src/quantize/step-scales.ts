@@ -1,5 +1,5 @@
 import type { Matrix } from '../tensor/matrix.ts';
-import { squaredError } from './clip-scale.ts';
+import { fitAt } from './clip-scale.ts';
 import { groupCountOf } from './grid.ts';
 import type { FitOptions, ScaleFit } from './scale-fit.ts';
 import { fitScales, safeScale } from './scale-fit.ts';
@@ -28,9 +28,8 @@ export function stepScale(step: number): ScaleFit {
   return (weights, importance, grid) => {
     let best = { scale: 0, error: Infinity };
     for (const multiple of multiples) {
-      const scale = multiple * step;
-      const error = squaredError(scale, weights, importance, grid, best.error);
-      if (error < best.error) best = { scale, error };
+      const fit = fitAt(multiple * step, weights, importance, grid, best.error);
+      if (fit.error < best.error) best = fit;
     }
     return best.scale;
   };

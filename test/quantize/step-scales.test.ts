@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { clipScale, squaredError } from '../../src/quantize/clip-scale.ts';
+import { clipScale, fitAt } from '../../src/quantize/clip-scale.ts';
 import { quantizeGptq } from '../../src/quantize/gptq.ts';
 import { gridOf, ternaryGrid } from '../../src/quantize/grid.ts';
 import type { QuantizedTensor } from '../../src/quantize/quantized-tensor.ts';
@@ -64,8 +64,8 @@ describe('scales in whole multiples of one step per row', () => {
     const best = stepScale(0.1)(group, null, grid);
     for (let multiple = -8; multiple < 8; multiple++) {
       if (multiple === 0) continue;
-      const error = squaredError(multiple * 0.1, group, null, grid);
-      expect(squaredError(best, group, null, grid)).toBeLessThanOrEqual(error);
+      const { error } = fitAt(multiple * 0.1, group, null, grid);
+      expect(fitAt(best, group, null, grid).error).toBeLessThanOrEqual(error);
     }
   });
 
