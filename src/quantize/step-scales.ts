@@ -23,7 +23,10 @@ export function rowSteps(weight: Matrix, options: FitOptions): Float32Array {
   });
 }
 
-/** The multiple of a step with the least squared error of a group. */
+/**
+ * The multiple of a step with the least squared error of a group. Weights without any importance are fitted as if all
+ * mattered alike.
+ */
 export function stepScale(step: number): ScaleFit {
   return (weights, importance, grid) => {
     let best = { scale: 0, error: Infinity };
@@ -31,7 +34,7 @@ export function stepScale(step: number): ScaleFit {
       const fit = fitAt(multiple * step, weights, importance, grid, best.error);
       if (fit.error < best.error) best = fit;
     }
-    return best.scale;
+    return best.error === 0 && importance ? stepScale(step)(weights, null, grid) : best.scale;
   };
 }
 

@@ -69,6 +69,12 @@ describe('scales in whole multiples of one step per row', () => {
     }
   });
 
+  test('what has no importance is fitted all the same', () => {
+    const group = weight.data.subarray(0, 16);
+    const none = new Float64Array(16);
+    expect(stepScale(0.1)(group, none, gridOf(4))).toBe(stepScale(0.1)(group, null, gridOf(4)));
+  });
+
   test('the nearest multiple keeps the sign and stays within four bits', () => {
     const nearest = [0.01, -0.01, 0.74, -0.76, 9, -9].map((scale) => nearestMultiple(scale, 0.5));
     expect(nearest).toEqual([0.5, -0.5, 0.5, -1, 3.5, -4]);
