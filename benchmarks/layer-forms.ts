@@ -93,13 +93,12 @@ function emitterOf(
 }
 
 function rounded(
-  { scheme, groupSizeOf, inSteps }: Pick<ResolvedTarget, 'scheme' | 'groupSizeOf' | 'inSteps'>,
+  { scheme, groupsOf }: Pick<ResolvedTarget, 'scheme' | 'groupsOf'>,
   isShifted = false,
 ): (expert: Expert) => QuantizedExpert {
   const { bits, ternary } = scheme.weight;
   const round = ({ weight, bias }: ReturnType<typeof readExpert>['up']): QuantizedExpert['up'] => {
-    const groupSize = groupSizeOf(weight.cols);
-    const groups = { groupSize, inSteps: inSteps && groupSize < weight.cols };
+    const groups = groupsOf(weight.cols);
     return {
       weight: ternary ? quantizeTernary(weight, groups) : quantizeRtn(weight, { bits, ...groups }),
       bias,
@@ -139,7 +138,7 @@ function fusedQdq(layer: MoeLayer): ExpertEmitter {
   };
   return groupedFfn(
     layer,
-    rounded({ scheme: schemeOf('w4a16'), groupSizeOf: () => 128, inSteps: false }),
+    rounded({ scheme: schemeOf('w4a16'), groupsOf: () => ({ groupSize: 128 }) }),
     form,
   );
 }

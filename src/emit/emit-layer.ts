@@ -17,8 +17,6 @@ import { tokenRows } from './token-rows.ts';
 
 /** The pairs of a written layer, and what their experts make of them. */
 export interface EmittedPairs {
-  /** All of the layer's, [T, hidden] in float32. */
-  tokens: Value;
   dispatch: Dispatch;
   /** [S, hidden], before a routing weight on the output. */
   results: Value;
@@ -56,7 +54,7 @@ function emitPairs(
   const experts = ffnExperts(layer);
   const dispatch = dispatchTokens(b, routing, experts, layer.router.experts);
   const results = emitter.emit(b, tokens, dispatch);
-  return { tokens, dispatch, results, sum: addPairs(b, tokens, results, dispatch) };
+  return { dispatch, results, sum: addPairs(b, tokens, results, dispatch) };
 }
 
 /** Makes the old output of the new sum, in its element type and shape: the next layer may read it as it stands. */

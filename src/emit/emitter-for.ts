@@ -33,13 +33,13 @@ export interface EmitterOptions {
  * @throws Fault SCHEME_TARGET for a layer or rotation that a fused operator cannot express
  */
 export function requireEmittable(
-  { target, groupSizeOf }: ResolvedTarget,
+  { target, groupsOf }: ResolvedTarget,
   layer: MoeLayer,
   rotation: RotationBlocks,
 ): void {
   if (target !== 'qmoe') return;
   if (isRotated(rotation)) throw cannotRotate();
-  requireFusible(layer, groupSizeOf);
+  requireFusible(layer, groupsOf);
 }
 
 /**

@@ -1,5 +1,6 @@
 import { Fault } from '../fault.ts';
 import type { ActivationGrid } from '../quantize/activation.ts';
+import type { WeightGroups } from '../quantize/scale-fit.ts';
 import type { Scheme, SchemeName } from '../quantize/scheme.ts';
 import { hasCoarseActivations, schemeNames, schemeOf } from '../quantize/scheme.ts';
 
@@ -22,10 +23,8 @@ export interface TargetRequest {
 export interface ResolvedTarget {
   target: Target;
   scheme: Scheme;
-  /** Weights per scale along a row of `cols` weights; `cols` for one scale per output channel. */
-  groupSizeOf: (cols: number) => number;
-  /** Whether the scales of a row are whole multiples of one step where it has several groups; see `stepScale`. */
-  inSteps: boolean;
+  /** How the scales of rows of `cols` weights are shared: by whole rows, or by groups, in `int` in steps of their row. */
+  groupsOf: (cols: number) => WeightGroups;
   /** So many channels of activations share a grid, or somewhat fewer, as the width allows; null for all of a token. */
   block: number | null;
   /** How activations of `width` channels are quantized; null for float. */
@@ -50,11 +49,11 @@ export function resolveTarget({
   const target = requested === 'auto' ? fastest(scheme) : requested;
   if (!canExpress(target, scheme)) throw inexpressible(target, scheme);
   const block = activationBlock(scheme, activations.block);
+  const sizeOf = groupSizes(target, scheme, group);
   return {
     target,
     scheme,
-    groupSizeOf: groupSizes(target, scheme, group),
-    inSteps: target === 'int',
+    groupsOf: (cols) => ({ groupSize: sizeOf(cols), inSteps: target === 'int' && sizeOf(cols) < cols }),
     block,
     gridOf: (width) => activationGrid(width, block, scheme),
     opset: scheme.weight.bits === 2 && (target === 'int' || target === 'qdq') ? 25 : 21,

@@ -22,7 +22,7 @@ export function deviations(
   const experts = layers.flatMap(({ stats }) => stats?.experts ?? []);
   const isSmoothed = smoothsHidden(config);
   const { enabled, shift } = config.smoothing;
-  const { target, block, gridOf, groupSizeOf } = resolveTarget(config);
+  const { target, block, gridOf, groupsOf } = resolveTarget(config);
   const group = target === 'int' && typeof config.group === 'number' ? config.group : null;
   const layersThat = (isMeant: (done: DoneLayer) => boolean): MoeLayer[] =>
     layers.filter(isMeant).map(({ layer }) => layer);
@@ -68,12 +68,14 @@ export function deviations(
       `with one grid per token before down: ${whyWhole(block)}`,
     ),
     ...about(
-      layersThat(({ layer: { hidden } }) => isWhole(hidden, groupSizeOf(hidden), group)),
+      layersThat(({ layer: { hidden } }) => isWhole(hidden, groupsOf(hidden).groupSize, group)),
       'layer',
       `with one scale per channel in gate and up: ${whyWhole(group)}`,
     ),
     ...about(
-      layersThat(({ layer: { intermediate } }) => isWhole(intermediate, groupSizeOf(intermediate), group)),
+      layersThat(({ layer: { intermediate } }) =>
+        isWhole(intermediate, groupsOf(intermediate).groupSize, group),
+      ),
       'layer',
       `with one scale per channel in down: ${whyWhole(group)}`,
     ),

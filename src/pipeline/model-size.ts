@@ -25,10 +25,10 @@ export function calibratesByLayer(model: Model, { calibration }: QuantizeConfig)
 }
 
 /** What the experts of a layer will take, roughly: codes, and one float16 scale per row and group. */
-export function resultBytes({ experts }: MoeLayer, { scheme, groupSizeOf }: ResolvedTarget): number {
+export function resultBytes({ experts }: MoeLayer, { scheme, groupsOf }: ResolvedTarget): number {
   const bits = storedBits(scheme.weight.bits);
   return experts.flatMap(linearsOf).reduce((sum, { weight: { rows, cols } }) => {
-    const groups = groupCountOf(cols, groupSizeOf(cols));
+    const groups = groupCountOf(cols, groupsOf(cols).groupSize);
     return sum + Math.ceil((rows * cols * bits) / 8) + rows * groups * 2;
   }, 0);
 }

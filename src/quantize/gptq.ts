@@ -4,24 +4,20 @@ import { matrix, rowOf, rowsOf, submatrix, transpose } from '../tensor/matrix.ts
 import { type Bits, type Grid, gridOf, groupCountOf, requireFinite, roundToGrid } from './grid.ts';
 import { diagonalOf, factorHessian, type Hessian } from './hessian.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
-import { absMaxScale, fitScales, type ScaleFit } from './scale-fit.ts';
+import { absMaxScale, fitScales, type ScaleFit, type WeightGroups } from './scale-fit.ts';
 import { runBounds, settlingOrder } from './settling-order.ts';
 import { inStepsOf, rowSteps } from './step-scales.ts';
 
-export interface GptqOptions {
+export interface GptqOptions extends WeightGroups {
   bits: Bits;
   /** The codes there are; all of those bits unless told otherwise. */
   grid?: Grid;
-  /** Weights per scale along a row. */
-  groupSize: number;
   /** Chooses each group's scale, on the weights as compensated so far; {@link absMaxScale} unless told otherwise. */
   fit?: ScaleFit;
   /** Added to the Hessian's diagonal, as a share of its mean; 0.01 by default. */
   damping?: number;
   /** Round the columns with the largest activations first; true by default. Groups stay together. */
   activationOrder?: boolean;
-  /** Scales of a row are whole multiples of one step, see `stepScale`; not by default. */
-  inSteps?: boolean;
   gemm?: Gemm;
   /** Name the result carries. */
   method?: string;

@@ -1,22 +1,18 @@
 import type { Matrix } from '../tensor/matrix.ts';
 import { type Bits, type Grid, gridOf, requireFinite } from './grid.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
-import { absMaxScale, absMaxScales, fitScales, type ScaleFit } from './scale-fit.ts';
+import { absMaxScale, absMaxScales, fitScales, type ScaleFit, type WeightGroups } from './scale-fit.ts';
 import { inStepsOf, rowSteps } from './step-scales.ts';
 import { fitsVectors, roundByVectors } from './vector-passes.ts';
 
-export interface RtnOptions {
+export interface RtnOptions extends WeightGroups {
   bits: Bits;
-  /** Weights per scale along a row. */
-  groupSize: number;
   /** The codes there are; all of those bits unless told otherwise. */
   grid?: Grid;
   /** Chooses each group's scale; the smallest that clips nothing unless told otherwise. */
   fit?: ScaleFit;
   /** Weight of each column's squared error, [cols], handed to `fit`. */
   importance?: Float32Array | Float64Array | null;
-  /** Scales of a row are whole multiples of one step, see `stepScale`; not by default. */
-  inSteps?: boolean;
   /** Name the result carries. */
   method?: string;
 }
@@ -29,34 +25,19 @@ export function quantizeRtn(weight: Matrix, options: RtnOptions): QuantizedTenso
   const { bits, groupSize, fit, inSteps, importance = null, method = 'rtn' } = options;
   const { grid = gridOf(bits) } = options;
   if (fit || inSteps) requireFinite(weight);
-  if (inSteps) return roundInSteps(weight, options);
-  const scales = fit
-    ? fitScales(weight, { groupSize, grid, fit, importance })
+  const groups = { groupSize, grid, importance };
+  const steps = inSteps ? rowSteps(weight, { ...groups, fit: fit ?? absMaxScale }) : null;
+  const chosen = steps ? inStepsOf(steps) : fit;
+  const scales = chosen
+    ? fitScales(weight, { ...groups, fit: chosen })
     : absMaxScales(weight, groupSize, grid);
   const { rows, cols } = weight;
   // Scales of the largest weight clip nothing.
   const codes =
-    !fit && fitsVectors(cols, groupSize)
+    !chosen && fitsVectors(cols, groupSize)
       ? roundByVectors(weight.data, scales, groupSize)
-      : roundGroups(weight, scales, groupSize, fit ? grid : null);
-  return { rows, cols, bits, codes, groupSize, scales, method };
-}
-
-function roundInSteps(weight: Matrix, options: RtnOptions): QuantizedTensor {
-  const {
-    bits,
-    groupSize,
-    grid = gridOf(bits),
-    fit = absMaxScale,
-    importance = null,
-    method = 'rtn',
-  } = options;
-  const { rows, cols } = weight;
-  const groups = { groupSize, grid, importance };
-  const steps = rowSteps(weight, { ...groups, fit });
-  const scales = fitScales(weight, { ...groups, fit: inStepsOf(steps) });
-  const codes = roundGroups(weight, scales, groupSize, grid);
-  return { rows, cols, bits, codes, groupSize, scales, steps, method };
+      : roundGroups(weight, scales, groupSize, chosen ? grid : null);
+  return { rows, cols, bits, codes, groupSize, scales, ...(steps && { steps }), method };
 }
 
 /** Adding it to a double of magnitude below 2^51 and taking it away leaves the nearest integer, ties to even. */

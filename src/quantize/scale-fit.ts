@@ -71,6 +71,14 @@ export function safeScale(scale: number): number {
   return Math.fround(Math.min(Math.max(scale, 2 ** -126), 3.4e38));
 }
 
+/** How the scales of a weight are shared. */
+export interface WeightGroups {
+  /** Weights per scale along a row; `cols` for one scale per output channel. */
+  groupSize: number;
+  /** Scales of a row are whole multiples of one step, see `stepScale`; not by default. */
+  inSteps?: boolean;
+}
+
 export interface FitOptions {
   groupSize: number;
   grid: Grid;

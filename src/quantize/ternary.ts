@@ -2,15 +2,11 @@ import type { Matrix } from '../tensor/matrix.ts';
 import { ternaryGrid } from './grid.ts';
 import type { QuantizedTensor } from './quantized-tensor.ts';
 import { quantizeRtn } from './rtn.ts';
-import { safeScale, type ScaleFit } from './scale-fit.ts';
+import { safeScale, type ScaleFit, type WeightGroups } from './scale-fit.ts';
 
-export interface TernaryOptions {
-  /** Weights per scale along a row; `cols` for one scale per output channel. */
-  groupSize: number;
+export interface TernaryOptions extends WeightGroups {
   /** Diagonal of XᵀX, [cols]: the error of a column counts as much as its activations are strong. */
   hessianDiagonal?: Float32Array | Float64Array | null;
-  /** Scales of a row are whole multiples of one step, see `stepScale`; not by default. */
-  inSteps?: boolean;
 }
 
 /**

@@ -12,13 +12,9 @@ import type { Matrix } from '../../src/tensor/matrix.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 
 /** An expert's weights rounded to nearest. */
-export function quantizeByRtn(
-  expert: Expert,
-  { scheme, groupSizeOf, inSteps }: ResolvedTarget,
-): QuantizedExpert {
+export function quantizeByRtn(expert: Expert, { scheme, groupsOf }: ResolvedTarget): QuantizedExpert {
   const round = ({ weight, bias }: LinearWeights): QuantizedLinear => {
-    const groupSize = groupSizeOf(weight.cols);
-    const groups = { groupSize, inSteps: inSteps && groupSize < weight.cols };
+    const groups = groupsOf(weight.cols);
     const { bits, ternary } = scheme.weight;
     const quantized = ternary ? quantizeTernary(weight, groups) : quantizeRtn(weight, { bits, ...groups });
     return { weight: quantized, bias };

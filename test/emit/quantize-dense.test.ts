@@ -65,7 +65,7 @@ function reference(scheme: DenseScheme, portable: boolean, added: Float32Array |
   const resolved = resolveTarget({ scheme, target: portable ? 'qdq' : 'auto' });
   const quantized = quantizeRtn(weight, {
     bits: resolved.scheme.weight.bits,
-    groupSize: resolved.groupSizeOf(64),
+    ...resolved.groupsOf(64),
     fit: clipScale,
   });
   return slowLinear({ weight: quantized, bias: added }, x, resolved.gridOf(x.cols));

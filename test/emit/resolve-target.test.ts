@@ -57,8 +57,8 @@ test.each([
   ['nbits', 'channel', [1024], [1024]],
   ['qmoe', 64, [256], [64]],
 ] as const)('%s with group %s groups rows of %j by %j', (target, group, cols, sizes) => {
-  const { groupSizeOf } = resolveTarget({ scheme: target === 'int' ? 'w4a4' : 'w4a16', target, group });
-  expect(cols.map(groupSizeOf)).toEqual(sizes);
+  const { groupsOf } = resolveTarget({ scheme: target === 'int' ? 'w4a4' : 'w4a16', target, group });
+  expect(cols.map((each) => groupsOf(each).groupSize)).toEqual(sizes);
 });
 
 test.each([
@@ -77,7 +77,7 @@ test.each([
   const { remedy } = faultOf(() => resolveTarget({ scheme: 'w8a8', group }));
   expect(remedy).toBe(`use group channel, or target ${able.join(' or ')}`);
   for (const target of able)
-    expect(resolveTarget({ scheme: 'w8a8', target, group }).groupSizeOf(1024)).toBe(group);
+    expect(resolveTarget({ scheme: 'w8a8', target, group }).groupsOf(1024).groupSize).toBe(group);
 });
 
 test('2-bit weights need opset 25 only where they are stored as INT2', () => {

@@ -1,8 +1,8 @@
 import { Fault } from '../../fault.ts';
 import type { Builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
-import { storedBits } from '../../quantize/grid.ts';
 import type { ActivationGrid } from '../../quantize/activation.ts';
+import { storedBits } from '../../quantize/grid.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import type { LinearForm } from '../grouped-ffn.ts';
 import { fakeQuantize } from './fake-quantize.ts';

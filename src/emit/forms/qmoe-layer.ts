@@ -12,6 +12,7 @@ import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import type { Dispatch } from '../dispatch-tokens.ts';
 import { denseWeights } from '../dispatch-tokens.ts';
 import type { FusedEmitter, QuantizedExpert, QuantizedLinear } from '../expert-emitter.ts';
+import type { ResolvedTarget } from '../resolve-target.ts';
 import { packUnsigned } from './pack-codes.ts';
 import { blockScaleConstant, scaleConstant } from './scale-constant.ts';
 
@@ -60,14 +61,14 @@ export function qmoeLayer(
  * Whether a layer can be written, told before its weights are made.
  * @throws Fault SCHEME_TARGET for a layer the operator cannot express, with the reason
  */
-export function requireFusible(layer: MoeLayer, groupSizeOf: (cols: number) => number): void {
+export function requireFusible(layer: MoeLayer, groupsOf: ResolvedTarget['groupsOf']): void {
   activationOf(layer);
   requireWholeBytes(layer);
   requirePositiveWeights(layer);
   const widths = [layer.hidden, layer.intermediate];
   blockSizeOf(
     layer,
-    widths.map((cols) => ({ cols, groupSize: groupSizeOf(cols) })),
+    widths.map((cols) => ({ cols, groupSize: groupsOf(cols).groupSize })),
   );
 }
 

@@ -107,7 +107,7 @@ function quantizableView(node: Node, constant: Value): MatrixView | string {
   return Math.min(rows, cols) < smallest ? `it is only ${rows} by ${cols}` : view;
 }
 
-function quantized(view: MatrixView, { scheme, groupSizeOf }: ResolvedTarget): QuantizedTensor {
-  const options = { bits: scheme.weight.bits, groupSize: groupSizeOf(view.cols), fit: clipScale };
+function quantized(view: MatrixView, { scheme, groupsOf }: ResolvedTarget): QuantizedTensor {
+  const options = { bits: scheme.weight.bits, ...groupsOf(view.cols), fit: clipScale };
   return quantizeRtn(readMatrix(view), { ...options, method: 'clip' });
 }

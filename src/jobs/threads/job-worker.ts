@@ -12,10 +12,10 @@ import { errorRecord, interrupted } from '../error-record.ts';
 import type { JobPlan } from '../plan/plan.ts';
 import type { MadeJob } from '../store/publish-job.ts';
 import { filesIn, writeOutcome } from '../store/publish-job.ts';
-import { openWorkshop } from './stored-workshop.ts';
 import { openWork, stagingIn } from '../store/work-folder.ts';
 import type { JobOutcome, OutputFile } from '../summary/job-outcome.ts';
 import { describeJob, judge, unfinished } from '../summary/job-outcome.ts';
+import { openWorkshop } from './stored-workshop.ts';
 
 /** One job for a thread. */
 export interface JobTask {

@@ -8,7 +8,7 @@ import { diagonalOf } from '../../quantize/hessian.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { refine } from '../../quantize/refine.ts';
 import { quantizeRtn } from '../../quantize/rtn.ts';
-import type { ScaleFit } from '../../quantize/scale-fit.ts';
+import type { ScaleFit, WeightGroups } from '../../quantize/scale-fit.ts';
 import { schemeOf } from '../../quantize/scheme.ts';
 import { quantizeTernary, ternaryScale } from '../../quantize/ternary.ts';
 import { ortGemm as gemm } from '../../runtime/ort-gemm.ts';
@@ -32,21 +32,9 @@ export function needsHessian(config: QuantizeConfig): boolean {
  * The rounding a config asks for. Without a Hessian (an expert that no calibration token reached, or data-free
  * conversion) compensation gives way to the best fit of the weights alone, and the result says so in its `method`.
  */
-export function roundingOf(
-  { scheme, groupSizeOf, inSteps }: ResolvedTarget,
-  config: QuantizeConfig,
-): Rounding {
+export function roundingOf({ scheme, groupsOf }: ResolvedTarget, config: QuantizeConfig): Rounding {
   const round = scheme.weight.ternary ? ternaryRounding(config) : integerRounding(scheme.weight.bits, config);
-  return (weight, hessian) => {
-    const groupSize = groupSizeOf(weight.cols);
-    return round(weight, hessian, { groupSize, inSteps: inSteps && groupSize < weight.cols });
-  };
-}
-
-interface WeightGroups {
-  groupSize: number;
-  /** See `ResolvedTarget`. */
-  inSteps: boolean;
+  return (weight, hessian) => round(weight, hessian, groupsOf(weight.cols));
 }
 
 type GroupRounding = (
