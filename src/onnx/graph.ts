@@ -135,8 +135,10 @@ export class Graph {
     made.producer!.setOutput(made, value);
   }
 
-  /** Removes nodes and constants that nothing reads. Returns how many nodes went. */
+  /** Removes nodes and constants that nothing reads, in nested graphs too. Returns how many nodes went. */
   removeDeadCode(): number {
+    const nested = this.nodes.flatMap(({ subgraphs }) => [...subgraphs.values()].flat());
+    const within = nested.reduce((sum, graph) => sum + graph.removeDeadCode(), 0);
     const live = new Set<Node>();
     const read = new Set([...this.inputs, ...this.outputs]);
     const pending = [...read];
@@ -154,7 +156,7 @@ export class Graph {
     for (const node of dead) node.detach();
     this.nodes = this.nodes.filter((node) => live.has(node));
     for (const value of this.constants) if (!read.has(value)) this.constants.delete(value);
-    return dead.length;
+    return dead.length + within;
   }
 
   /**

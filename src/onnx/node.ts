@@ -48,6 +48,14 @@ export class Node {
     value?.addUse(this, index);
   }
 
+  setInputs(values: readonly (Value | null)[]): void {
+    while (this.inputList.length > values.length) {
+      this.setInput(this.inputList.length - 1, null);
+      this.inputList.pop();
+    }
+    values.forEach((value, index) => this.setInput(index, value));
+  }
+
   /** Makes `value` where it made `from`, which nothing makes then. */
   setOutput(from: Value, value: Value): void {
     this.outputs[this.outputs.indexOf(from)] = value;

@@ -13,7 +13,7 @@ import { Value } from '../onnx/value.ts';
 import type { Feeds, RunTensor, SessionOptions } from '../runtime/session.ts';
 import { openSession, toFloats } from '../runtime/session.ts';
 import type { Matrix } from '../tensor/matrix.ts';
-import type { ParityCheck } from './parity-checks.ts';
+import type { ExpectedPart, ParityCheck } from './parity-checks.ts';
 
 /**
  * Executes every quantized linear of a written model on inputs of ours and compares with what was noted when its
@@ -35,7 +35,7 @@ async function runCheck(model: Model, check: ParityCheck, options: SessionOption
   try {
     for (const feeds of waysOf(cut.feeds)) {
       const results = await session.run(feeds);
-      compare(check, toFloats(results[cut.output]));
+      check.expected.forEach((part, i) => compare(check, part, toFloats(results[cut.outputs[i]])));
     }
   } finally {
     await session.release();
@@ -43,8 +43,9 @@ async function runCheck(model: Model, check: ParityCheck, options: SessionOption
 }
 
 function cutOf(model: Model, check: ParityCheck): Cut {
-  if (check.part === 'alone') return cutAlone(model, check);
-  return check.part === 'whole' ? cutFused(model, check) : cutLinears(model, check);
+  const [{ part }] = check.expected;
+  if (part === 'alone') return cutAlone(model, check);
+  return part === 'whole' ? cutFused(model, check) : cutLinears(model, check);
 }
 
 /** MatMulNBits with its activations in float32, at level 0. */
@@ -64,55 +65,78 @@ function waysOf(feeds: Feeds): Feeds[] {
 interface Cut {
   model: Model;
   feeds: Feeds;
-  output: string;
+  /** In the order of what is expected. */
+  outputs: string[];
 }
 
 /** What `replaceLinear` wrote, from the rows it reads to its product before any bias. */
 function cutAlone(model: Model, { layer }: ParityCheck): Cut {
   const find = valuesOf(model, layer.id);
   const product = (find('biased') ?? find('typed')!).producer!.inputs[0]!;
-  return cutOut(model, product, [
-    { value: find('rows')!, name: 'rows', tensor: floats(parityInput(layer.hidden)) },
-  ]);
+  return cutOut(
+    model,
+    [product],
+    [{ value: find('rows')!, name: 'rows', tensor: floats(parityInput(layer.hidden)) }],
+  );
 }
 
-/** One linear of every expert of a layer, between the values that carry tokens in and out. */
-function cutLinears(model: Model, { layer, part, expected }: ParityCheck): Cut {
+/** Linears of some experts of a layer, between the values that carry tokens in and out. */
+function cutLinears(model: Model, { layer, experts, expected }: ParityCheck): Cut {
   const find = valuesOf(model, layer.id);
+  const [{ rows }] = expected;
   const inputs = {
     tokens: floats(parityInput(layer.hidden)),
-    hidden: floats(repeated(parityInput(layer.intermediate), expected.length)),
+    hidden: floats(repeated(parityInput(layer.intermediate), rows.length)),
     are_few: bool(false),
     gains_here: bool(true),
-    ...pairsOf(expected.length),
+    ...pairsOf({ ...experts, count: rows.length }),
   };
   const bound = Object.entries(inputs).flatMap(([name, tensor]) => {
     const value = find(name);
     return value ? [{ value, name, tensor }] : [];
   });
-  return cutOut(model, find(part === 'down' ? 'results' : part)!, bound);
+  const wanted = expected.map(({ part }) => find(part === 'down' ? 'results' : part)!);
+  const cut = cutOut(model, wanted, bound);
+  leaveOnly(cut.model.graph, new Set(rows.map(({ id }) => id)));
+  return cut;
+}
+
+/** Takes away the products of other experts, which have no rows, so that their weights are not in memory. */
+function leaveOnly(graph: Graph, experts: ReadonlySet<string>): void {
+  const isOther = ({ producer }: Value): boolean => {
+    const [, expert] = /^moeq\/(L\d+\.E\d+)\//.exec(producer?.name ?? '') ?? [];
+    return expert !== undefined && !experts.has(expert);
+  };
+  for (const node of allNodes(graph)) {
+    if (node.opType === 'Concat') node.setInputs(node.inputs.filter((value) => !value || !isOther(value)));
+  }
+  graph.removeDeadCode();
 }
 
 /** The fused operator on pairs of an input and one expert. */
-function cutFused(model: Model, { layer, expected }: ParityCheck): Cut {
+function cutFused(model: Model, { layer, experts: { of } }: ParityCheck): Cut {
   const find = valuesOf(model, layer.id);
   const node = model.graph.nodes.find(({ name }) => name === `moeq/${layer.id}/fused`)!;
   const takeOff = additionsTo(model.graph);
   const pairs = { tokens: new Value('pair_tokens'), experts: new Value('pair_experts') };
-  const all = fusedResults(builder(model.graph, `parity/${layer.id}`), node, pairs, expected.length);
-  const { pair_tokens, pair_experts } = pairsOf(expected.length);
-  const cut = cutOut(model, all, [
-    { value: find('tokens')!, name: 'tokens', tensor: floats(parityInput(layer.hidden)) },
-    { value: pairs.tokens, name: 'pair_tokens', tensor: pair_tokens },
-    { value: pairs.experts, name: 'pair_experts', tensor: pair_experts },
-  ]);
+  const all = fusedResults(builder(model.graph, `parity/${layer.id}`), node, pairs, of);
+  const { pair_tokens, pair_experts } = pairsOf({ first: 0, count: of, of });
+  const cut = cutOut(
+    model,
+    [all],
+    [
+      { value: find('tokens')!, name: 'tokens', tensor: floats(parityInput(layer.hidden)) },
+      { value: pairs.tokens, name: 'pair_tokens', tensor: pair_tokens },
+      { value: pairs.experts, name: 'pair_experts', tensor: pair_experts },
+    ],
+  );
   takeOff();
   return cut;
 }
 
 function cutOut(
   model: Model,
-  wanted: Value,
+  wanted: readonly Value[],
   bound: readonly { value: Value; name: string; tensor: RunTensor }[],
 ): Cut {
   const graph = new Graph('parity');
@@ -121,25 +145,34 @@ function cutOut(
     return { value, input, tensor };
   });
   const bindings = new Map(inputs.map(({ value, input }) => [value, input]));
-  graph.outputs = graft(graph, [wanted], bindings, '');
+  graph.outputs = graft(graph, wanted, bindings, '');
   const read = inputs.filter(({ input }) => input.uses.length > 0);
   graph.inputs = read.map(({ input }) => input);
   const opsets = { '': opsetOf(model), 'com.microsoft': 1 };
   return {
     model: newModel(graph, opsets, model.irVersion, model.path),
     feeds: Object.fromEntries(read.map(({ input, tensor }) => [input.name, tensor])),
-    output: graph.outputs[0].name,
+    outputs: graph.outputs.map(({ name }) => name),
   };
 }
 
-/** Every row of input with every expert, sorted by expert as the layer wants it. */
-function pairsOf(experts: number): Record<string, RunTensor> {
-  const pairs = experts * parityRows;
+/** Every row of input with each of some experts, sorted by expert as the layer wants it. */
+function pairsOf({
+  first,
+  count,
+  of,
+}: {
+  first: number;
+  count: number;
+  of: number;
+}): Record<string, RunTensor> {
+  const pairs = count * parityRows;
   const slots = Array.from({ length: pairs }, (_, i) => i);
+  const isRun = (expert: number): boolean => expert >= first && expert < first + count;
   return {
     pair_tokens: ints(slots.map((slot) => slot % parityRows)),
-    pair_experts: ints(slots.map((slot) => Math.floor(slot / parityRows))),
-    counts: ints(Array.from({ length: experts }, () => parityRows)),
+    pair_experts: ints(slots.map((slot) => first + Math.floor(slot / parityRows))),
+    counts: ints(Array.from({ length: of }, (_, expert) => (isRun(expert) ? parityRows : 0))),
     pair_weights: { dtype: 'float32', dims: [pairs, 1], data: new Float32Array(pairs).fill(1) },
   };
 }
@@ -167,9 +200,13 @@ function valuesOf({ graph }: Model, layer: string): (name: string) => Value | un
   return (name) => byName.get(`moeq/${layer}/${name}`);
 }
 
-function compare({ layer, part, tolerance, expected }: ParityCheck, actual: Float32Array): void {
+function compare(
+  { layer, tolerance }: ParityCheck,
+  { part, rows }: ExpectedPart,
+  actual: Float32Array,
+): void {
   let from = 0;
-  for (const { id, ...linear } of expected) {
+  for (const { id, ...linear } of rows) {
     const values = actual.subarray(from, (from += linear.rows.data.length));
     const error = tolerance < coarse ? rowError(values, linear) : normError(values, linear);
     const name = part === 'whole' ? 'gate, up and down' : part;

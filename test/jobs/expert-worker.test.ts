@@ -18,7 +18,7 @@ test('a check of a written model ends with nothing, or with what is wrong as pla
   expect(await checkTask({ written, check: checks[1] })).toBeNull();
   expect(await checkTask({ written, check: damaged(checks[1]) })).toMatchObject({
     code: 'PARITY',
-    where: 'layer L0, expert L0.E3, up',
+    where: 'layer L0, expert L0.E3, down',
   });
 });
 
@@ -32,7 +32,7 @@ test('a file that is not there is told, by checks and by rounding', async () => 
   const order = { id: 'L0.E0', stats: null, input: { scales: null, shift: null } };
   const check = {
     layer: { id: 'L0', hidden: 1, intermediate: 1 },
-    part: 'up',
+    experts: { first: 0, of: 1 },
     exactKernels: false,
     tolerance: 0,
     expected: [],

@@ -23,6 +23,6 @@ export async function writtenModel(
 /** A check that what was written cannot pass. */
 export function damaged(check: ParityCheck): ParityCheck {
   const expected = structuredClone(check.expected);
-  expected.at(-1)!.rows.data[0] += 1;
+  expected.at(-1)!.rows.at(-1)!.rows.data[0] += 1;
   return { ...check, expected };
 }

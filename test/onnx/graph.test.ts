@@ -1,5 +1,6 @@
 import { Tensor } from 'onnxruntime-node';
 import { describe, expect, test } from 'vitest';
+import { builder } from '../../src/onnx/build.ts';
 import { Graph } from '../../src/onnx/graph.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { decodeModel } from '../../src/onnx/open-model.ts';
@@ -42,6 +43,19 @@ describe('removeDeadCode', () => {
     expect(model.graph.removeDeadCode()).toBe(2);
     expect([...model.graph.constants].map(({ name }) => name)).toEqual(['unread']);
     expect(model.graph.inputs[0].consumers).toEqual([spare.producer]);
+  });
+
+  test('reaches into branches, and takes what was left for dead nodes there', async () => {
+    const { model } = sample();
+    const [branch] = [...model.graph.nodes.at(-1)!.subgraphs.values()][0];
+    const [add] = branch.nodes;
+    add.setInputs([add.inputs[0], add.inputs[0]]);
+    const sum = builder(branch, '').op('Neg', add.inputs);
+    expect(sum.producer!.graph).toBe(branch);
+    expect(model.graph.removeDeadCode()).toBe(3);
+    expect(branch.nodes).toEqual([add]);
+    expect(model.graph.constants.size).toBe(0);
+    expect(await runModel(model, feeds)).toEqual({ y: [6, 8] });
   });
 });
 

@@ -99,6 +99,31 @@ describe('a written layer has parity', () => {
   });
 });
 
+describe('experts that are run one by one', () => {
+  const targets = pairs.filter(([target]) => target !== 'qmoe');
+  test.each(targets)('have parity as %s %s, and fail by themselves', async (target, scheme) => {
+    const [model, reference] = written(target, scheme, { experts: 16 });
+    const checks = parityChecks([reference], [], 1);
+    expect(new Set(checks.map(({ experts }) => experts.first)).size).toBe(16);
+    await expect(checkParity(model, checks)).resolves.toBeUndefined();
+    reference.experts[9].down.rows.data[0] += 1;
+    await expect(checkParity(model, parityChecks([reference], [], 1))).rejects.toMatchObject({
+      where: 'layer L0, expert L0.E9, down',
+    });
+  });
+
+  test('read no weights of others', async () => {
+    const [model, reference] = written('int', 'w4a4', { experts: 16 });
+    const others = [...model.graph.constants].filter(({ name }) =>
+      /^moeq\/L0\.E(?!9\/)\d+\/.*weight/.test(name),
+    );
+    expect(others.length).toBeGreaterThanOrEqual(30);
+    for (const { tensor } of others) tensor!.source.read = () => expect.fail('of another expert');
+    const checks = parityChecks([reference], [], 1).filter(({ experts }) => experts.first === 9);
+    await expect(checkParity(model, checks)).resolves.toBeUndefined();
+  });
+});
+
 describe('a layer whose tokens are shifted far has parity', () => {
   const shift = quantizeRtn(gaussian(1, 64, 7), { bits: 8, groupSize: 64 });
   shift.scales[0] *= 100;
