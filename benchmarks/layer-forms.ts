@@ -56,8 +56,8 @@ export function layerForms(size: Size): [string, () => Model][] {
     ['float MoE', () => floatMoe(size)],
     ['QMoE, 4 bits', emitted((layer) => emitterOf(layer, 'w4a16', 'qmoe'))],
     ['QDQ, 4 bits, as ONNX Runtime fuses it', emitted(fusedQdq)],
-    ['w4a4 int, bytes only', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsFrom: Infinity }))],
-    ['w4a4 int, always both ways', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsFrom: 0 }))],
+    ['w4a4 int, bytes only', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsAbove: Infinity }))],
+    ['w4a4 int, always both ways', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { fewRowsAbove: 0 }))],
     ['w4a4 int, rotated before down', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { rotation }))],
     ['w4a4 int, groups of 32', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { group: 32 }))],
     ['w4a4 int, one grid per token', emitted((layer) => emitterOf(layer, 'w4a4', 'int', { block: 'token' }))],
@@ -75,7 +75,7 @@ function written(size: Size, emitter: (layer: MoeLayer) => ExpertEmitter): Model
   return model;
 }
 
-interface FormOptions extends Pick<EmitterOptions, 'fewRowsFrom' | 'rotation'> {
+interface FormOptions extends Pick<EmitterOptions, 'fewRowsAbove' | 'rotation'> {
   block?: 'auto' | 'token';
   group?: 'auto' | number;
 }

@@ -19,11 +19,11 @@ export interface EmitterOptions {
   /** In front of the linears; the weights are rotated already. None by default. */
   rotation?: RotationBlocks;
   /**
-   * Linears of integer arithmetic from this number of weights on are also written for few tokens; Infinity for none. Costs
+   * Linears of integer arithmetic with more weights than this are also written for few tokens; Infinity for none. Costs
    * memory (about one byte more per weight, and five more while ONNX Runtime loads the model) and an operator outside
    * the ONNX standard. By default as it pays, see "What was tried" in the benchmarks.
    */
-  fewRowsFrom?: number;
+  fewRowsAbove?: number;
   /** Of MatMulNBits; see there. */
   accuracyLevel?: AccuracyLevel;
 }
@@ -48,7 +48,7 @@ export function requireEmittable(
  */
 export function emitterFor(
   resolved: ResolvedTarget,
-  { layer, weightsOf, rotation = noRotation, fewRowsFrom = 2 ** 19, accuracyLevel = 4 }: EmitterOptions,
+  { layer, weightsOf, rotation = noRotation, fewRowsAbove = 2 ** 19, accuracyLevel = 4 }: EmitterOptions,
 ): ExpertEmitter {
   const { target, gridOf } = resolved;
   requireEmittable(resolved, layer, rotation);
@@ -56,7 +56,7 @@ export function emitterFor(
     groupedFfn(layer, weightsOf, rotatedForm(form, rotation));
   switch (target) {
     case 'int':
-      return grouped(intForm((width) => gridOf(width)!, fewRowsFrom));
+      return grouped(intForm((width) => gridOf(width)!, fewRowsAbove));
     case 'qdq':
       return grouped(qdqForm(gridOf));
     case 'nbits':

@@ -4,6 +4,7 @@ import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import type { QuantizedTensor } from '../quantize/quantized-tensor.ts';
+import { stackRows } from '../quantize/quantized-tensor.ts';
 import { emitActivation } from './activation.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import type { PairEmitter, QuantizedExpert, QuantizedLinear } from './expert-emitter.ts';
@@ -11,6 +12,7 @@ import { expertProducts } from './expert-products.ts';
 import { scaleConstant } from './forms/scale-constant.ts';
 import { shiftRows } from './shift-rows.ts';
 import type { ResultRows } from './where-any.ts';
+import { areMany } from './where-any.ts';
 
 /** What the linears of a form multiply with weights: `operand · scales` stands for the input. */
 export interface Operand {
@@ -45,7 +47,7 @@ export interface LinearInput {
 /** How one target writes quantized linears. */
 export interface LinearForm {
   prepare(b: Builder, x: Value, input: LinearInput): Operand;
-  /** Writes one expert's weight (`name` is gate, up or down) and returns what multiplies with it. */
+  /** Writes one expert's weight (`name` is gate, up, both in one as gate_up, or down) and returns what multiplies with it. */
   linear(b: Builder, name: string, weight: QuantizedTensor): { product: Product; otherWay?: OtherWay | null };
   /** True when products are int32 sums of codes, whose scales (per token, per channel) follow for all experts at once. */
   integer: boolean;
@@ -63,18 +65,13 @@ export function groupedFfn(
 ): PairEmitter {
   const experts = ffnExperts(layer);
   const emit: PairEmitter['emit'] = (b, tokens, dispatch) => {
-    const gates: WrittenLinear[] = [];
-    const ups: WrittenLinear[] = [];
-    const downs: WrittenLinear[] = [];
+    const written: WrittenLinear[] = [];
     const shifts: (QuantizedTensor | null)[] = [];
     for (const expert of experts) {
-      const { shift, gate, up, down } = weightsOf(expert);
-      const write = (name: string, linear: QuantizedLinear): WrittenLinear =>
-        writeLinear(b, form, { prefix: `moeq/${expert.id}`, name }, linear);
-      if (gate) gates.push(write('gate', gate));
-      ups.push(write('up', up));
-      downs.push(write('down', down));
-      shifts.push(shift);
+      const weights = weightsOf(expert);
+      for (const [name, linear] of linearsOf(weights, experts.length))
+        written.push(writeLinear(b, form, { prefix: `moeq/${expert.id}`, name }, linear));
+      shifts.push(weights.shift);
     }
     const isShifted = shifts.some(Boolean);
     const ofInput: LinearInput = { part: 'input', width: layer.hidden };
@@ -83,16 +80,45 @@ export function groupedFfn(
       : pairRows(b, form.prepare(b, tokens, ofInput), dispatch);
     const run = (operand: Operand, banks: readonly LinearBank[]): Value[] =>
       runLinears({ b, form, dispatch }, operand, banks);
+    const { down, ...first } = Object.groupBy(written, ({ name }) => name);
     const bias = isShifted ? 'offset' : 'bias';
-    const up: LinearBank = { linears: ups, result: 'up', bias };
-    const isGated = gates.length > 0;
-    const first = run(input, isGated ? [{ linears: gates, result: 'gate', bias }, up] : [up]);
-    const activated = emitActivation(b, layer.activation, isGated ? first[0] : null, first.at(-1)!);
+    const banks = Object.entries(first).map(
+      ([result, linears]) => ({ linears: linears!, result, bias }) as const,
+    );
+    const results = run(input, banks);
+    const [up, gate = null] = (
+      first['gate_up'] ? halves(b, results[0], layer.intermediate) : results
+    ).toReversed();
+    const activated = emitActivation(b, layer.activation, gate, up);
     const hidden = form.prepare(b, activated, { part: 'hidden', width: layer.intermediate });
-    const [results] = run(hidden, [{ linears: downs, result: 'results', bias: 'bias' }]);
-    return results;
+    return run(hidden, [{ linears: down!, result: 'results', bias: 'bias' }])[0];
   };
   return { kind: 'pairs', emit };
+}
+
+/**
+ * The products of an expert, by name. Among many experts gate and up are one product, for an idle one costs almost as much
+ * as a small one (see "What was tried" in the benchmarks).
+ */
+function linearsOf({ gate, up, down }: QuantizedExpert, experts: number): [string, QuantizedLinear][] {
+  if (gate && areMany(experts)) return Object.entries({ gate_up: sideBySide(gate, up), down });
+  return Object.entries(gate ? { gate, up, down } : { up, down });
+}
+
+/** Two linears of one input in one, whose results lie side by side. */
+function sideBySide(gate: QuantizedLinear, up: QuantizedLinear): QuantizedLinear {
+  const weight = stackRows(gate.weight, up.weight);
+  if (!gate.bias && !up.bias) return { weight, bias: null };
+  const bias = new Float32Array(weight.rows);
+  if (gate.bias) bias.set(gate.bias);
+  if (up.bias) bias.set(up.bias, gate.weight.rows);
+  return { weight, bias };
+}
+
+/** What gate and up give, [S, intermediate] each, from what they give together. */
+function halves(b: Builder, results: Value, intermediate: number): Value[] {
+  const widths = b.ints([intermediate, intermediate]);
+  return b.ops(2, 'Split', [results, widths], { axis: 1 }, { name: 'halves', outputs: ['gate', 'up'] });
 }
 
 /** An expert's weight that is in the graph already. */

@@ -11,8 +11,10 @@ export interface ResultRows {
   width: number;
 }
 
-/** Layers of fewer experts are written without a condition. */
-const guardedFrom = 16;
+/** Whether a layer has so many experts that those without tokens count. */
+export function areMany(experts: number): boolean {
+  return experts >= 16;
+}
 
 /**
  * The products of many experts, behind an `If`: where no token comes to them they are not run. Above all they are a graph
@@ -26,7 +28,7 @@ export function whereAny(
   rows: readonly ResultRows[],
   build: (inner: Builder) => Value[],
 ): Value[] {
-  if (experts < guardedFrom) return build(b);
+  if (!areMany(experts)) return build(b);
   const then_branch = b.subgraph('experts', build);
   sinkConstants(then_branch);
   const else_branch = b.subgraph('idle', (inner) =>

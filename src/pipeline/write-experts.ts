@@ -124,7 +124,7 @@ async function writeInTurn(
   const { config, resolved, made: known } = order;
   const made = await makeInTurn(turn, statistics, order, workshop);
   if (known) known[i] = made;
-  const few = writesFewRows(model, config) ? {} : { fewRowsFrom: Infinity };
+  const few = writesFewRows(model, config) ? {} : { fewRowsAbove: Infinity };
   const { stats, smoothing, rotation, affinity } = made;
   const settled = { layer, stats, smoothing, rotation, affinity };
   return { ...settled, ...writeLayer(model, layer, made, { resolved, ...few }) };

@@ -36,3 +36,20 @@ export function dequantize(tensor: QuantizedTensor): Matrix {
   }
   return result;
 }
+
+/** The rows of two weights of one kind, one after the other. */
+export function stackRows(a: QuantizedTensor, b: QuantizedTensor): QuantizedTensor {
+  return {
+    ...a,
+    rows: a.rows + b.rows,
+    codes: joined(new Int8Array(a.codes.length + b.codes.length), a.codes, b.codes),
+    scales: joined(new Float32Array(a.scales.length + b.scales.length), a.scales, b.scales),
+    ...(a.steps && b.steps && { steps: joined(new Float32Array(a.rows + b.rows), a.steps, b.steps) }),
+  };
+}
+
+function joined<Numbers extends Int8Array | Float32Array>(both: Numbers, a: Numbers, b: Numbers): Numbers {
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}

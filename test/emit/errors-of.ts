@@ -60,7 +60,7 @@ export async function errorsOf(trial: Trial): Promise<Errors> {
   raiseOpset(model, resolved.opset);
   const { accuracyLevel = 0 } = trial;
   const weightsOf = ({ id }: Expert): QuantizedExpert => weights.get(id)!;
-  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, accuracyLevel, fewRowsFrom: 0 }));
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, accuracyLevel, fewRowsAbove: 0 }));
   model.graph.removeDeadCode();
   exposeLayer(model, layer);
   const routes = trial.routes ?? randomRoutes(spec, trial.tokens ?? 5);

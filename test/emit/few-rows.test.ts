@@ -19,13 +19,13 @@ function written(
   scheme: SchemeName,
   hidden: number,
   intermediate: number,
-  fewRowsFrom = 0,
+  fewRowsAbove = 0,
 ): [Model, LayerSpec] {
   const { model, layer, spec } = syntheticLayer({ hidden, intermediate, experts: 3 });
   const resolved = resolveTarget({ scheme, target: 'int' });
   const weightsOf = (expert: (typeof layer.experts)[number]) => quantizeByRtn(expert, resolved);
   raiseOpset(model, resolved.opset);
-  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, fewRowsFrom }));
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, fewRowsAbove }));
   model.graph.removeDeadCode();
   return [model, spec];
 }
@@ -102,8 +102,8 @@ test.each([
 
 test.each([
   ['for rows that are no whole bytes', 'w4a4', 37, 0],
-  ['below the given size', 'w4a4', 64, 64 * 64 + 1],
-] as const)('there is one way only %s', (_name, scheme, width, fewRowsFrom) => {
-  const [model] = written(scheme, width, width, fewRowsFrom);
+  ['up to the given size', 'w4a4', 64, 64 * 64],
+] as const)('there is one way only %s', (_name, scheme, width, fewRowsAbove) => {
+  const [model] = written(scheme, width, width, fewRowsAbove);
   expect(model.graph.nodes.map(({ opType }) => opType)).not.toContain('If');
 });

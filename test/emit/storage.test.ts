@@ -19,7 +19,7 @@ test.each([
   const { model, layer } = syntheticLayer({ hidden: 512, intermediate: 192, experts: 2 });
   const resolved = resolveTarget({ scheme, target });
   const weightsOf = (expert: (typeof layer.experts)[number]) => quantizeByRtn(expert, resolved);
-  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, fewRowsFrom: 0 }));
+  emitLayer(model, layer, emitterFor(resolved, { layer, weightsOf, fewRowsAbove: 0 }));
   model.graph.removeDeadCode();
   const bytes = [...model.graph.constants].reduce((sum, { tensor }) => sum + tensor!.source.byteLength, 0);
   const weights = layer.experts.length * 3 * 512 * 192;

@@ -46,7 +46,7 @@ test.each([
 function quantizedIn(target: Target, scheme: SchemeName, layer: MoeLayer): ExpertEmitter {
   const resolved = resolveTarget({ scheme, target });
   const weightsOf = (expert: Expert): QuantizedExpert => quantizeByRtn(expert, resolved);
-  return emitterFor(resolved, { layer, weightsOf, fewRowsFrom: 0 });
+  return emitterFor(resolved, { layer, weightsOf, fewRowsAbove: 0 });
 }
 
 describe.each(forms)('%s %s with 16 experts', (target, scheme) => {

@@ -16,12 +16,12 @@ export function editConstant(model: Model, name: string, edit: (values: Float32A
   constant.tensor = makeTensor(name, dtype, shape, encodeNumbers(values, dtype));
 }
 
-/** One expert's weight scale in one linear times a factor: as if the scale had been written wrongly. */
+/** One expert's weight scales of `up` times a factor: as if the scale had been written wrongly. */
 export function scaleExpert(model: Model, layer: string, expert: number, factor: number): void {
   const experts = 16;
-  editConstant(model, `moeq/${layer}/up/scales`, (values) => {
+  editConstant(model, `moeq/${layer}/gate_up/scales`, (values) => {
     const width = values.length / experts;
-    for (let i = expert * width; i < (expert + 1) * width; i++) values[i] *= factor;
+    for (let i = (expert + 0.5) * width; i < (expert + 1) * width; i++) values[i] *= factor;
   });
 }
 

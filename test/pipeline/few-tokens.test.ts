@@ -10,8 +10,8 @@ import { makeModel } from '../helpers/make-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-few-'));
 const path = join(folder, 'layer.onnx');
-/** Wide enough for linears of half a million weights. */
-const [hidden, inter, experts] = [1024, 512, 2];
+/** Wide enough for linears of more than half a million weights. */
+const [hidden, inter, experts] = [1024, 576, 2];
 
 beforeAll(() => {
   const model = makeModel({ x: ['float32', ['tokens', hidden]] }, (b, x) => {

@@ -44,7 +44,7 @@ function written(
     withReference(expert.id, form, change(quantizeByRtn(expert, resolved))),
   );
   raiseOpset(model, resolved.opset);
-  const options = { layer, weightsOf, rotation, fewRowsFrom: 0 };
+  const options = { layer, weightsOf, rotation, fewRowsAbove: 0 };
   emitLayer(model, layer, emitterFor(resolved, options));
   model.graph.removeDeadCode();
   return [decodeModel(encodeModel(model), 'written.onnx'), reference];

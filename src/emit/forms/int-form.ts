@@ -15,14 +15,14 @@ import { unsignedWay } from './saturation.ts';
  * Integer arithmetic: uint8 token codes times INT2, INT4 or INT8 weights in MatMulInteger, summed exactly in int32,
  * then one float32 scale per token and one per output channel. The packed initializer passes nodes to INT8 that ONNX
  * Runtime folds when it loads the model. For few rows the same sums come from packed weights, see `fewRowsWriter`, in
- * linears from `fewRowsFrom` weights on whose rows have one scale; where the processor cannot sum 8-bit weights, see
+ * linears of more than `fewRowsAbove` weights whose rows have one scale; where the processor cannot sum 8-bit weights, see
  * `unsignedWay`. Codes are unsigned because ONNX Runtime multiplies uint8 by int8 many times faster than int8 by int8.
  *
  * MatMulInteger takes one zero point for all tokens. Grids below 8 bits have one each, so their codes are shifted until
  * zero has the same code everywhere: a token of b bits uses 2^b neighbouring codes around 2^b. Where a token has several
  * grids, codes are whole multiples of its step, see `stepCodes`.
  */
-export function intForm(gridOf: (width: number) => ActivationGrid, fewRowsFrom: number): LinearForm {
+export function intForm(gridOf: (width: number) => ActivationGrid, fewRowsAbove: number): LinearForm {
   const writeFewRows = fewRowsWriter();
   return {
     integer: true,
@@ -41,7 +41,7 @@ export function intForm(gridOf: (width: number) => ActivationGrid, fewRowsFrom: 
       const dtype = storageOf(weight);
       const signed = signedCodes(b, name, weight);
       const columns = b.op('Transpose', [signed], { perm: [1, 0] }, { name: `${name}/columns` });
-      const isPacked = rows * cols >= fewRowsFrom && !weight.steps;
+      const isPacked = rows * cols > fewRowsAbove && !weight.steps;
       const fewRows = isPacked ? writeFewRows(b, name, signed, weight) : null;
       return {
         product: (inner, { operand, zeroPoint }) =>

@@ -43,7 +43,7 @@ export async function makeLayer(
 export interface WriteSettings {
   resolved: ResolvedTarget;
   /** See `EmitterOptions`. */
-  fewRowsFrom?: number;
+  fewRowsAbove?: number;
 }
 
 export interface WrittenLayer {
