@@ -8,8 +8,8 @@ import { qdqForm } from './forms/qdq-form.ts';
 import { qmoeLayer, requireFusible } from './forms/qmoe-layer.ts';
 import type { RotationBlocks } from './forms/rotated-form.ts';
 import { isRotated, noRotation, rotatedForm } from './forms/rotated-form.ts';
-import type { LinearForm } from './grouped-ffn.ts';
 import { groupedFfn } from './grouped-ffn.ts';
+import type { LinearForm } from './linear-form.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
 
 export interface EmitterOptions {

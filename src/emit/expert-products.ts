@@ -4,9 +4,17 @@ import type { Value } from '../onnx/value.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import { splitByExpert } from './dispatch-tokens.ts';
 import { choiceOf, chooseWay } from './forms/choose-way.ts';
-import type { Operand, Product, WrittenWeight } from './grouped-ffn.ts';
+import type { Operand, OtherWay, Product } from './linear-form.ts';
 import type { ResultRows } from './where-any.ts';
 import { whereAny } from './where-any.ts';
+
+/** An expert's weight that is in the graph already. */
+export interface WrittenWeight {
+  /** Of the names of the expert's nodes. */
+  prefix: string;
+  product: Product;
+  otherWay?: OtherWay | null;
+}
 
 /** The same linear of every expert. */
 export interface Bank {

@@ -1,7 +1,7 @@
 import type { Builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
 import { codeOf } from '../../tensor/dtype.ts';
-import type { OtherWay } from '../grouped-ffn.ts';
+import type { OtherWay } from '../linear-form.ts';
 
 /** Another way, and when to take it. */
 export interface Choice {

@@ -2,7 +2,7 @@ import type { Builder } from '../../onnx/build.ts';
 import { builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
-import type { Operand, OtherWay } from '../grouped-ffn.ts';
+import type { Operand, OtherWay } from '../linear-form.ts';
 import { saturates } from './saturation.ts';
 
 /** Writes a weight anew, from its codes [out, in] as int8; null where this way is closed. */
@@ -89,7 +89,7 @@ function weightBlocks(b: Builder, name: string, codes: Value, rows: number, layo
     b.constant('places', 'uint8', [1, perByte], places),
     one,
     b.constant('zero', 'uint8', [], [0]),
-    b.op('Reshape', [codes, b.ints([rows, perByte, width])]),
+    b.op('Transpose', [b.op('Reshape', [codes, b.ints([rows, width, perByte])])], { perm: [0, 2, 1] }),
     one,
     b.constant('zero', 'int8', [], [-zero]),
     one,
@@ -106,10 +106,7 @@ function activationBlocks(b: Builder, { operand, zeroCode }: Operand, layout: La
   const { perByte, size, blocks, cols } = layout;
   const zero = zeroCode!;
   const sizes = { ...layout, width: cols, block: size, lead: perByte, fill: zero, padding: zero + 127 };
-  const parts = b.op('Reshape', [operand, b.ints([0, perByte, cols / perByte])]);
-  const inBytes = b.op('Transpose', [parts], { perm: [0, 2, 1] });
-  const rows = b.op('Reshape', [inBytes, b.ints([0, cols])]);
-  const whole = b.op('Reshape', [blocked(b, rows, sizes, 'blocks'), b.ints([0, blocks * size])]);
+  const whole = b.op('Reshape', [blocked(b, operand, sizes, 'blocks'), b.ints([0, blocks * size])]);
   const codes = b.op('Slice', [whole, b.ints([0]), b.ints([cols + blocks * perByte]), b.ints([1])]);
   const zeroPoint = b.constant('zero_point', 'uint8', [], [zero]);
   return b.op('DequantizeLinear', [codes, b.constant('one', 'float32', [], [1]), zeroPoint]);

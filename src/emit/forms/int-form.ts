@@ -4,7 +4,7 @@ import type { ActivationGrid } from '../../quantize/activation.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { multiplesOf } from '../../quantize/step-scales.ts';
 import { codeOf } from '../../tensor/dtype.ts';
-import type { LinearForm } from '../grouped-ffn.ts';
+import type { LinearForm } from '../linear-form.ts';
 import { fewRowsWriter } from './few-rows.ts';
 import type { CodeType } from './pack-codes.ts';
 import { packCodes, storageOf } from './pack-codes.ts';

@@ -4,7 +4,7 @@ import type { Value } from '../../onnx/value.ts';
 import type { ActivationGrid } from '../../quantize/activation.ts';
 import { storedBits } from '../../quantize/grid.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
-import type { LinearForm } from '../grouped-ffn.ts';
+import type { LinearForm } from '../linear-form.ts';
 import { fakeQuantize } from './fake-quantize.ts';
 import { packUnsigned } from './pack-codes.ts';
 import { tritPacker } from './packed-trits.ts';

@@ -2,7 +2,7 @@ import type { Builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { ActivationGrid } from '../../quantize/activation.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
-import type { LinearForm } from '../grouped-ffn.ts';
+import type { LinearForm } from '../linear-form.ts';
 import { fakeQuantize } from './fake-quantize.ts';
 import { packCodes, storageOf } from './pack-codes.ts';
 import { scaleConstant } from './scale-constant.ts';

@@ -1,7 +1,7 @@
 import type { Builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
 import { hadamardMatrix } from '../../quantize/hadamard.ts';
-import type { LinearForm } from '../grouped-ffn.ts';
+import type { LinearForm } from '../linear-form.ts';
 
 /** Block sizes of the rotations in front of gate and up (`input`) and of down (`hidden`); null for none. */
 export interface RotationBlocks {

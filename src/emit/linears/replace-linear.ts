@@ -10,8 +10,8 @@ import { intForm } from '../forms/int-form.ts';
 import { nbitsForm } from '../forms/nbits-form.ts';
 import { qdqForm } from '../forms/qdq-form.ts';
 import { scaleConstant } from '../forms/scale-constant.ts';
-import type { LinearForm } from '../grouped-ffn.ts';
-import { scaleRows } from '../grouped-ffn.ts';
+import { scaleRows } from '../forms/scale-rows.ts';
+import type { LinearForm } from '../linear-form.ts';
 import type { ResolvedTarget } from '../resolve-target.ts';
 
 /** A quantized weight that is in a graph, for any number of linears that read it. */
