@@ -89,7 +89,8 @@ function writeLinear(
   { weight, bias }: QuantizedLinear,
 ): WrittenLinear {
   const written = form.linear(builder(b.graph, prefix), name, weight);
-  return { prefix, name, ...written, scales: weight.steps ?? weight.scales, bias, width: weight.rows };
+  const scales = form.integer ? (weight.steps ?? weight.scales) : null;
+  return { prefix, name, ...written, scales, bias, width: weight.rows };
 }
 
 /** The tokens' rows for each pair. A weight on the input of an expert joins the scales. */

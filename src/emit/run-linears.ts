@@ -11,8 +11,8 @@ import type { ResultRows } from './where-any.ts';
 /** A linear of one expert whose weight is in the graph. */
 export interface WrittenLinear extends WrittenWeight {
   name: string;
-  /** Of each channel, for integer forms; see `QuantizedTensor.steps`. */
-  scales: Float32Array;
+  /** Of each channel, see `QuantizedTensor.steps`; null for forms that are not of integers. */
+  scales: Float32Array | null;
   bias: Float32Array | null;
   /** Output channels. */
   width: number;

@@ -18,7 +18,7 @@ export interface Workshop {
   /** Does a step, named within the conversion, whose result is plain data. */
   remember<T>(step: string, compute: () => Promise<T>): Promise<T>;
   quantizeExperts(order: LayerOrder): Promise<ExpertOf>;
-  /** Called after each layer with the constants that are new in the graph: they may be moved out of memory. */
+  /** Called now and then with the constants that are new in the graph: they may be moved out of memory. */
   settle(constants: readonly Value[]): void;
   /** Runs the linears of a written model. Throws Fault PARITY. */
   check(written: string, checks: readonly ParityCheck[]): Promise<void>;

@@ -82,12 +82,13 @@ async function writeWith(
   const { path, config, resolved, calibrator } = order;
   const { model, layers } = prepareModel(path, resolved.opset);
   const original = new Set(model.graph.constants);
+  const settle = (): void =>
+    workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
   const done: DoneLayer[] = [];
   for (const [i, layer] of layers.entries()) {
     const detail = `${layer.id} (${layer.experts.length} experts)`;
     const onStart = (): void => progress({ stage: 'quantize', detail, done: i, total: layers.length });
-    done.push(await writeInTurn({ i, layer, model }, { source, onStart }, order, workshop));
-    workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
+    done.push(await writeInTurn({ i, layer, model, settle }, { source, onStart }, order, workshop));
     progress({ stage: 'quantize', detail, done: i + 1, total: layers.length });
   }
   model.graph.removeDeadCode();
@@ -102,6 +103,8 @@ interface Turn {
   i: number;
   layer: MoeLayer;
   model: Model;
+  /** See `WriteSettings`. */
+  settle: () => void;
 }
 
 /** Where a layer's statistics come from; `onStart` is told when they are there. */
@@ -120,14 +123,14 @@ async function writeInTurn(
   order: WriteOrder,
   workshop: Workshop,
 ): Promise<DoneLayer> {
-  const { i, layer, model } = turn;
+  const { i, layer, model, settle } = turn;
   const { config, resolved, made: known } = order;
   const made = await makeInTurn(turn, statistics, order, workshop);
   if (known) known[i] = made;
   const few = writesFewRows(model, config) ? {} : { fewRowsAbove: Infinity };
   const { stats, smoothing, rotation, affinity } = made;
   const settled = { layer, stats, smoothing, rotation, affinity };
-  return { ...settled, ...writeLayer(model, layer, made, { resolved, ...few }) };
+  return { ...settled, ...writeLayer(model, layer, made, { resolved, settle, ...few }) };
 }
 
 /**

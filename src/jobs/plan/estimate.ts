@@ -20,6 +20,8 @@ const bytesPerSecond = 300e6;
 const flopsPerSecond = 30e9;
 const secondsPerToken = 25e-6;
 const processBytes = 250e6;
+/** What experts take that are written, and then checked, at a time; measured. */
+const portionBytes = 500e6;
 /** What a process takes that runs models, before them. */
 const runningBytes = 450e6;
 /** Numbers that ONNX Runtime keeps room for, per number of the activations of a batch. */
@@ -73,7 +75,12 @@ function planningSeconds(experts: number): number {
   return 0.1 + experts * 8e-3 + experts ** 2 * 1e-4;
 }
 
-/** Writing a model of that many bytes, a layer of it in memory at a time. */
-export function estimateEmit(bytes: number, largestLayer: number): Estimate {
-  return { memory: processBytes + largestLayer * 2, seconds: 0.2 + bytes / bytesPerSecond };
+/**
+ * Writing a model of that many bytes and checking what was written: of a layer so much at a time, all of it where its
+ * experts are one operator.
+ */
+export function estimateEmit(bytes: number, largestLayer: number, isFused: boolean): Estimate {
+  const layer = largestLayer * 2;
+  const inMemory = isFused ? layer : Math.min(layer, portionBytes);
+  return { memory: processBytes + inMemory, seconds: 0.2 + bytes / bytesPerSecond };
 }

@@ -51,7 +51,7 @@ export async function planJob(job: BatchJob, output: string, read?: RecordReader
     outputs: [`${name}.onnx`],
     parts: { target: config.target, output: config.output, records: ingredients.tuning },
     bytes: before - expertBytes(prepared),
-    ...estimateEmit(after, Math.max(...layers)),
+    ...estimateEmit(after, Math.max(...layers), target.target === 'qmoe'),
   });
   const verify = verifyItems(facts, emit);
   const items = [...calibrate, ...quantize, ...settled, ...routers, emit, ...verify];

@@ -8,6 +8,7 @@ import type { RotationBlocks } from '../../emit/forms/rotated-form.ts';
 import type { LayerReference } from '../../emit/parity-references.ts';
 import { collectReferences } from '../../emit/parity-references.ts';
 import type { ResolvedTarget } from '../../emit/resolve-target.ts';
+import { weightsOf } from '../../moe/ffn-experts.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { Model } from '../../onnx/model.ts';
 import type { ExpertOf, Workshop } from '../workshop.ts';
@@ -42,6 +43,8 @@ export async function makeLayer(
 
 export interface WriteSettings {
   resolved: ResolvedTarget;
+  /** Moves what was written so far out of memory, see `Workshop`. */
+  settle: () => void;
   /** See `EmitterOptions`. */
   fewRowsAbove?: number;
 }
@@ -55,21 +58,31 @@ export interface WrittenLayer {
   reference: LayerReference;
 }
 
+/** Weights of experts that are written before they are settled. */
+const settledAfter = 2 ** 26;
+
 /** Writes a layer in the form of a target. */
 export function writeLayer(
   model: Model,
   layer: MoeLayer,
   { smoothing, rotation, expertOf }: MadeLayer,
-  { resolved, ...few }: WriteSettings,
+  { resolved, settle, ...few }: WriteSettings,
 ): WrittenLayer {
   const folding = smoothing.input && foldSmoothing(model, layer, smoothing.input);
   const form = { layer, resolved, rotation };
   const methods: string[] = [];
-  const { weightsOf, reference } = collectReferences(form, (expert) => {
+  let unsettled = 0;
+  const { reference, ...collected } = collectReferences(form, (expert) => {
+    if (unsettled >= settledAfter) {
+      settle();
+      unsettled = 0;
+    }
+    unsettled += weightsOf(expert);
     const made = expertOf(expert);
     methods.push(made.weights.up.weight.method);
     return made;
   });
-  emitLayer(model, layer, emitterFor(resolved, { ...form, weightsOf, ...few }));
+  emitLayer(model, layer, emitterFor(resolved, { ...form, ...collected, ...few }));
+  settle();
   return { methods, folding, reference };
 }
