@@ -1,6 +1,19 @@
+/** What a long run goes through. */
+export const stages = [
+  'read',
+  'calibrate',
+  'try',
+  'quantize',
+  'realign',
+  'router',
+  'write',
+  'parity',
+  'verify',
+] as const;
+
 /** What a long run is doing; the command line shows it. `detail` is the same for all events of one piece of work. */
 export interface ProgressEvent {
-  stage: 'read' | 'calibrate' | 'try' | 'quantize' | 'realign' | 'router' | 'write' | 'parity' | 'verify';
+  stage: (typeof stages)[number];
   detail: string;
   /** How much of the stage is done, in units of its own; absent where that is not known. */
   done?: number;

@@ -1,3 +1,4 @@
+import { declaredInputs } from '../data/model-input.ts';
 import type { DataRecord } from '../data/record.ts';
 import { tokenInput } from '../data/record.ts';
 import { vocabularySize } from '../data/vocabulary.ts';
@@ -102,7 +103,10 @@ function notesOf(unmixed: string | null, isUnjudged: boolean): string[] {
 function givesLogits(model: Model): boolean {
   const { name, shape } = mainOutput(model);
   const vocabulary = vocabularySize(model);
-  if (name === 'logits' || !shape) return true;
-  const width = shape.at(-1);
-  return shape.length === 3 && (typeof width !== 'number' || vocabulary === null || width >= vocabulary);
+  if (!shape) return true;
+  const [, positions, width] = shape;
+  const tokens = declaredInputs(model).find((input) => input.name === tokenInput);
+  const isOfLast = positions === 1 && tokens?.shape[1] !== 1;
+  if (shape.length !== 3 || isOfLast) return false;
+  return name === 'logits' || typeof width !== 'number' || vocabulary === null || width >= vocabulary;
 }

@@ -111,6 +111,9 @@ recipes:
     ]);
     expect(take()).toEqual(expected);
     expect(survivor.log()).toContain(calibrates);
+    // What the workers are doing is told as a plain run tells it.
+    expect(run.log()).toContain('smooth: quantize L0');
+    expect(run.log()).not.toContain('not of moeq');
     survivor.child.kill('SIGINT');
     expect(await survivor.ended).toBe(0);
   });

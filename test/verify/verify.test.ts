@@ -1,7 +1,17 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import type { Builder } from '../../src/onnx/build.ts';
+import { builder } from '../../src/onnx/build.ts';
+import { openModel } from '../../src/onnx/open-model.ts';
+import { raiseOpset } from '../../src/onnx/raise-opset.ts';
+import type { Value } from '../../src/onnx/value.ts';
+import { writeModel } from '../../src/onnx/write-model.ts';
 import { diffReports } from '../../src/report/diff/diff.ts';
 import { verify } from '../../src/verify/verify.ts';
 import { bundledModel, bundledRecords, evaluationData } from '../helpers/bundled.ts';
+import { declared } from '../helpers/make-model.ts';
 
 test('a model agrees with itself in everything, in whichever form, and equal reports do not differ', async () => {
   const records = bundledRecords(evaluationData).filter((_, i) => i % 30 === 0);
@@ -40,4 +50,34 @@ test('tokens are counted without padding, and answers judged as the task says', 
   expect(report.records!.predicted).toEqual(lengths.map((length) => length - 1));
   expect(report.tasks).toEqual({ add: { records: 3, reference: 1, quantized: 1 } });
   expect(report.output.kl).toBeLessThan(1e-6);
+});
+
+test.each([
+  [
+    'the last position',
+    ['b', 1, 256],
+    (b: Builder, x: Value) => b.op('Gather', [x, b.ints([-1])], { axis: 1 }),
+  ],
+  [
+    'a whole record',
+    ['b', 256],
+    (b: Builder, x: Value) => b.op('ReduceMean', [x, b.ints([1])], { keepdims: 0 }),
+  ],
+])('logits of %s are compared, and judge no answers', async (_name, dims, change) => {
+  const folder = mkdtempSync(join(tmpdir(), 'moeq-logits-'));
+  const path = join(folder, 'model.onnx');
+  const model = openModel(bundledModel('loop.dyn'));
+  raiseOpset(model, 18);
+  const [every] = model.graph.outputs;
+  every.name = 'every';
+  const logits = change(builder(model.graph, ''), every);
+  logits.name = 'logits';
+  logits.info = declared('logits', 'float32', dims).info;
+  model.graph.outputs = [logits];
+  writeModel(model, path);
+  const report = await verify(path, path, bundledRecords(evaluationData, 3));
+  expect(report.output).toEqual({ kl: 0, top1Agreement: 1, sqnrDb: 200, perplexity: null });
+  expect(report.tasks).toEqual({});
+  expect(report.notes).toEqual([expect.stringContaining('Answers were not judged')]);
+  rmSync(folder, { recursive: true });
 });

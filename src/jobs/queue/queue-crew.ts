@@ -1,4 +1,3 @@
-import type { ProgressEvent } from '../../pipeline/progress.ts';
 import { version } from '../../version.ts';
 import type { Crew, CrewOptions } from '../crew.ts';
 import { interrupted } from '../error-record.ts';
@@ -30,7 +29,7 @@ export async function queueCrew(
       { version, work, plan, item },
       {
         priority: jobs.indexOf(job) + 1,
-        progress: (data) => progress({ job: job.name, ...(readProgress(data) as ProgressEvent) }),
+        progress: (data) => progress({ job: job.name, ...readProgress(data) }),
       },
     );
   }

@@ -2,6 +2,8 @@ import { isAbsolute } from 'node:path';
 import * as z from 'zod';
 import type { FaultRecord } from '../../fault.ts';
 import { Fault } from '../../fault.ts';
+import type { ProgressEvent } from '../../pipeline/progress.ts';
+import { stages } from '../../pipeline/progress.ts';
 import { version } from '../../version.ts';
 
 /** One item of a plan, as it travels: names of things that are found in the shared work folder. */
@@ -21,8 +23,10 @@ export type QueueMessage = z.infer<typeof messageSchema>;
 const madeSchema = z.strictObject({ staging: z.uuid() });
 
 const progressSchema = z.strictObject({
-  stage: z.string().max(100),
+  stage: z.enum(stages),
   detail: z.string().max(10_000),
+  done: z.number().nonnegative().exactOptional(),
+  total: z.number().nonnegative().exactOptional(),
 });
 
 const faultSchema = z.strictObject({
@@ -54,7 +58,7 @@ export function readMade(data: unknown): z.infer<typeof madeSchema> {
 }
 
 /** @throws Fault QUEUE_MESSAGE */
-export function readProgress(data: unknown): z.infer<typeof progressSchema> {
+export function readProgress(data: unknown): ProgressEvent {
   return parse(progressSchema, data);
 }
 

@@ -2,12 +2,13 @@ import type { Piscina } from 'piscina';
 import type { MadeExpert } from '../../emit/parity-references.ts';
 import type { FaultRecord } from '../../fault.ts';
 import { Fault } from '../../fault.ts';
+import { openModel } from '../../onnx/open-model.ts';
 import type { LayerOrder } from '../../pipeline/layer/order-layer.ts';
 import type { ExpertOrder } from '../../pipeline/layer/quantize-expert.ts';
 import { quantizeOrder } from '../../pipeline/layer/quantize-expert.ts';
 import { variantOf } from '../../pipeline/layer/variant.ts';
 import type { Workshop } from '../../pipeline/workshop.ts';
-import { plainWorkshop } from '../../pipeline/workshop.ts';
+import { checkParity } from '../../verify/check-parity.ts';
 import type { JobPlan, WorkItem } from '../plan/plan.ts';
 import { quantizeItemId } from '../plan/plan.ts';
 import type { ArtefactStore } from '../store/artefact-store.ts';
@@ -79,7 +80,7 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
       return ({ id }) => readExpert(store, itemOf(id));
     },
     settle: weightSpool(spool),
-    check: (written, checks) => plainWorkshop.check(written, checks),
+    check: (written, checks) => checkParity(openModel(written), checks, { threads: task.threads }),
     close: async () => pool?.destroy(),
   };
 }

@@ -72,9 +72,9 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
     },
     settle: weightSpool(join(folder, 'weights'), keptInMemory),
     async check(written, checks) {
-      if (!pool) return plainWorkshop.check(written, checks);
-      const workers = pool;
       const opened = openModel(written);
+      if (!pool) return checkParity(opened, checks, { threads });
+      const workers = pool;
       await inLanes(checks, threads, (check: ParityCheck) =>
         wherever(
           () => checkParity(opened, [check], { threads: 1 }),

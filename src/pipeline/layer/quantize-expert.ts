@@ -57,8 +57,12 @@ export async function quantizeOrder(
   if (!stats && !input.scales && !input.shift && !isRotated(rotation))
     return withReference(id, { layer, resolved, rotation }, await roundStored(expert, round));
   const floats = readExpert(expert);
+  const { activation } = layer;
   const hidden =
-    stats && (await smoothHidden(floats, stats, { activation: layer.activation, config, rotation }));
+    stats &&
+    (await tellingLinear(expert, 'down', () =>
+      smoothHidden(floats, stats, { activation, config, rotation }),
+    ));
   const weights = await quantizeExpert(expert, floats, stats, { input, hidden, rotation }, round);
   return withReference(id, { layer, resolved, rotation }, weights);
 }

@@ -91,7 +91,7 @@ async function scalesOf(
 ): Promise<Float32Array | null> {
   const kind = kindOf(config, isRotated);
   if (kind === 'off' || tokens < fewestSmoothed) return null;
-  const { absMax, gram } = hidden;
+  const { absMax } = hidden;
   if (kind === 'otsu') return outlierScales(absMax);
   const { weight } = weights.down;
   if (kind === 'smoothquant')
@@ -99,7 +99,7 @@ async function scalesOf(
       { activationAbsMax: absMax, weightAbsMax: columnAbsMax(weight) },
       config.smoothing.alpha,
     );
-  const hessian: Hessian = { rows: absMax.length, cols: absMax.length, data: gram! };
+  const hessian: Hessian = { rows: absMax.length, cols: absMax.length, data: hidden.gram! };
   const energy = diagonalOf(hessian).map((sum) => sum / mass);
   const exposure = await exposureOf(hessian, config);
   return leastErrorScales(

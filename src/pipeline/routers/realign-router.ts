@@ -1,5 +1,6 @@
 import type { GapSums } from '../../calibrate/gap-probe.ts';
 import { changeRouter } from '../../emit/linears/change-router.ts';
+import { Fault, isFault } from '../../fault.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { Model } from '../../onnx/model.ts';
 import type { RouterGap } from '../../quantize/realign.ts';
@@ -49,7 +50,7 @@ export async function realignRouter(
   if (lackOf(before, layer) !== 0) {
     const measured = gapOf(layer, await gap());
     for (const ridge of ridges) {
-      const change = await realignment(measured, ridge, ortGemm);
+      const change = await realignment(measured, ridge, ortGemm).catch((error) => refuse(error, layer));
       const takeBack = changeRouter(model, layer, change);
       const metrics = await judge().finally(takeBack);
       if (lackOf(metrics, layer) < lackOf(best.metrics, layer)) best = { change, ridge, metrics };
@@ -62,6 +63,13 @@ export async function realignRouter(
     ridge,
     agreement: { before: before.topKAgreement, after: metrics.topKAgreement },
   };
+}
+
+/** Tells of which router. */
+function refuse(error: unknown, { id }: MoeLayer): never {
+  if (!isFault(error)) throw error;
+  const remedy = 'use --set router.realign=false, or give other records';
+  throw new Fault({ ...error.toRecord(), where: `router of layer ${id}`, remedy }, { cause: error });
 }
 
 interface Candidate extends Pick<RouterRealignment, 'change' | 'ridge'> {
