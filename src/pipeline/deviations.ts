@@ -19,13 +19,21 @@ export function deviations(
   config: QuantizeConfig,
   unrealigned: string | null,
 ): string[] {
+  const { enabled, shift } = config.smoothing;
+  return [
+    ...smoothingNotes(layers, config),
+    ...inputs.flatMap((input) => widthNotes(layers, config, input)),
+    ...(shift === true && !enabled
+      ? ['smoothing.shift: nothing is shifted while smoothing.enabled is false']
+      : []),
+    ...poolNotes(config),
+    ...(unrealigned ? [`router.realign: auto did nothing, since ${unrealigned}`] : []),
+  ];
+}
+
+function smoothingNotes(layers: readonly DoneLayer[], config: QuantizeConfig): string[] {
   const experts = layers.flatMap(({ stats }) => stats?.experts ?? []);
   const isSmoothed = smoothsHidden(config);
-  const { enabled, shift } = config.smoothing;
-  const { target, block, gridOf, groupsOf } = resolveTarget(config);
-  const group = target === 'int' && typeof config.group === 'number' ? config.group : null;
-  const layersThat = (isMeant: (done: DoneLayer) => boolean): MoeLayer[] =>
-    layers.filter(isMeant).map(({ layer }) => layer);
   return [
     ...about(
       experts.filter(({ tokens }) => tokens === 0 && needsHessian(config)),
@@ -37,53 +45,53 @@ export function deviations(
       'expert',
       `with fewer than ${fewestSmoothed} calibration tokens, not smoothed before down`,
     ),
-    ...about(
-      layersThat(({ layer, stats }) => stats !== null && isSmoothed && !smoothsHidden(config, layer)),
-      'layer',
+    ...aboutLayers(
+      layers.filter(({ layer, stats }) => stats !== null && isSmoothed && !smoothsHidden(config, layer)),
       'not smoothed before down: the activation of the experts passes no scale on',
     ),
-    ...about(
-      layersThat(({ folding }) => folding === 'multiplied'),
-      'layer',
+    ...aboutLayers(
+      layers.filter(({ folding }) => folding === 'multiplied'),
       'smoothed by an extra multiplication: no norm before can take the scales',
     ),
-    ...about(
-      layersThat(({ rotation }) => config.rotation.input === 'hadamard' && rotation.input === null),
-      'layer',
-      `not rotated before gate and up: ${whyNotRotated(config)}`,
+  ];
+}
+
+/** Rows that linears read. */
+interface LinearsInput {
+  linears: string;
+  width: 'hidden' | 'intermediate';
+  /** Their key in the config, and in what was settled. */
+  rotation: readonly ['input', 'input'] | readonly ['down', 'hidden'];
+}
+
+const inputs: readonly LinearsInput[] = [
+  { linears: 'gate and up', width: 'hidden', rotation: ['input', 'input'] },
+  { linears: 'down', width: 'intermediate', rotation: ['down', 'hidden'] },
+];
+
+/** What no number divides as it was meant to be divided. */
+function widthNotes(
+  layers: readonly DoneLayer[],
+  config: QuantizeConfig,
+  { linears, width, rotation: [asked, settled] }: LinearsInput,
+): string[] {
+  const { target, block, gridOf, groupsOf } = resolveTarget(config);
+  const group = target === 'int' && typeof config.group === 'number' ? config.group : null;
+  const wholeIn = (partOf: (width: number) => number | undefined, limit: number | null): DoneLayer[] =>
+    layers.filter(({ layer }) => isWhole(layer[width], partOf(layer[width]), limit));
+  return [
+    ...aboutLayers(
+      layers.filter(({ rotation }) => config.rotation[asked] === 'hadamard' && rotation[settled] === null),
+      `not rotated before ${linears}: ${whyNotRotated(config)}`,
     ),
-    ...about(
-      layersThat(({ rotation }) => config.rotation.down === 'hadamard' && rotation.hidden === null),
-      'layer',
-      `not rotated before down: ${whyNotRotated(config)}`,
+    ...aboutLayers(
+      wholeIn((channels) => gridOf(channels)?.block, block),
+      `with one grid per token before ${linears}: ${whyWhole(block)}`,
     ),
-    ...about(
-      layersThat(({ layer: { hidden } }) => isWhole(hidden, gridOf(hidden)?.block, block)),
-      'layer',
-      `with one grid per token before gate and up: ${whyWhole(block)}`,
+    ...aboutLayers(
+      wholeIn((channels) => groupsOf(channels).groupSize, group),
+      `with one scale per channel in ${linears}: ${whyWhole(group)}`,
     ),
-    ...about(
-      layersThat(({ layer: { intermediate } }) => isWhole(intermediate, gridOf(intermediate)?.block, block)),
-      'layer',
-      `with one grid per token before down: ${whyWhole(block)}`,
-    ),
-    ...about(
-      layersThat(({ layer: { hidden } }) => isWhole(hidden, groupsOf(hidden).groupSize, group)),
-      'layer',
-      `with one scale per channel in gate and up: ${whyWhole(group)}`,
-    ),
-    ...about(
-      layersThat(({ layer: { intermediate } }) =>
-        isWhole(intermediate, groupsOf(intermediate).groupSize, group),
-      ),
-      'layer',
-      `with one scale per channel in down: ${whyWhole(group)}`,
-    ),
-    ...(shift === true && !enabled
-      ? ['smoothing.shift: nothing is shifted while smoothing.enabled is false']
-      : []),
-    ...poolNotes(config),
-    ...(unrealigned ? [`router.realign: auto did nothing, since ${unrealigned}`] : []),
   ];
 }
 
@@ -111,6 +119,11 @@ function poolNotes(config: QuantizeConfig): string[] {
 /** How a weight is rounded of whose input nothing is known. */
 function fitOf({ scheme }: QuantizeConfig): string {
   return schemeOf(scheme).weight.ternary ? 'the exact fit of the weights' : 'clip search';
+}
+
+function aboutLayers(those: readonly DoneLayer[], what: string): string[] {
+  const layers = those.map(({ layer }) => layer);
+  return about(layers, 'layer', what);
 }
 
 function about(those: readonly Pick<MoeLayer, 'id'>[], kind: 'expert' | 'layer', what: string): string[] {
