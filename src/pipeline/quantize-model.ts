@@ -86,7 +86,7 @@ export async function quantizePrepared(
 
 /** Writes a model in the variants that trials on records choose. */
 async function writeSettled(
-  common: Omit<WriteOrder, 'variants' | 'made'>,
+  common: Omit<WriteOrder, 'variants' | 'layerOf'>,
   { layers, records }: { layers: readonly string[]; records: readonly DataRecord[] },
   tools: { progress: Progress; workshop: Workshop },
 ): Promise<WrittenModel> {

@@ -13,7 +13,7 @@ import { annotate } from './annotate.ts';
 import type { Calibrator } from './calibrator.ts';
 import type { Variant } from './layer/variant.ts';
 import { settledBy } from './layer/variant.ts';
-import type { MadeLayer, WrittenLayer } from './layer/write-layer.ts';
+import type { MadeLayer, WriteSettings, WrittenLayer } from './layer/write-layer.ts';
 import { makeLayer, writeLayer } from './layer/write-layer.ts';
 import { isSmall } from './model-size.ts';
 import type { Progress } from './progress.ts';
@@ -51,8 +51,8 @@ export interface WriteOrder {
   variants: readonly Variant[];
   resolved: ResolvedTarget;
   calibrator: Calibrator | null;
-  /** Layers that are made already; those that are not take their place. Null for a model that is written once. */
-  made: (MadeLayer | null)[] | null;
+  /** A layer that was made before in its variant, or what `make` makes. */
+  layerOf(i: number, make: () => Promise<MadeLayer>): Promise<MadeLayer>;
 }
 
 /**
@@ -79,17 +79,25 @@ async function writeWith(
   progress: Progress,
   workshop: Workshop,
 ): Promise<WrittenModel> {
-  const { path, config, resolved, calibrator } = order;
+  const { path, config, variants, resolved, calibrator, layerOf } = order;
   const { model, layers } = prepareModel(path, resolved.opset);
   const original = new Set(model.graph.constants);
   const settle = (): void =>
     workshop.settle([...model.graph.constants].filter((value) => !original.has(value)));
+  const few = writesFewRows(model, config) ? {} : { fewRowsAbove: Infinity };
   const done: DoneLayer[] = [];
   for (const [i, layer] of layers.entries()) {
     const detail = `${layer.id} (${layer.experts.length} experts)`;
-    const onStart = (): void => progress({ stage: 'quantize', detail, done: i, total: layers.length });
-    done.push(await writeInTurn({ i, layer, model, settle }, { source, onStart }, order, workshop));
-    progress({ stage: 'quantize', detail, done: i + 1, total: layers.length });
+    const tell = (count: number): void =>
+      progress({ stage: 'quantize', detail, done: count, total: layers.length });
+    // XᵀX leaves memory when this ends, before the layer is written.
+    const make = async (): Promise<MadeLayer> => {
+      const stats = source ? await source.statsOf(i, model) : null;
+      tell(i);
+      return makeLayer(layer, stats, settledBy(config, variants[i]), workshop);
+    };
+    done.push(await writeMade(model, layer, () => layerOf(i, make), { resolved, settle, ...few }));
+    tell(i + 1);
   }
   model.graph.removeDeadCode();
   const dense = quantizeRest(model, layers, config, resolved);
@@ -98,54 +106,19 @@ async function writeWith(
   return written;
 }
 
-/** A layer of the model that is being written. */
-interface Turn {
-  i: number;
-  layer: MoeLayer;
-  model: Model;
-  /** See `WriteSettings`. */
-  settle: () => void;
-}
-
-/** Where a layer's statistics come from; `onStart` is told when they are there. */
-interface Statistics {
-  source: StatsSource | null;
-  onStart: () => void;
-}
-
 /**
- * Makes a layer and writes it. A function of its own, since an asynchronous loop keeps what a turn names until the next one
- * names it anew: here the codes of a layer while the next one is calibrated.
+ * Writes a layer when it is made. A function of its own, since an asynchronous loop keeps what a turn names until the next
+ * one names it anew: here the codes of a layer while the next one is calibrated.
  */
-async function writeInTurn(
-  turn: Turn,
-  statistics: Statistics,
-  order: WriteOrder,
-  workshop: Workshop,
+async function writeMade(
+  model: Model,
+  layer: MoeLayer,
+  make: () => Promise<MadeLayer>,
+  settings: WriteSettings,
 ): Promise<DoneLayer> {
-  const { i, layer, model, settle } = turn;
-  const { config, resolved, made: known } = order;
-  const made = await makeInTurn(turn, statistics, order, workshop);
-  if (known) known[i] = made;
-  const few = writesFewRows(model, config) ? {} : { fewRowsAbove: Infinity };
+  const made = await make();
   const { stats, smoothing, rotation, affinity } = made;
-  const settled = { layer, stats, smoothing, rotation, affinity };
-  return { ...settled, ...writeLayer(model, layer, made, { resolved, settle, ...few }) };
-}
-
-/**
- * Calibrates and makes a layer, unless that is done. XᵀX leaves memory with this function, before the layer is looked
- * at.
- */
-async function makeInTurn(
-  { i, layer, model }: Turn,
-  { source, onStart }: Statistics,
-  { config, variants, made: known }: WriteOrder,
-  workshop: Workshop,
-): Promise<MadeLayer> {
-  const stats = source && !known?.[i] ? await source.statsOf(i, model) : null;
-  onStart();
-  return known?.[i] ?? makeLayer(layer, stats, settledBy(config, variants[i]), workshop);
+  return { layer, stats, smoothing, rotation, affinity, ...writeLayer(model, layer, made, settings) };
 }
 
 function writesFewRows(model: Model, { output: { fewTokens } }: QuantizeConfig): boolean {

@@ -19,23 +19,23 @@ export interface Drafts {
  * layers that are there in another mixture takes no more than that.
  */
 export function openDrafts(
-  common: Omit<WriteOrder, 'variants' | 'made'>,
+  common: Omit<WriteOrder, 'variants' | 'layerOf'>,
   gauge: Pick<Gauge, 'distanceOf'>,
   isWrittenOnce: boolean,
   { progress, workshop }: { progress: Progress; workshop: Workshop },
 ): Drafts {
-  const madeWith = new Map<string, (MadeLayer | null)[]>();
+  const made = new Map<string, MadeLayer>();
   const distances = new Map<string, Promise<Distance>>();
 
   async function write(variants: readonly Variant[]): Promise<WrittenModel> {
-    const names = variants.map(variantName);
-    const made = isWrittenOnce ? null : names.map((name, i) => madeWith.get(name)?.[i] ?? null);
-    const written = await writeExperts({ ...common, variants, made }, progress, workshop);
-    made?.forEach((layer, i) => {
-      const layers = madeWith.get(names[i]) ?? names.map(() => null);
-      madeWith.set(names[i], layers.with(i, layer));
-    });
-    return written;
+    const layerOf: WriteOrder['layerOf'] = async (i, make) => {
+      if (isWrittenOnce) return make();
+      const key = `${i}: ${variantName(variants[i])}`;
+      const layer = made.get(key) ?? (await make());
+      made.set(key, layer);
+      return layer;
+    };
+    return writeExperts({ ...common, variants, layerOf }, progress, workshop);
   }
 
   return {
