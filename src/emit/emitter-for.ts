@@ -1,31 +1,20 @@
 import { Fault } from '../fault.ts';
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { ExpertEmitter, QuantizedExpert } from './expert-emitter.ts';
-import { intForm } from './forms/int-form.ts';
-import type { AccuracyLevel } from './forms/nbits-form.ts';
-import { nbitsForm } from './forms/nbits-form.ts';
-import { qdqForm } from './forms/qdq-form.ts';
+import type { FormOptions } from './forms/form-of.ts';
+import { formOf } from './forms/form-of.ts';
 import { qmoeLayer, requireFusible } from './forms/qmoe-layer.ts';
 import type { RotationBlocks } from './forms/rotated-form.ts';
 import { isRotated, noRotation, rotatedForm } from './forms/rotated-form.ts';
 import { groupedFfn } from './grouped-ffn.ts';
-import type { LinearForm } from './linear-form.ts';
 import type { ResolvedTarget } from './resolve-target.ts';
 
-export interface EmitterOptions {
+export interface EmitterOptions extends Partial<FormOptions> {
   layer: MoeLayer;
   /** The quantized weights of an expert; called once per expert. */
   weightsOf: (expert: Expert) => QuantizedExpert;
   /** In front of the linears; the weights are rotated already. None by default. */
   rotation?: RotationBlocks;
-  /**
-   * Linears of integer arithmetic with more weights than this are also written for few tokens; Infinity for none. Costs
-   * memory (about one byte more per weight, and five more while ONNX Runtime loads the model) and an operator outside
-   * the ONNX standard. By default as it pays, see "What was tried" in the benchmarks.
-   */
-  fewRowsAbove?: number;
-  /** Of MatMulNBits; see there. */
-  accuracyLevel?: AccuracyLevel;
 }
 
 /**
@@ -43,29 +32,18 @@ export function requireEmittable(
 }
 
 /**
- * What writes the experts of a layer for a target and scheme.
+ * What writes the experts of a layer for a target and scheme. By default linears are written for few tokens too where that
+ * pays, see "What was tried" in the benchmarks.
  * @throws Fault those of `requireEmittable`
  */
 export function emitterFor(
   resolved: ResolvedTarget,
   { layer, weightsOf, rotation = noRotation, fewRowsAbove = 2 ** 19, accuracyLevel = 4 }: EmitterOptions,
 ): ExpertEmitter {
-  const { target, gridOf } = resolved;
   requireEmittable(resolved, layer, rotation);
-  const grouped = (form: LinearForm): ExpertEmitter =>
-    groupedFfn(layer, weightsOf, rotatedForm(form, rotation));
-  switch (target) {
-    case 'int':
-      return grouped(intForm((width) => gridOf(width)!, fewRowsAbove));
-    case 'qdq':
-      return grouped(qdqForm(gridOf));
-    case 'nbits':
-      return grouped(nbitsForm({ gridOf, accuracyLevel, packed: false }));
-    case 'packed':
-      return grouped(nbitsForm({ gridOf, accuracyLevel, packed: true }));
-    default:
-      return qmoeLayer(layer, weightsOf);
-  }
+  if (resolved.target === 'qmoe') return qmoeLayer(layer, weightsOf);
+  const form = formOf(resolved, { fewRowsAbove, accuracyLevel });
+  return groupedFfn(layer, weightsOf, rotatedForm(form, rotation));
 }
 
 function cannotRotate(): Fault {

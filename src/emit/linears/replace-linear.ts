@@ -6,12 +6,9 @@ import type { Value } from '../../onnx/value.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { codeOf } from '../../tensor/dtype.ts';
 import { choiceOf, chooseWay } from '../forms/choose-way.ts';
-import { intForm } from '../forms/int-form.ts';
-import { nbitsForm } from '../forms/nbits-form.ts';
-import { qdqForm } from '../forms/qdq-form.ts';
+import { formOf } from '../forms/form-of.ts';
 import { scaleConstant } from '../forms/scale-constant.ts';
 import { scaleRows } from '../forms/scale-rows.ts';
-import type { LinearForm } from '../linear-form.ts';
 import type { ResolvedTarget } from '../resolve-target.ts';
 
 /** A quantized weight that is in a graph, for any number of linears that read it. */
@@ -32,7 +29,7 @@ export function storeWeight(
 ): StoredWeight {
   const { rows, cols } = weight;
   const written = builder(graph, prefix);
-  const form = formOf(resolved);
+  const form = formOf(resolved, { fewRowsAbove: Infinity, accuracyLevel: 4 });
   const { product, otherWay } = form.linear(written, 'linear', weight);
   const scales = form.integer ? scaleConstant(written, 'linear/scales', [rows], weight.scales) : null;
   const multiply = (b: Builder, x: Value): Value => {
@@ -70,10 +67,4 @@ export function replaceLinear(
   const output = b.op('Reshape', [typed, shape], {}, { name: 'output' });
   graph.replaceAllUses(node.outputs[0]!, output);
   return output;
-}
-
-function formOf({ target, gridOf }: ResolvedTarget): LinearForm {
-  if (target === 'int') return intForm((width) => gridOf(width)!, Infinity);
-  if (target === 'qdq') return qdqForm(gridOf);
-  return nbitsForm({ gridOf, accuracyLevel: 4, packed: false });
 }

@@ -45,7 +45,7 @@ export interface WriteSettings {
   resolved: ResolvedTarget;
   /** Moves what was written so far out of memory, see `Workshop`. */
   settle: () => void;
-  /** See `EmitterOptions`. */
+  /** See `FormOptions`. */
   fewRowsAbove?: number;
 }
 
