@@ -20,6 +20,8 @@ export interface LinearRows {
   bias: Float32Array | null;
   /** Errors are not measured by less: sums of codes that are all zero are none in kernels that add up in floats. */
   least: number;
+  /** Norm that products of such inputs and weights have, see `usualNorm`. */
+  usual: number;
 }
 
 /** What one expert must compute. */
@@ -154,7 +156,25 @@ function linearRows({ weight, bias }: QuantizedLinear, x: Matrix, grid: Activati
   const input = grid ? dequantizeActivations(quantizeActivations(x, grid)) : x;
   const rows = timesCodes(input, weight);
   if (bias) rows.data.forEach((sum, i) => (rows.data[i] = sum + bias[i % weight.rows]));
-  return { rows, bias, least: leastSum(weight) };
+  return { rows, bias, least: leastSum(weight), usual: usualNorm(input, weight) };
+}
+
+/** Weights of a row that are looked at for its mean square. */
+const sampled = 64;
+
+/**
+ * The norm of x·Wᵀ, were all signs by chance: √(Σ x² · Σ_r mean_c w_rc²). On few inputs a row of large weights may nearly
+ * cancel; what rounding leaves of it is small beside this, and not beside what is left of the product.
+ */
+function usualNorm(x: Matrix, { rows, cols, codes, groupSize, scales }: QuantizedTensor): number {
+  const step = Math.max(1, Math.floor(cols / sampled));
+  const groups = scales.length / rows;
+  let squares = 0;
+  for (let r = 0; r < rows; r++)
+    for (let c = 0; c < cols; c += step)
+      squares += (codes[r * cols + c] * scales[r * groups + Math.floor(c / groupSize)]) ** 2;
+  const energy = x.data.reduce((sum, value) => sum + value ** 2, 0);
+  return Math.sqrt((energy * squares) / Math.ceil(cols / step));
 }
 
 /** A thousandth of a sum of codes of one. */

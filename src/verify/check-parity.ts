@@ -229,7 +229,10 @@ function requireParity(error: number, tolerance: number, where: string): void {
   });
 }
 
-/** ‖actual - expected‖ / ‖expected‖: for kernels that round, whose single values may be off by more. */
+/**
+ * ‖actual - expected‖ / ‖expected‖, or what that norm usually is: for kernels that round, whose single values may be off
+ * by more.
+ */
 function normError(actual: Float32Array, linear: LinearRows): number {
   const { data } = linear.rows;
   if (actual.length !== data.length) return Infinity;
@@ -238,7 +241,7 @@ function normError(actual: Float32Array, linear: LinearRows): number {
     error += (actual[i] - value) ** 2;
     norm += sizeOf(linear, i) ** 2;
   });
-  const relative = Math.sqrt(error / norm);
+  const relative = Math.sqrt(error / Math.max(norm, linear.usual ** 2));
   return Number.isNaN(relative) ? Infinity : relative;
 }
 

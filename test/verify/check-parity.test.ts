@@ -7,7 +7,7 @@ import { noRotation } from '../../src/emit/forms/rotated-form.ts';
 import type { DenseScheme } from '../../src/emit/linears/quantize-dense.ts';
 import { quantizeDense } from '../../src/emit/linears/quantize-dense.ts';
 import type { LayerReference, LinearReference } from '../../src/emit/parity-references.ts';
-import { collectReferences, withReference } from '../../src/emit/parity-references.ts';
+import { collectReferences, parityInput, withReference } from '../../src/emit/parity-references.ts';
 import type { Target, TargetRequest } from '../../src/emit/resolve-target.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import type { Model } from '../../src/onnx/model.ts';
@@ -26,7 +26,7 @@ import { quantizeByRtn } from '../emit/expert-twin.ts';
 import { makeModel } from '../helpers/make-model.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { silu, syntheticLayer } from '../helpers/synthetic-layer.ts';
-import { gaussian } from '../quantize/random.ts';
+import { gaussian, uniform } from '../quantize/random.ts';
 
 /** A written layer, read back, with the reference taken on the way. */
 function written(
@@ -96,6 +96,39 @@ describe('a written layer has parity', () => {
   test.each(pairs)('as %s %s with experts of zeros', async (target, scheme) => {
     const [model, reference] = written(target, scheme, {}, noRotation, undefined, emptied);
     await expect(checkParity(model, parityChecks([reference]))).resolves.toBeUndefined();
+  });
+});
+
+/** Signs [64] whose sums with each row of the parity input are less than a fifth of what they usually are. */
+function cancellingSigns(): number[] {
+  const { data } = parityInput(64);
+  const random = uniform(5);
+  for (;;) {
+    const signs = Array.from({ length: 64 }, () => (random() < 0.5 ? -1 : 1));
+    const sums = [0, 1, 2].map((row) => signs.reduce((sum, sign, c) => sum + sign * data[row * 64 + c], 0));
+    if (sums.every((sum) => Math.abs(sum) < 0.2 * Math.sqrt(64))) return signs;
+  }
+}
+
+describe('an outlier row of a weight that the inputs nearly cancel in', () => {
+  const signs = cancellingSigns();
+
+  function withOutlier(weights: QuantizedExpert): QuantizedExpert {
+    const { codes, scales } = weights.up.weight;
+    signs.forEach((sign, c) => (codes[c] = sign));
+    scales.fill(1000, 0, scales.length / weights.up.weight.rows);
+    return weights;
+  }
+
+  test.each([
+    ['nbits', 'w4a16'],
+    ['nbits', 'ternary'],
+    ['packed', 'ternary'],
+  ] as const)('has parity as %s %s, and none with a wrong scale', async (target, scheme) => {
+    const [model, reference] = written(target, scheme, {}, noRotation, undefined, withOutlier);
+    await expect(checkParity(model, parityChecks([reference]))).resolves.toBeUndefined();
+    reference.experts[0].up.rows.data.forEach((value, i, all) => (all[i] = 1.5 * value));
+    await expect(checkParity(model, parityChecks([reference]))).rejects.toMatchObject({ code: 'PARITY' });
   });
 });
 

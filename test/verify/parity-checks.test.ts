@@ -12,6 +12,7 @@ const rows = (value: number): LinearRows => ({
   rows: matrix(4, 1, new Float32Array(4).fill(value)),
   bias: null,
   least: 0,
+  usual: 0,
 });
 
 /** References of two experts, whose rows tell where they are from. */
