@@ -2,17 +2,15 @@ import { createHash } from 'node:crypto';
 import type { DataRecord } from '../data/record.ts';
 import { fileHash } from '../files/file-hash.ts';
 import type { Model } from '../onnx/model.ts';
-import { storedBytesOf } from '../onnx/model.ts';
+import { parametersOf, storedBytesOf } from '../onnx/model.ts';
 import type { ModelFacts } from '../report/report.ts';
-import { countOf } from '../tensor/dtype.ts';
 
 /** Size and identity of a model; external data counts, the hash is of the model file. */
 export async function modelFacts(model: Model): Promise<ModelFacts> {
-  const tensors = [...model.graph.constants].map((value) => value.tensor!);
   return {
     path: model.path,
     bytes: storedBytesOf(model),
-    parameters: tensors.reduce((sum, { source }) => sum + countOf(source.shape), 0),
+    parameters: parametersOf(model),
     sha256: await fileHash(model.path),
   };
 }
