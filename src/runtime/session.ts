@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, parse, resolve } from 'node:path';
 import type * as Ort from 'onnxruntime-node';
-import { Fault } from '../fault.ts';
+import { Fault, reasonOf } from '../fault.ts';
 import { temporary } from '../files/temporary.ts';
 import { linkTensors } from '../onnx/link-tensors.ts';
 import type { Model } from '../onnx/model.ts';
@@ -143,7 +143,7 @@ async function guard<T>(code: string, what: string, where: string, work: () => P
   try {
     return await work();
   } catch (cause) {
-    const why = (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').slice(0, 500);
+    const why = reasonOf(cause).replace(/\s+/g, ' ').slice(0, 500);
     throw new Fault(
       { code, what, where, why, remedy: 'check that the model runs in ONNX Runtime by itself' },
       { cause },

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Job } from 'bullmq';
+import { reasonOf } from '../../fault.ts';
 import { interrupted } from '../error-record.ts';
 import type { QueueClient } from './queue-client.ts';
 import { queueName } from './queue-client.ts';
@@ -93,7 +94,7 @@ export async function openSender(
     try {
       pending.get(jobId)?.progress(data);
     } catch (error) {
-      notice((error as Error).message);
+      notice(reasonOf(error));
     }
   });
   await Promise.all([queue.waitUntilReady(), events.waitUntilReady()]);
