@@ -8,6 +8,7 @@ import { variantOf } from '../../pipeline/layer/variant.ts';
 import type { Workshop } from '../../pipeline/workshop.ts';
 import { checkParity } from '../../verify/check-parity.ts';
 import { unlessFault } from '../error-record.ts';
+import { inLanes } from '../in-lanes.ts';
 import type { JobPlan, WorkItem } from '../plan/plan.ts';
 import { quantizeItemId } from '../plan/plan.ts';
 import type { ArtefactStore } from '../store/artefact-store.ts';
@@ -17,7 +18,7 @@ import { weightSpool } from '../store/weight-spool.ts';
 import { artefactsIn } from '../store/work-folder.ts';
 import type { ItemTask } from './item-worker.ts';
 import { memoryBudget } from './memory-budget.ts';
-import { inLanes, workerPool } from './worker-pool.ts';
+import { workerPool } from './worker-pool.ts';
 
 export interface StoredWorkshopOptions {
   plan: JobPlan;

@@ -14,11 +14,12 @@ import type { Workshop } from '../../pipeline/workshop.ts';
 import { plainWorkshop } from '../../pipeline/workshop.ts';
 import { checkParity } from '../../verify/check-parity.ts';
 import { unlessFault } from '../error-record.ts';
+import { inLanes } from '../in-lanes.ts';
 import { estimateQuantize } from '../plan/estimate.ts';
 import { weightSpool } from '../store/weight-spool.ts';
 import type { CheckTask, ExpertTask } from './expert-worker.ts';
 import { memoryBudget, usableMemory } from './memory-budget.ts';
-import { inLanes, workerPool } from './worker-pool.ts';
+import { workerPool } from './worker-pool.ts';
 
 /** Seconds of rounding in a layer from which threads are worth starting: each loads the program anew. */
 const parallelFrom = 0.5;
