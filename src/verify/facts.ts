@@ -4,6 +4,7 @@ import { fileHash } from '../files/file-hash.ts';
 import type { Model } from '../onnx/model.ts';
 import { parametersOf, storedBytesOf } from '../onnx/model.ts';
 import type { ModelFacts } from '../report/report.ts';
+import { bytesOf } from '../tensor/encode.ts';
 
 /** Size and identity of a model; external data counts, the hash is of the model file. */
 export async function modelFacts(model: Model): Promise<ModelFacts> {
@@ -22,7 +23,7 @@ export function hashRecords(records: readonly DataRecord[]): string {
     hash.update(JSON.stringify([task, answerStart]));
     for (const [name, { dtype, shape, data }] of Object.entries(inputs)) {
       hash.update(JSON.stringify([name, dtype, shape]));
-      hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      hash.update(bytesOf(data));
     }
   }
   return hash.digest('hex');
