@@ -29,8 +29,6 @@ export interface SessionOptions {
 /** A loaded model. Release it: ONNX Runtime keeps its memory until then. */
 export interface Session {
   readonly inputs: readonly string[];
-  /** Output name to its dimensions as ONNX Runtime infers them (names for unknown ones). */
-  readonly outputs: ReadonlyMap<string, readonly (number | string)[]>;
   /** Runs the model; `fetches` names the outputs wanted, all by default. */
   run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, RunTensor>>;
   release(): Promise<void>;
@@ -62,9 +60,6 @@ export async function openSession(model: Model | string, options: SessionOptions
   });
   return {
     inputs: session.inputNames,
-    outputs: new Map(
-      session.outputMetadata.map((meta) => [meta.name, meta.isTensor ? meta.shape : []] as const),
-    ),
     run: (feeds, fetches) =>
       guard('ORT_RUN', 'ONNX Runtime failed while running the model', path, async () => {
         const inputs = Object.entries(feeds).map(([name, tensor]) => [name, toOrtTensor(ort, tensor)]);
