@@ -82,7 +82,7 @@ function sizesOf(model: Model, layers: readonly MoeLayer[]): Inspection['sizes']
  * What is to be said of a model as a whole: that moeq wrote it (its experts have a form of their own then, which is not
  * located again), or that no layer was found, and whether something came close.
  */
-export function inspectionNotes(record: ModelRecord | null, { layers, rejected }: Location): string[] {
+function inspectionNotes(record: ModelRecord | null, { layers, rejected }: Location): string[] {
   if (record) return [writtenNote(record)];
   if (layers.length > 0) return [];
   const near = rejected.length === 0 ? '' : `; what came closest (${rejected.length}): see --explain`;
