@@ -8,7 +8,8 @@ export interface HeatMap {
   description: string;
   rows: {
     label: string;
-    /** One class of `legend` per cell, or null for an empty place. */ cells: (string | null)[];
+    /** One class of `legend` per cell, or null for an empty place. */
+    cells: (string | null)[];
   }[];
   /** What the classes mean; those without a cell are left out. */
   legend: { class: string; label: string }[];
