@@ -52,6 +52,11 @@ export function isFault(error: unknown): error is Fault {
   return typeof error === 'object' && error !== null && brand in error;
 }
 
+/** What an error says, for the `why` of a Fault; anything may have been thrown. */
+export function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
 function describe({ code, what, where, why, remedy }: FaultRecord): string {
   const lines = [`${code}: ${what}`];
   if (where) lines.push(`  where: ${where}`);

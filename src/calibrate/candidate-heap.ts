@@ -1,5 +1,5 @@
 /** A record and what choosing it would gain. */
-export interface Candidate {
+interface Candidate {
   record: number;
   gain: number;
 }

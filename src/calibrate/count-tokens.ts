@@ -41,10 +41,11 @@ export async function countTokens(
   const tokens = new Uint32Array(records);
   const layers: LayerVisits[] = [];
   const attach: AttachProbe = (model, layer) => {
-    const { id, router, boundary } = layer;
-    if (boundary) emitFloat(model, layer, options.byLayer);
-    if (boundary?.routing.kind !== 'topk') return { outputs: [], take: () => {} };
-    const { indices, k } = boundary.routing;
+    const { id, router } = layer;
+    const { routing } = layer.boundary!;
+    emitFloat(model, layer, options.byLayer);
+    if (routing.kind !== 'topk') return { outputs: [], take: () => {} };
+    const { indices, k } = routing;
     const visited: LayerVisits = {
       id,
       k,

@@ -4,41 +4,25 @@ import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Graph } from '../onnx/graph.ts';
 import type { Value } from '../onnx/value.ts';
-import type { Probe, Results } from '../run/probe.ts';
+import type { Probe } from '../run/probe.ts';
 import type { RunTensor } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
-import type { MatrixView } from '../tensor/view.ts';
 import { keptRows } from './kept-rows.ts';
 
-/** What a router made of one batch before its model was changed, [positions, experts] in float32; see `RouterValuePair`. */
+/**
+ * What a router made of one batch before its model was changed, [positions, experts] in float32: the product with its
+ * weight, and the logits with their bias.
+ */
 export interface OriginalLogits {
   product: RunTensor;
   logits: RunTensor;
 }
 
-/** What a router computes of the same tokens in two models. */
-export interface RouterValuePair {
-  /** Its weight, [experts, hidden]. */
-  view: Pick<MatrixView, 'rows' | 'cols'>;
-  /** Experts per token; null where every token visits all. */
-  topK: number | null;
-  /** The product with the weight, and the logits with their bias, [..., experts]. */
-  original: { product: Value; logits: Value };
-  /** What it reads [..., hidden], and the product. */
-  changed: { input: Value; product: Value };
-}
-
-/** Graph outputs of one batch: what separates a router in two models, summed over tokens. */
-export interface GapTaps {
-  /** Σ w·x̂·x̂ᵀ of what the changed model's router reads, [hidden, hidden]. */
-  gram: Value;
-  /** Σ w·x̂·eᵀ, e being what the changed logits lack to the original ones, [hidden, experts]. */
-  cross: Value;
-}
-
-/** The same, summed over batches, row-major. */
+/** What separates a router in two models, summed over tokens, row-major. */
 export interface GapSums {
+  /** Σ w·x̂·x̂ᵀ of what the changed model's router reads, [hidden, hidden]. */
   gram: Float64Array;
+  /** Σ w·x̂·eᵀ, e being what the changed logits lack to the original ones, [hidden, experts]. */
   cross: Float64Array;
 }
 
@@ -48,20 +32,26 @@ export interface GapProbe extends Probe {
   sums: GapSums;
 }
 
-/** Adds to a changed model's graph the sums of {@link tapGap}; what the original router made is fed to it. */
+/** A router of the changed model, and its experts per token; null where every token visits all. */
+interface Router {
+  linear: RouterLinear;
+  topK: number | null;
+}
+
+/** Adds these sums to a changed model's graph; what the original router made is fed to it. For `valid` see `keptFlags`. */
 export function gapProbe(
   graph: Graph,
-  { linear: { view, input, product }, topK }: { linear: RouterLinear; topK: number | null },
+  router: Router,
   originalOf: (batch: Batch) => OriginalLogits,
   valid: Value | null,
 ): GapProbe {
+  const { rows: experts, cols: hidden } = router.linear.view;
   const original = {
     product: graph.addInput('moeq/product', 'float32', 2),
     logits: graph.addInput('moeq/logits', 'float32', 2),
   };
-  const values = { view, topK, original, changed: { input, product } };
-  const taps = tapGap(builder(graph, 'moeq/gap'), values, valid);
-  const sums = emptyGap(view);
+  const taps = tapGap(builder(graph, 'moeq/gap'), router, original, valid);
+  const sums = { gram: new Float64Array(hidden * hidden), cross: new Float64Array(hidden * experts) };
   return {
     sums,
     outputs: Object.values(taps),
@@ -69,19 +59,24 @@ export function gapProbe(
       const { product, logits } = originalOf(batch);
       return { [original.product.name]: product, [original.logits.name]: logits };
     },
-    take: (results) => addGap(sums, taps, results),
+    take(results) {
+      for (const key of ['gram', 'cross'] as const)
+        toFloats(results[taps[key].name]).forEach((value, i) => (sums[key][i] += value));
+    },
   };
 }
 
-/** Adds these sums to a graph in which both are, or what the original made is fed. For `valid` see `keptFlags`. */
-export function tapGap(
+/** Graph outputs of one batch. */
+function tapGap(
   b: Builder,
-  { view: { rows: experts, cols: hidden }, topK, original, changed }: RouterValuePair,
+  { linear: { view, input, product }, topK }: Router,
+  original: { product: Value; logits: Value },
   valid: Value | null,
-): GapTaps {
+): Record<keyof GapSums, Value> {
+  const { rows: experts, cols: hidden } = view;
   const rowsOf = (value: Value, width: number): Value => keptRows(b, value, width, valid);
-  const x = rowsOf(changed.input, hidden);
-  const lacking = b.op('Sub', [rowsOf(original.product, experts), rowsOf(changed.product, experts)]);
+  const x = rowsOf(input, hidden);
+  const lacking = b.op('Sub', [rowsOf(original.product, experts), rowsOf(product, experts)]);
   const isChosen = topK !== null && topK < experts;
   const weights = isChosen ? tippingWeights(b, rowsOf(original.logits, experts), topK, lacking) : null;
   const weighed = weights ? b.op('Mul', [x, weights]) : x;
@@ -108,14 +103,4 @@ function tippingWeights(b: Builder, logits: Value, k: number, lacking: Value): V
   const scale = b.op('Max', [b.op('Mul', [meanSquare, scalar('four', 4)]), scalar('tiny', tiny)]);
   const doubts = b.op('Div', [b.op('Mul', [margin, margin]), scale]);
   return b.op('Reciprocal', [b.op('Add', [doubts, scalar('one', 1)])], {}, { name: 'weights' });
-}
-
-export function emptyGap({ rows, cols }: RouterValuePair['view']): GapSums {
-  return { gram: new Float64Array(cols * cols), cross: new Float64Array(cols * rows) };
-}
-
-/** Adds one batch. */
-export function addGap(sums: GapSums, taps: GapTaps, results: Results): void {
-  for (const key of ['gram', 'cross'] as const)
-    toFloats(results[taps[key].name]).forEach((value, i) => (sums[key][i] += value));
 }

@@ -23,7 +23,7 @@ export interface RouterClipTrial {
 }
 
 /** Graph outputs of one batch, summed over tokens, one entry per candidate. */
-export interface RouterClipTaps {
+interface RouterClipTaps {
   /** [1], the same for all. */
   tokens: Value;
   /** Squared logit errors, summed over experts. */
@@ -73,7 +73,7 @@ const tiny = 2 ** -24;
  * Adds the logits of all candidates beside those of the float router, on the same tokens; the candidates read them in 8
  * bits, as they will when they are written. For `valid` see `keptFlags`.
  */
-export function tapRouterClips(b: Builder, trial: RouterClipTrial, valid: Value | null): RouterClipTaps {
+function tapRouterClips(b: Builder, trial: RouterClipTrial, valid: Value | null): RouterClipTaps {
   const { input, weight, bias, candidates, top } = trial;
   const { rows: experts, cols: hidden } = weight;
   const x = keptRows(b, input, hidden, valid);

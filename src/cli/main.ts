@@ -38,7 +38,7 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // Who reads no further has what they want; else a result is lost, which is no verdict of a gate.
+  // A reader that stops early (`| head`) is no failure; otherwise a result is lost, which is no verdict of a gate.
   if (error.code === 'EPIPE') process.exit();
   process.stderr.write(unforeseenError(error));
   process.exit(2);

@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
 import type { Paint, Tone } from '../report/terminal-table.ts';
 
-/** Writes text to standard output; resolves when it has been handed over. */
+/** Writes text to standard output, with a line break at its end. */
 export function print(text: string): void {
   process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 }

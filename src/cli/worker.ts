@@ -3,6 +3,7 @@ import type { CommandModule } from 'yargs';
 import { Fault } from '../fault.ts';
 import { openQueueClient } from '../jobs/queue/queue-client.ts';
 import { serveQueue } from '../jobs/queue/serve-queue.ts';
+import { usableMemory } from '../jobs/threads/memory-budget.ts';
 import { showNotice } from './output.ts';
 import { stopSignal } from './signals.ts';
 
@@ -11,9 +12,6 @@ interface Arguments {
   jobs: number;
   silence: number;
 }
-
-/** Share of the free memory that a worker may take. */
-const memoryShare = 0.8;
 
 export const workerCommand: CommandModule<object, Arguments> = {
   command: 'worker',
@@ -37,7 +35,7 @@ export const workerCommand: CommandModule<object, Arguments> = {
     await serveQueue(client, {
       jobs: Math.floor(jobs),
       threads: availableParallelism(),
-      memory: process.availableMemory() * memoryShare,
+      memory: usableMemory(),
       silenceMs: silence * 1000,
       signal,
       begun: showNotice,

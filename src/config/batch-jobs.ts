@@ -105,7 +105,7 @@ function clash(job: BatchJob, other: BatchJob, file: string): Fault {
 }
 
 /** Objects merged key by key, at any depth; where both are not objects the later one stands. */
-export function merge<T extends object>(...layers: readonly T[]): T {
+function merge<T extends object>(...layers: readonly T[]): T {
   return layers.reduce((below, above) => ({ ...below, ...overlay(below, above) }));
 }
 

@@ -103,7 +103,7 @@ function dotted(path: readonly PropertyKey[]): string {
 }
 
 /** The candidate a misspelt word was probably meant to be: at most a third of its letters differ. */
-export function nearest(word: string, candidates: readonly string[]): string | undefined {
+function nearest(word: string, candidates: readonly string[]): string | undefined {
   const limit = Math.max(1, Math.floor(word.length / 3));
   const ranked = candidates
     .map((candidate) => ({ candidate, distance: editDistance(word.toLowerCase(), candidate.toLowerCase()) }))

@@ -19,8 +19,11 @@ export interface Batch {
   sequence: number;
 }
 
-/** How many positions a batch holds at most, unless one record alone has more. */
-const defaultPositions = 4096;
+/**
+ * How many positions a batch holds at most, unless one record alone has more: their activations are small beside the
+ * weights of the layers they go through.
+ */
+export const mostPositions = 4096;
 
 /**
  * Turns records into batches that hold every record once. Records whose inputs have equal shapes share batches, so
@@ -37,7 +40,7 @@ const defaultPositions = 4096;
 export function* makeBatches(
   records: readonly DataRecord[],
   inputs: readonly ModelInput[],
-  maxPositions = defaultPositions,
+  maxPositions = mostPositions,
 ): Generator<Batch, void> {
   const layout = layoutOf(inputs);
   for (const record of records) checkRecord(record, layout);

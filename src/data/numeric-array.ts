@@ -1,4 +1,5 @@
 import { Fault } from '../fault.ts';
+import { bytesOf } from '../tensor/encode.ts';
 import { floatToHalf, halfToFloat } from '../tensor/half.ts';
 
 /** The array class that holds each element type; float16 is held as its bits, bool as 0 and 1. */
@@ -51,10 +52,6 @@ export function bytesPerElement(dtype: NumericType): number {
 /** Copies `source` into `target` (of the same type) from element `offset` on. */
 export function copyInto(target: NumericData, source: NumericData, offset: number): void {
   bytesOf(target).set(bytesOf(source), offset * target.BYTES_PER_ELEMENT);
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: NumericData): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** `count` values of a function of the index; the caller knows that they fit. */

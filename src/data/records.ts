@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
-import { Fault } from '../fault.ts';
+import { Fault, reasonOf } from '../fault.ts';
 import { jsonlRecords } from './jsonl.ts';
 import { npzRecords } from './npz.ts';
 import type { DataRecord } from './record.ts';
@@ -39,7 +39,7 @@ function attempt<T>(path: string, read: () => T): T {
   try {
     return read();
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = reasonOf(cause);
     throw fault('DATA_NOT_FOUND', 'the data cannot be read', path, why, cause);
   }
 }

@@ -12,6 +12,12 @@ export function errorRecord(error: unknown, where: string, folder: string): Faul
   return diskFull(error, folder) ?? unforeseen(error, where);
 }
 
+/** What a thread handed back. @throws Fault where that is the record of one */
+export function unlessFault<T>(result: T | FaultRecord): T {
+  if (typeof result === 'object' && result !== null && 'code' in result) throw Fault.fromRecord(result);
+  return result;
+}
+
 /** True where a conversion was done and its own check of what it wrote failed: a gate that every conversion has. */
 export function isMissedGate({ code }: Pick<FaultRecord, 'code'>): boolean {
   return code === 'PARITY';

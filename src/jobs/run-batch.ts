@@ -2,6 +2,7 @@ import { globSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Crew, CrewOptions, GatherCrew } from './crew.ts';
 import { errorRecord } from './error-record.ts';
+import { inLanes } from './in-lanes.ts';
 import { isPlanned } from './plan/plan-batch.ts';
 import type { BatchPlan, JobPlan, UnplannedJob } from './plan/plan.ts';
 import { lockFolder } from './store/folder-lock.ts';
@@ -60,20 +61,16 @@ function clean(work: string, resume: boolean): void {
 async function runJobs(plan: BatchPlan, crew: Crew, options: RunOptions): Promise<JobOutcome[]> {
   const { jobs, stopOnFailure } = plan;
   const outcomes = new Map<string, JobOutcome>();
-  const queue = jobs.values();
   let failed = false;
-  const lane = async (): Promise<void> => {
-    for (const job of queue) {
-      const skips = options.signal.aborted || (failed && stopOnFailure);
-      const outcome = skips
-        ? unfinished(describeJob(job), 'skipped', null)
-        : await runOne(job, plan, crew, options);
-      failed ||= outcome.status === 'failed';
-      outcomes.set(job.name, outcome);
-      options.ended(outcome);
-    }
-  };
-  await Promise.all(Array.from({ length: crew.width }, lane));
+  await inLanes(jobs, crew.width, async (job) => {
+    const skips = options.signal.aborted || (failed && stopOnFailure);
+    const outcome = skips
+      ? unfinished(describeJob(job), 'skipped', null)
+      : await runOne(job, plan, crew, options);
+    failed ||= outcome.status === 'failed';
+    outcomes.set(job.name, outcome);
+    options.ended(outcome);
+  });
   return jobs.map(({ name }) => outcomes.get(name)!);
 }
 

@@ -20,7 +20,7 @@ export type AttributeValue =
   | { tensor: Tensor }
   | Graph;
 
-export interface OpOptions {
+interface OpOptions {
   domain?: string;
   /** Hint for the names of the node and its outputs; the operator's name by default. */
   name?: string;

@@ -1,3 +1,4 @@
+import { countOf } from '../tensor/dtype.ts';
 import type { Graph } from './graph.ts';
 import type { FunctionProto, ModelProto, StringEntry } from './messages.ts';
 
@@ -25,6 +26,11 @@ export function opsetOf(model: Model): number {
 /** Bytes of all constants as stored, those of subgraphs left out. */
 export function weightBytesOf({ graph }: Model): number {
   return [...graph.constants].reduce((sum, { tensor }) => sum + tensor!.source.byteLength, 0);
+}
+
+/** Elements of all constants, those of subgraphs left out. */
+export function parametersOf({ graph }: Model): number {
+  return [...graph.constants].reduce((sum, { tensor }) => sum + countOf(tensor!.source.shape), 0);
 }
 
 /** Bytes of the file and of its external data. */

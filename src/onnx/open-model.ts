@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { Fault } from '../fault.ts';
+import { Fault, reasonOf } from '../fault.ts';
 import type { ByteSource } from '../tensor/source.ts';
 import { fileSource, memorySource } from '../tensor/source.ts';
 import { buildGraph } from './build-graph.ts';
@@ -68,7 +68,7 @@ function decodeProto(skeleton: Uint8Array, path: string): ModelProto {
         code: 'ONNX_MALFORMED',
         what: 'this is not an ONNX model',
         where: path,
-        why: cause instanceof Error ? cause.message : String(cause),
+        why: reasonOf(cause),
         remedy: 'give the path of an .onnx file',
       },
       { cause },

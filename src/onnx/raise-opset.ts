@@ -1,10 +1,11 @@
 import { Fault } from '../fault.ts';
+import { bytesOf } from '../tensor/encode.ts';
 import { allNodes } from './graph.ts';
 import { attributeType } from './messages.ts';
 import type { Model } from './model.ts';
 import { opsetOf } from './model.ts';
 import type { Node } from './node.ts';
-import { bytesOf, makeTensor } from './tensor.ts';
+import { makeTensor } from './tensor.ts';
 import type { Value } from './value.ts';
 
 /**

@@ -1,15 +1,12 @@
 import { Fault } from '../fault.ts';
 import type { DataType } from '../tensor/dtype.ts';
 import { byteLengthOf, codeOf, countOf, dataTypeOf } from '../tensor/dtype.ts';
-import { bytesOf } from '../tensor/encode.ts';
 import type { ByteSource, TensorSource } from '../tensor/source.ts';
 import { sliceSource, tensorSource } from '../tensor/source.ts';
 import { externalRange } from './external-data.ts';
 import type { TensorProto } from './messages.ts';
 import { decodeMessage, fieldHeader } from './schema.ts';
 import { storedTypedData, typedData, typedFieldOf } from './typed-data.ts';
-
-export { bytesOf };
 
 /** Where the tensors of a model read their bytes from: the file itself, and the folder of external data. */
 export interface TensorOrigin {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { Fault, isFault } from '../fault.ts';
+import { Fault, isFault, reasonOf } from '../fault.ts';
 import { temporary } from '../files/temporary.ts';
 import type { Model } from './model.ts';
 import { weightBytesOf } from './model.ts';
@@ -140,7 +140,7 @@ function failed(path: string, cause: unknown): Fault {
       code: 'OUTPUT_FAILED',
       what: 'the model could not be written',
       where: path,
-      why: cause instanceof Error ? cause.message : String(cause),
+      why: reasonOf(cause),
       remedy: 'check the folder, its permissions and the free space',
     },
     { cause },

@@ -33,8 +33,8 @@ export function annotate(
 }
 
 /**
- * What of a config makes the model. Paths, threads, the seed of no choice and what is measured do not, and so must not
- * change the file.
+ * What of a config makes the model. Paths, threads, the seed, which nothing draws on, and what is measured do not, and so
+ * must not change the file.
  */
 function recipeOf(config: QuantizeConfig): Record<string, unknown> {
   const {

@@ -8,25 +8,22 @@ import { locateInFile } from '../moe/prepare-model.ts';
 import type { Role } from '../moe/roles.ts';
 import { rolesOf } from '../moe/roles.ts';
 import type { Model } from '../onnx/model.ts';
-import { opsetOf } from '../onnx/model.ts';
+import { opsetOf, parametersOf, storedBytesOf } from '../onnx/model.ts';
 import type { Inspection, LayerInspection } from '../report/inspection.ts';
-import { countOf } from '../tensor/dtype.ts';
 import { writtenRole } from '../verify/census.ts';
 
 /** Says what a model holds; reads its graph and no weights. */
 export function inspectModel(path: string, { explain }: { explain: boolean }): Inspection {
   const { model, layers, rejected } = locateInFile(path);
   const record = readModelRecord(model);
-  const tensors = [...model.graph.constants].map((value) => value.tensor!);
-  const external = tensors.filter(({ proto }) => proto.dataLocation === 1);
   return {
     model: {
       path,
       irVersion: model.irVersion,
       opset: opsetOf(model),
       producer: [model.proto.producerName, model.proto.producerVersion].filter(Boolean).join(' '),
-      parameters: tensors.reduce((sum, { source }) => sum + countOf(source.shape), 0),
-      bytes: model.byteLength + external.reduce((sum, { source }) => sum + source.byteLength, 0),
+      parameters: parametersOf(model),
+      bytes: storedBytesOf(model),
       inputs: declaredInputs(model),
     },
     layers: layers.map(inspectLayer),
@@ -85,7 +82,7 @@ function sizesOf(model: Model, layers: readonly MoeLayer[]): Inspection['sizes']
  * What is to be said of a model as a whole: that moeq wrote it (its experts have a form of their own then, which is not
  * located again), or that no layer was found, and whether something came close.
  */
-export function inspectionNotes(record: ModelRecord | null, { layers, rejected }: Location): string[] {
+function inspectionNotes(record: ModelRecord | null, { layers, rejected }: Location): string[] {
   if (record) return [writtenNote(record)];
   if (layers.length > 0) return [];
   const near = rejected.length === 0 ? '' : `; what came closest (${rejected.length}): see --explain`;

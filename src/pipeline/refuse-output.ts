@@ -76,13 +76,13 @@ export function weightsBeside(model: string): string | null {
 }
 
 /** The files that hold weights of a model. @throws Fault those of opening it */
-export function filesOfWeights(model: string): string[] {
+function filesOfWeights(model: string): string[] {
   const { constants } = openModel(model).graph;
   return [...new Set([...constants].map(({ tensor }) => tensor!.source.place?.path ?? model))];
 }
 
 /** Whatever names and links lead to it. */
-export function isSameFile(one: string, other: string): boolean {
+function isSameFile(one: string, other: string): boolean {
   const [a, b] = [statSync(one), statSync(other)];
   return a.ino === b.ino && a.dev === b.dev;
 }

@@ -6,6 +6,7 @@ import { tasksOf } from '../data/record.ts';
 import { checkVocabulary, vocabularySize } from '../data/vocabulary.ts';
 import { requireEmittable } from '../emit/emitter-for.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
+import { Fault } from '../fault.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { requireKnownTasks } from '../report/gates/gate-keys.ts';
 import type { CalibrationData } from './balance-data.ts';
@@ -13,7 +14,6 @@ import { rotationOf } from './layer/order-layer.ts';
 import { settledBy } from './layer/variant.ts';
 import { needsRecords } from './needs-records.ts';
 import type { ConversionRecords } from './open-conversion.ts';
-import { refuseShift } from './refuse-shift.ts';
 import { requireRouters } from './routers/settle-routers.ts';
 import { variantsTried } from './trials/variants-tried.ts';
 
@@ -33,6 +33,17 @@ export function requireConvertible(
   if (data) requireRouters(config, prepared.layers, data.records.slice(0, limit));
   if (measuredOn) requireKnownTasks(config.gates, tasksOf(measuredOn));
   requireFed(prepared, [...(data ? recordsRun(data, config) : []), ...(measuredOn ?? [])]);
+}
+
+/** Refuses a shift where the target has no place for one. */
+function refuseShift({ smoothing, target }: QuantizeConfig): void {
+  if (target !== 'qmoe' || smoothing.shift !== true) return;
+  throw new Fault({
+    code: 'SCHEME_TARGET',
+    what: 'target qmoe cannot be written with a shift',
+    why: 'the fused operator gives every expert the same input',
+    remedy: 'use --set smoothing.shift=false, or another target',
+  });
 }
 
 function requireWritable(config: QuantizeConfig, { layers }: PreparedModel, hasRecords: boolean): void {

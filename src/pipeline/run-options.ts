@@ -9,7 +9,7 @@ export function sessionOptions({ threads }: Pick<QuantizeConfig, 'threads'>): Se
   return threads === 'auto' ? {} : { threads };
 }
 
-/** How a model is verified against the one at `reference`. */
+/** How a model is verified; `reference` is the path of the model it was made from. */
 export function verifyOptions(
   reference: string,
   { threads, verify: { attribution, byLayer } }: Pick<QuantizeConfig, 'threads' | 'verify'>,

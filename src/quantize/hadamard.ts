@@ -80,7 +80,7 @@ function coreOf(block: number): number | null {
 }
 
 /** Whether {@link paleyMatrix} has an order: one more than a prime that is 3 modulo 4 (12, 20, 24, 44, 48, 60 …). */
-export function paleyOrder(order: number): boolean {
+function paleyOrder(order: number): boolean {
   return order % 4 === 0 && isPrime(order - 1);
 }
 
@@ -94,7 +94,7 @@ function isPrime(n: number): boolean {
  * S, where S tells by row and column whether their difference is a square modulo order - 1, bordered by 1 above and
  * -1 on the left.
  */
-export function paleyMatrix(order: number): Int8Array {
+function paleyMatrix(order: number): Int8Array {
   const p = order - 1;
   const squares = new Set(Array.from({ length: p - 1 }, (_, i) => (i + 1) ** 2 % p));
   return Int8Array.from({ length: order * order }, (_, at) => {

@@ -9,7 +9,7 @@ export interface Requirement {
   weightAbsMax: ArrayLike<number>;
 }
 
-export interface ExpertRequirement extends Requirement {
+interface ExpertRequirement extends Requirement {
   /** Tokens routed to the expert. */
   tokens: number;
   /** Mean router probability of the expert over all tokens. */
@@ -17,7 +17,7 @@ export interface ExpertRequirement extends Requirement {
 }
 
 /** How the experts' requirements become one: the channel-wise maximum, or a sum weighted by use. */
-export type Aggregate = 'max' | 'frequency' | 'probability';
+type Aggregate = 'max' | 'frequency' | 'probability';
 
 export interface SmoothingOptions {
   experts: readonly ExpertRequirement[];

@@ -1,3 +1,4 @@
+import { bytesOf } from '../tensor/encode.ts';
 import { takeBuffer } from '../tensor/spare-buffers.ts';
 import { chunkBytes, inputsAtOnce, lanes, places, vectorKernels } from './vector-kernels.ts';
 
@@ -14,9 +15,7 @@ function* chunksOf(count: number, groupSize: number): Generator<{ from: number; 
 
 /** Takes part of an array to where kernels find it. */
 function bring(place: number, part: Float32Array | Int8Array): void {
-  new Uint8Array(vectorKernels().memory, place).set(
-    new Uint8Array(part.buffer, part.byteOffset, part.byteLength),
-  );
+  new Uint8Array(vectorKernels().memory, place).set(bytesOf(part));
 }
 
 /** Bits of the largest magnitude of every group, [groups]. */

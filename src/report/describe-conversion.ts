@@ -1,8 +1,9 @@
 import { executionText } from './execution-text.ts';
+import { censusRows } from './figure-rows.ts';
 import { formatBytes } from './format.ts';
 import { median } from './median.ts';
 import type { CensusRow, Report } from './report.ts';
-import { type Column, type Paint, plainPaint, terminalTable } from './terminal-table.ts';
+import { type Column, type Paint, figureColumns, plainPaint, terminalTable } from './terminal-table.ts';
 import { hangingText } from './wrap-text.ts';
 
 /** What a conversion without verification has to say. */
@@ -53,20 +54,9 @@ function calibrationLines(layers: NonNullable<ConversionSummary['calibration']>,
 
 /** Bytes by role, and every refusal with its reason. */
 function censusLines(census: readonly CensusRow[], paint: Paint): string[] {
-  const columns: Column[] = [
-    { title: 'role' },
-    { title: 'quantized', align: 'right' },
-    { title: 'kept', align: 'right' },
-    { title: 'refused', align: 'right' },
-  ];
-  const rows = census.map(({ role, quantizedBytes, keptBytes, refused }) => [
-    role,
-    formatBytes(quantizedBytes),
-    formatBytes(keptBytes),
-    String(refused.length),
-  ]);
+  const { titles, rows } = censusRows(census, String);
   const refusals = census.flatMap(({ refused }) =>
     refused.map(({ tensor, reason }) => `refused ${tensor}: ${reason}`),
   );
-  return [...terminalTable(columns, rows, paint), ...refusals];
+  return [...terminalTable(figureColumns(titles), rows, paint), ...refusals];
 }

@@ -52,7 +52,7 @@ function layerSections(report: Report): Section[] {
 }
 
 /** The settings that made the model, nested keys joined by dots. */
-export function recipeSection(recipe: Record<string, unknown>): Markup {
+function recipeSection(recipe: Record<string, unknown>): Markup {
   const items = flatten(recipe, '').map(
     ([key, value]) => markup`<div><dt>${key}</dt><dd>${value}</dd></div>\n`,
   );

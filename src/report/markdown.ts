@@ -1,15 +1,7 @@
-import { attributionRows } from './attribution-rows.ts';
 import type { ReportDiff } from './diff/diff.ts';
 import { movementCells } from './diff/movements.ts';
-import {
-  formatAmount,
-  formatBytes,
-  formatChange,
-  formatCount,
-  formatDecibels,
-  formatFigure,
-  formatShare,
-} from './format.ts';
+import { attributionRows, taskRows } from './figure-rows.ts';
+import { formatAmount, formatBytes, formatChange, formatDecibels, formatFigure } from './format.ts';
 import { verdictText } from './gates/gate-text.ts';
 import { findOutliers } from './outliers.ts';
 import type { Gate, Report } from './report.ts';
@@ -81,14 +73,8 @@ function attributionTable(attribution: NonNullable<Report['attribution']>): stri
 }
 
 function taskTable(tasks: Report['tasks']): string {
-  const rows = Object.entries(tasks).map(([name, { records, reference, quantized }]) => [
-    name,
-    formatCount(records),
-    formatShare(reference),
-    formatShare(quantized),
-    formatChange(quantized - reference),
-  ]);
-  return rows.length === 0 ? '' : table(['task', 'records', 'reference', 'quantized', 'change'], rows);
+  const { titles, rows } = taskRows(tasks, formatChange);
+  return rows.length === 0 ? '' : table(titles, rows);
 }
 
 function movedTable(moved: ReportDiff['moved']): string {

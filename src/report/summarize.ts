@@ -1,12 +1,12 @@
-import { attributionRows } from './attribution-rows.ts';
 import { countState, layerCoverage } from './coverage.ts';
 import { executionText } from './execution-text.ts';
+import { attributionRows, censusRows, taskRows } from './figure-rows.ts';
 import { formatBytes, formatCount, formatDb, formatDecibels, formatFigure, formatShare } from './format.ts';
-import { gateText, verdictText } from './gates/gate-text.ts';
+import { gateLines } from './gates/gate-lines.ts';
 import { findOutliers } from './outliers.ts';
 import { refusalsByReason } from './refusals.ts';
 import type { Report } from './report.ts';
-import { type Column, type Paint, plainPaint, terminalTable } from './terminal-table.ts';
+import { type Paint, figureColumns, plainPaint, terminalTable } from './terminal-table.ts';
 import { hangingText } from './wrap-text.ts';
 
 const width = 100;
@@ -33,19 +33,13 @@ function section(title: string, lines: string[], paint: Paint): string[] {
 }
 
 function verdictLines(report: Report, paint: Paint): string[] {
-  const failed = report.gates.some(({ ok }) => !ok);
-  const gates = report.gates.flatMap((gate) => {
-    const lines = hangingText(gate.ok ? '  ok      ' : '  FAILED  ', gateText(gate), width);
-    return gate.ok ? lines : lines.map((line) => paint('bad', line));
-  });
   const outliers = findOutliers(report);
   const shown = outliers.slice(0, outliersShown).flatMap(({ place, finding }) => {
     return hangingText('  look at ', `${place}: ${finding}`, width);
   });
   const more = outliers.length - outliersShown;
   return [
-    paint(failed ? 'bad' : 'strong', verdictText(report)),
-    ...gates,
+    ...gateLines(report.gates, width, paint),
     ...shown,
     ...(more > 0 ? [`  and ${more} more layers or experts that stand out`] : []),
   ];
@@ -77,18 +71,23 @@ function outputText({ sqnrDb, kl, top1Agreement, perplexity }: Report['output'])
 function causeLines({ attribution }: Report, paint: Paint): string[] {
   if (!attribution) return [];
   const { titles, rows } = attributionRows(attribution);
-  return terminalTable([{ title: titles[0] }, ...titles.slice(1).map(right)], rows, paint, width);
+  return terminalTable(figureColumns(titles), rows, paint, width);
 }
 
 function layerLines(report: Report, paint: Paint): string[] {
   const coverages = layerCoverage(report);
-  const columns: Column[] = [
-    { title: 'layer' },
-    ...['experts', 'tokens min', 'median', 'max', 'starved', 'unseen', 'top-k local', 'cumulative'].map(
-      right,
-    ),
-    right('worst dB'),
-  ];
+  const columns = figureColumns([
+    'layer',
+    'experts',
+    'tokens min',
+    'median',
+    'max',
+    'starved',
+    'unseen',
+    'top-k local',
+    'cumulative',
+    'worst dB',
+  ]);
   const rows = report.layers.map(({ id, router, experts }, i) => {
     const coverage = coverages[i];
     const seen = experts.flatMap(({ sqnrDb }) => sqnrDb ?? []);
@@ -112,15 +111,8 @@ function layerLines(report: Report, paint: Paint): string[] {
 }
 
 function taskLines({ tasks }: Report, paint: Paint): string[] {
-  const columns = [{ title: 'task' }, ...['records', 'reference', 'quantized', 'change'].map(right)];
-  const rows = Object.entries(tasks).map(([name, { records, reference, quantized }]) => [
-    name,
-    formatCount(records),
-    formatShare(reference),
-    formatShare(quantized),
-    (quantized - reference).toFixed(4),
-  ]);
-  return rows.length === 0 ? [] : terminalTable(columns, rows, paint, width);
+  const { titles, rows } = taskRows(tasks);
+  return rows.length === 0 ? [] : terminalTable(figureColumns(titles), rows, paint, width);
 }
 
 function sizeLines({ size, census }: Report, paint: Paint): string[] {
@@ -128,22 +120,12 @@ function sizeLines({ size, census }: Report, paint: Paint): string[] {
   const bits =
     expertBitsPerWeight === null ? '' : `, experts ${formatFigure(expertBitsPerWeight)} bits a weight`;
   const factor = (referenceBytes / quantizedBytes).toFixed(2);
-  const columns = [{ title: 'role' }, ...['quantized', 'kept', 'refused'].map(right)];
-  const rows = census.map(({ role, quantizedBytes: done, keptBytes, refused }) => [
-    role,
-    formatBytes(done),
-    formatBytes(keptBytes),
-    formatCount(refused.length),
-  ]);
+  const { titles, rows } = censusRows(census);
   return [
     `${formatBytes(referenceBytes)} -> ${formatBytes(quantizedBytes)}, ${factor} times smaller${bits}`,
-    ...terminalTable(columns, rows, paint, width),
+    ...terminalTable(figureColumns(titles), rows, paint, width),
     ...refusalsByReason(census).flatMap(({ role, reason, tensors }) =>
       hangingText('  ', `${role}: ${formatCount(tensors.length)} refused, ${reason} (${tensors[0]})`, width),
     ),
   ];
-}
-
-function right(title: string): Column {
-  return { title, align: 'right' };
 }

@@ -36,6 +36,11 @@ export function terminalTable(
   return [line(titles, () => 'dim'), ...plain.map((row) => line(row, (column, text) => column.tone?.(text)))];
 }
 
+/** A column of names, then columns of figures. */
+export function figureColumns([name, ...figures]: readonly [string, ...string[]]): Column[] {
+  return [{ title: name }, ...figures.map((title): Column => ({ title, align: 'right' }))];
+}
+
 /** Text from a model file, safe to print: control characters could move the cursor or recolour the screen. */
 export function withoutControls(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, '?');

@@ -6,6 +6,7 @@ import { fromBytes, isNumericType } from '../data/numeric-array.ts';
 import { Fault } from '../fault.ts';
 import { temporary } from '../files/temporary.ts';
 import type { RunTensor } from '../runtime/session.ts';
+import { bytesOf } from '../tensor/encode.ts';
 
 /** Values between two stages of a model, on disk: one file per value and batch. */
 export interface ActivationStore {
@@ -40,7 +41,7 @@ export function openActivationStore(parent = tmpdir()): ActivationStore {
   return {
     put(name, batch, { dtype, dims, data }) {
       const path = join(folder, String(files++));
-      writeFileSync(path, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      writeFileSync(path, bytesOf(data));
       if (!values.has(name)) values.set(name, new Map());
       values.get(name)!.set(batch, { path, dtype, dims });
     },

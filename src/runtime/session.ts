@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, parse, resolve } from 'node:path';
 import type * as Ort from 'onnxruntime-node';
-import { Fault } from '../fault.ts';
+import { Fault, reasonOf } from '../fault.ts';
 import { temporary } from '../files/temporary.ts';
 import { linkTensors } from '../onnx/link-tensors.ts';
 import type { Model } from '../onnx/model.ts';
@@ -29,8 +29,6 @@ export interface SessionOptions {
 /** A loaded model. Release it: ONNX Runtime keeps its memory until then. */
 export interface Session {
   readonly inputs: readonly string[];
-  /** Output name to its dimensions as ONNX Runtime infers them (names for unknown ones). */
-  readonly outputs: ReadonlyMap<string, readonly (number | string)[]>;
   /** Runs the model; `fetches` names the outputs wanted, all by default. */
   run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, RunTensor>>;
   release(): Promise<void>;
@@ -62,9 +60,6 @@ export async function openSession(model: Model | string, options: SessionOptions
   });
   return {
     inputs: session.inputNames,
-    outputs: new Map(
-      session.outputMetadata.map((meta) => [meta.name, meta.isTensor ? meta.shape : []] as const),
-    ),
     run: (feeds, fetches) =>
       guard('ORT_RUN', 'ONNX Runtime failed while running the model', path, async () => {
         const inputs = Object.entries(feeds).map(([name, tensor]) => [name, toOrtTensor(ort, tensor)]);
@@ -143,7 +138,7 @@ async function guard<T>(code: string, what: string, where: string, work: () => P
   try {
     return await work();
   } catch (cause) {
-    const why = (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').slice(0, 500);
+    const why = reasonOf(cause).replace(/\s+/g, ' ').slice(0, 500);
     throw new Fault(
       { code, what, where, why, remedy: 'check that the model runs in ONNX Runtime by itself' },
       { cause },

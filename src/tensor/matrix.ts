@@ -49,14 +49,6 @@ export function columnAbsMax({ rows, cols, data }: Matrix): Float32Array {
   return result;
 }
 
-/** The rows of `top` followed by the rows of `bottom`. */
-export function stackRows(top: Matrix, bottom: Matrix): Matrix {
-  const data = new Float32Array(top.data.length + bottom.data.length);
-  data.set(top.data);
-  data.set(bottom.data, top.data.length);
-  return matrix(top.rows + bottom.rows, top.cols, data);
-}
-
 /** A copy of the given rows and columns; both ranges exclude their end. */
 export function submatrix(
   { cols, data }: Matrix,

@@ -16,7 +16,7 @@ export interface ByteSource {
 }
 
 /** Where a range of bytes begins. */
-export interface FilePlace {
+interface FilePlace {
   path: string;
   offset: number;
 }

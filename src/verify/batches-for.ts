@@ -1,5 +1,5 @@
 import type { Batch } from '../data/batches.ts';
-import { makeBatches } from '../data/batches.ts';
+import { makeBatches, mostPositions } from '../data/batches.ts';
 import { declaredInputs } from '../data/model-input.ts';
 import type { DataRecord } from '../data/record.ts';
 import { checkVocabulary, vocabularySize } from '../data/vocabulary.ts';
@@ -17,8 +17,6 @@ export function batchesFor(model: Model, records: readonly DataRecord[]): Iterab
 
 /** Numbers in one output of a batch, 128 MB: a joined graph holds several such outputs at a time. */
 const outputSize = 2 ** 25;
-/** Activations of so many positions are small beside the weights of the layers they go through. */
-const mostPositions = 4096;
 
 /** Positions of a batch for a model with so many classes, whose logits may take more room than all else. */
 export function positionsFor(classes: number): number {

@@ -2,17 +2,16 @@ import { createHash } from 'node:crypto';
 import type { DataRecord } from '../data/record.ts';
 import { fileHash } from '../files/file-hash.ts';
 import type { Model } from '../onnx/model.ts';
-import { storedBytesOf } from '../onnx/model.ts';
+import { parametersOf, storedBytesOf } from '../onnx/model.ts';
 import type { ModelFacts } from '../report/report.ts';
-import { countOf } from '../tensor/dtype.ts';
+import { bytesOf } from '../tensor/encode.ts';
 
 /** Size and identity of a model; external data counts, the hash is of the model file. */
 export async function modelFacts(model: Model): Promise<ModelFacts> {
-  const tensors = [...model.graph.constants].map((value) => value.tensor!);
   return {
     path: model.path,
     bytes: storedBytesOf(model),
-    parameters: tensors.reduce((sum, { source }) => sum + countOf(source.shape), 0),
+    parameters: parametersOf(model),
     sha256: await fileHash(model.path),
   };
 }
@@ -24,7 +23,7 @@ export function hashRecords(records: readonly DataRecord[]): string {
     hash.update(JSON.stringify([task, answerStart]));
     for (const [name, { dtype, shape, data }] of Object.entries(inputs)) {
       hash.update(JSON.stringify([name, dtype, shape]));
-      hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      hash.update(bytesOf(data));
     }
   }
   return hash.digest('hex');

@@ -6,7 +6,6 @@ import {
   rowsOf,
   scaleColumns,
   scaleRows,
-  stackRows,
   submatrix,
   transpose,
 } from '../../src/tensor/matrix.ts';
@@ -43,11 +42,6 @@ test('rows and columns are scaled in place', () => {
 
 test('columnAbsMax sees negative numbers', () => {
   expect([...columnAbsMax(sample())]).toEqual([4, 5, 6]);
-});
-
-test('stackRows puts one under the other', () => {
-  const stacked = stackRows(sample(), matrix(1, 3, Float32Array.of(7, 8, 9)));
-  expect(stacked).toEqual(matrix(3, 3, Float32Array.of(1, 2, 3, 4, 5, -6, 7, 8, 9)));
 });
 
 const table = matrix(

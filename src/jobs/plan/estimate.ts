@@ -1,4 +1,5 @@
 import type { QuantizeConfig } from '../../config/schema.ts';
+import { mostPositions } from '../../data/batches.ts';
 import { linearsOf, weightsOf } from '../../moe/ffn-experts.ts';
 import type { Expert } from '../../moe/moe-layer.ts';
 import { needsHessian } from '../../pipeline/layer/rounding.ts';
@@ -26,8 +27,6 @@ const portionBytes = 500e6;
 const runningBytes = 450e6;
 /** Numbers that ONNX Runtime keeps room for, per number of the activations of a batch. */
 const copies = 6;
-/** Positions of a batch. */
-const mostPositions = 4096;
 
 /** Rounding of one expert. In memory: its weights as stored and in float32, its codes, and XᵀX for GPTQ. */
 export function estimateQuantize(expert: Expert, config: QuantizeConfig): Estimate {

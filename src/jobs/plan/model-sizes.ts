@@ -1,14 +1,14 @@
 import { vocabularySize } from '../../data/vocabulary.ts';
-import { expertWeights, linearsOf, weightsOf } from '../../moe/ffn-experts.ts';
+import { expertWeights, linearsOf } from '../../moe/ffn-experts.ts';
 import type { Expert } from '../../moe/moe-layer.ts';
 import type { PreparedModel } from '../../moe/prepare-model.ts';
+import { parametersOf } from '../../onnx/model.ts';
 import { countOf } from '../../tensor/dtype.ts';
 import type { RunSize } from './estimate.ts';
 
 /** Every weight but those of experts meets every token; of experts, the share that the router chooses. */
 export function runSize({ model, layers }: PreparedModel, byLayer: boolean): RunSize {
-  const tensors = [...model.graph.constants].map(({ tensor }) => tensor!.source);
-  const all = sum(tensors.map(({ shape }) => countOf(shape)));
+  const all = parametersOf(model);
   const experts = layers.map(expertWeights);
   const idle = layers.map(({ router: { topK, experts: count } }, i) =>
     topK === null ? 0 : experts[i] * (1 - topK / count),
@@ -25,18 +25,14 @@ export function runSize({ model, layers }: PreparedModel, byLayer: boolean): Run
 }
 
 export function storedBytes(expert: Expert): number {
-  const widths = linearsOf(expert).map(({ weight: { rows, cols, source } }) => {
+  const bytes = linearsOf(expert).map(({ weight: { rows, cols, source } }) => {
     return (rows * cols * source.byteLength) / countOf(source.shape);
   });
-  return weightsOf(expert) === 0 ? 0 : sum(widths);
+  return sum(bytes);
 }
 
 export function expertBytes({ layers }: PreparedModel): number {
   return sum(layers.flatMap(({ experts }) => experts).map(storedBytes));
-}
-
-export function bytesOf({ model }: PreparedModel): number {
-  return sum([...model.graph.constants].map(({ tensor }) => tensor!.source.byteLength));
 }
 
 export function sum(values: readonly number[]): number {

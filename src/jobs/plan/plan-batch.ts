@@ -7,17 +7,15 @@ import { tokenizerFile } from '../../data/tokenizer.ts';
 import type { RecordReader } from '../../pipeline/open-conversion.ts';
 import { openRecords } from '../../pipeline/open-conversion.ts';
 import { errorRecord } from '../error-record.ts';
+import { usableMemory } from '../threads/memory-budget.ts';
 import { planJob } from './plan-job.ts';
 import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
-
-/** Share of the free memory that a run may take where the batch says nothing. */
-const memoryShare = 0.8;
 
 /** Everything a batch would do. A model that cannot be read fails its own jobs only. */
 export async function planBatch(batch: Batch): Promise<BatchPlan> {
   const { output, stopOnFailure } = batch;
   const threads = batch.threads === 'auto' ? availableParallelism() : batch.threads;
-  const memory = batch.memory === 'auto' ? process.availableMemory() * memoryShare : batch.memory * 1e9;
+  const memory = batch.memory === 'auto' ? usableMemory() : batch.memory * 1e9;
   const jobs: BatchPlan['jobs'] = [];
   const read = rememberingReader();
   for (const job of batch.jobs) jobs.push(await planOrFault(job, output, read));

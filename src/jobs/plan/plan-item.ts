@@ -20,8 +20,8 @@ export interface Ingredients {
 
 /** @throws Fault DATA_NOT_FOUND, DATA_TOKENIZER */
 export async function ingredientsOf({ config }: BatchJob, { model }: PreparedModel): Promise<Ingredients> {
-  // Threads, gates, the seed of no choice and the way files are written do not change weights; records and tokenizers
-  // count by their bytes.
+  // Threads, gates, the seed, which nothing draws on, and the way files are written do not change weights; records and
+  // tokenizers count by their bytes.
   const { threads: _threads, seed: _seed, gates: _gates, verify, output: _output, ...read } = config;
   const { data, tokenizer, calibration, ...recipe } = read;
   const { pool, ...balance } = calibration.balance;

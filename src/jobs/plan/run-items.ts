@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { BatchJob } from '../../config/batch-jobs.ts';
 import type { DataRecord } from '../../data/record.ts';
 import type { PreparedModel } from '../../moe/prepare-model.ts';
+import { weightBytesOf } from '../../onnx/model.ts';
 import { isByLayer } from '../../pipeline/model-size.ts';
 import type { ConversionRecords } from '../../pipeline/open-conversion.ts';
 import { recordsHeldOut } from '../../pipeline/routers/hold-out.ts';
@@ -11,7 +12,7 @@ import { recordsTried } from '../../pipeline/trials/gauge.ts';
 import { trialsOfVariants } from '../../pipeline/trials/settle-variants.ts';
 import type { Estimate, RunSize } from './estimate.ts';
 import { estimateRun } from './estimate.ts';
-import { bytesOf, runSize } from './model-sizes.ts';
+import { runSize } from './model-sizes.ts';
 import type { Ingredients } from './plan-item.ts';
 import { item } from './plan-item.ts';
 import type { WorkItem } from './plan.ts';
@@ -45,7 +46,7 @@ export function runFacts(
     job,
     prepared,
     ingredients,
-    bytes: { before: bytesOf(prepared), after },
+    bytes: { before: weightBytesOf(prepared.model), after },
     tuning: data && sizeOf(data.records.slice(0, job.config.calibration.records ?? undefined)),
     verification: measuredOn && sizeOf(measuredOn),
     size: runSize(prepared, false),

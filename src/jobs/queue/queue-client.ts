@@ -1,5 +1,5 @@
 import type { RedisOptions } from 'bullmq';
-import { Fault } from '../../fault.ts';
+import { Fault, reasonOf } from '../../fault.ts';
 
 type BullMq = typeof import('bullmq');
 
@@ -42,7 +42,7 @@ async function loadPackages() {
     throw new Fault({
       code: 'QUEUE_NOT_INSTALLED',
       what: 'a queue needs the packages bullmq and ioredis',
-      why: (error as Error).message,
+      why: reasonOf(error),
       remedy: 'npm i bullmq ioredis',
     });
   }
@@ -64,7 +64,7 @@ function unreachable(url: string, error: unknown): Fault {
     code: 'QUEUE_UNREACHABLE',
     what: 'the queue does not answer',
     where: `${protocol}//${host}`,
-    why: error instanceof Error ? error.message : String(error),
+    why: reasonOf(error),
     remedy: 'start a Redis or Valkey server there, or check address, user and password',
   });
 }

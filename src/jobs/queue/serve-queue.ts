@@ -1,7 +1,6 @@
 import type { Job } from 'bullmq';
-import type { FaultRecord } from '../../fault.ts';
 import { Fault } from '../../fault.ts';
-import { errorRecord } from '../error-record.ts';
+import { errorRecord, unlessFault } from '../error-record.ts';
 import type { MadeJob } from '../store/publish-job.ts';
 import { openWork } from '../store/work-folder.ts';
 import type { ItemTask } from '../threads/item-worker.ts';
@@ -81,12 +80,12 @@ function openBench({ jobs, threads, memory, begun }: ServeOptions): Bench {
 
   const share = { threads: Math.max(1, Math.floor(threads / jobs)), memory: Math.floor(memory / jobs) };
   const run = async (job: Job, task: ItemTask): Promise<MadeJob | null> => {
-    if (task.item !== 'emit') return unlessFault((await items.run(task)) as null | FaultRecord);
+    if (task.item !== 'emit') return unlessFault<null>(await items.run(task));
     active.set(job.id!, job);
     try {
       const { work, plan } = task;
       const whole: JobTask = { work, plan, task: job.id!, stop: null, ...share };
-      return unlessFault((await emits.run(whole)) as MadeJob | FaultRecord);
+      return unlessFault<MadeJob>(await emits.run(whole));
     } finally {
       active.delete(job.id!);
     }
@@ -111,11 +110,6 @@ function openBench({ jobs, threads, memory, begun }: ServeOptions): Bench {
       await Promise.all([items.destroy(), emits.destroy()]);
     },
   };
-}
-
-function unlessFault(result: MadeJob | FaultRecord | null): MadeJob | null {
-  if (result && 'code' in result) throw Fault.fromRecord(result);
-  return result;
 }
 
 function unknownItem(id: string): Fault {

@@ -4,6 +4,14 @@ export interface Budget {
   reserve(amount: number): Promise<() => void>;
 }
 
+/** Share of the free memory that work may take where nobody says how much. */
+const memoryShare = 0.8;
+
+/** Bytes that work may take on this machine, as it is now. */
+export function usableMemory(): number {
+  return process.availableMemory() * memoryShare;
+}
+
 /** A budget of bytes. A request larger than all of it gets all of it, and so runs alone. */
 export function memoryBudget(total: number): Budget {
   let free = total;

@@ -1,7 +1,5 @@
 import type { Piscina } from 'piscina';
 import type { MadeExpert } from '../../emit/parity-references.ts';
-import type { FaultRecord } from '../../fault.ts';
-import { Fault } from '../../fault.ts';
 import { openModel } from '../../onnx/open-model.ts';
 import type { LayerOrder } from '../../pipeline/layer/order-layer.ts';
 import type { ExpertOrder } from '../../pipeline/layer/quantize-expert.ts';
@@ -9,6 +7,8 @@ import { quantizeOrder } from '../../pipeline/layer/quantize-expert.ts';
 import { variantOf } from '../../pipeline/layer/variant.ts';
 import type { Workshop } from '../../pipeline/workshop.ts';
 import { checkParity } from '../../verify/check-parity.ts';
+import { unlessFault } from '../error-record.ts';
+import { inLanes } from '../in-lanes.ts';
 import type { JobPlan, WorkItem } from '../plan/plan.ts';
 import { quantizeItemId } from '../plan/plan.ts';
 import type { ArtefactStore } from '../store/artefact-store.ts';
@@ -18,7 +18,7 @@ import { weightSpool } from '../store/weight-spool.ts';
 import { artefactsIn } from '../store/work-folder.ts';
 import type { ItemTask } from './item-worker.ts';
 import { memoryBudget } from './memory-budget.ts';
-import { inLanes, workerPool } from './worker-pool.ts';
+import { workerPool } from './worker-pool.ts';
 
 export interface StoredWorkshopOptions {
   plan: JobPlan;
@@ -54,13 +54,7 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
       checkpoint();
       if (!pool) return store.write(item.key, await quantizeOrder(layer, order, recipe));
       const { work, plan } = task;
-      const fault = (await pool.run({
-        work,
-        plan,
-        item: item.id,
-        threads: 1,
-      } satisfies ItemTask)) as FaultRecord | null;
-      if (fault) throw Fault.fromRecord(fault);
+      unlessFault<null>(await pool.run({ work, plan, item: item.id, threads: 1 } satisfies ItemTask));
     } finally {
       release();
     }

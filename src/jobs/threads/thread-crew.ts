@@ -1,6 +1,5 @@
-import type { FaultRecord } from '../../fault.ts';
-import { Fault } from '../../fault.ts';
 import type { Crew, CrewOptions } from '../crew.ts';
+import { unlessFault } from '../error-record.ts';
 import type { BatchPlan } from '../plan/plan.ts';
 import type { MadeJob } from '../store/publish-job.ts';
 import { storePlan } from '../store/work-folder.ts';
@@ -25,9 +24,7 @@ export function threadCrew(
       const release = await budget.reserve(job.memory);
       try {
         const task: JobTask = { work, plan: storePlan(work, job), task: job.name, stop, ...share };
-        const made = (await pool.run(task)) as MadeJob | FaultRecord;
-        if ('code' in made) throw Fault.fromRecord(made);
-        return made;
+        return unlessFault<MadeJob>(await pool.run(task));
       } finally {
         release();
       }

@@ -5,7 +5,6 @@ import { setTimeout } from 'node:timers/promises';
 import type { Piscina } from 'piscina';
 import type { MadeExpert } from '../../emit/parity-references.ts';
 import type { FaultRecord } from '../../fault.ts';
-import { Fault } from '../../fault.ts';
 import { temporary } from '../../files/temporary.ts';
 import { ffnExperts } from '../../moe/ffn-experts.ts';
 import { openModel } from '../../onnx/open-model.ts';
@@ -14,17 +13,16 @@ import { quantizeOrder } from '../../pipeline/layer/quantize-expert.ts';
 import type { Workshop } from '../../pipeline/workshop.ts';
 import { plainWorkshop } from '../../pipeline/workshop.ts';
 import { checkParity } from '../../verify/check-parity.ts';
-import type { ParityCheck } from '../../verify/parity-checks.ts';
+import { unlessFault } from '../error-record.ts';
+import { inLanes } from '../in-lanes.ts';
 import { estimateQuantize } from '../plan/estimate.ts';
 import { weightSpool } from '../store/weight-spool.ts';
 import type { CheckTask, ExpertTask } from './expert-worker.ts';
-import { memoryBudget } from './memory-budget.ts';
-import { inLanes, workerPool } from './worker-pool.ts';
+import { memoryBudget, usableMemory } from './memory-budget.ts';
+import { workerPool } from './worker-pool.ts';
 
 /** Seconds of rounding in a layer from which threads are worth starting: each loads the program anew. */
 const parallelFrom = 0.5;
-/** Share of the free memory that experts at a time may take. */
-const memoryShare = 0.8;
 /** Bytes of written weights that stay in memory; the others wait in a file. */
 const keptInMemory = 2 ** 29;
 
@@ -33,7 +31,7 @@ const keptInMemory = 2 ** 29;
  * in others. It is to be closed, and what it made is to be written by then.
  */
 export function threadedWorkshop(model: string, threads: number): Workshop & { close(): Promise<void> } {
-  const budget = memoryBudget(process.availableMemory() * memoryShare);
+  const budget = memoryBudget(usableMemory());
   const folder = mkdtempSync(join(tmpdir(), 'moeq-weights-'));
   const removeFolder = temporary(folder);
   let pool: Piscina | null = null;
@@ -41,7 +39,7 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
 
   /** Does a task in this thread if it is free, else in another. */
   async function wherever<T>(here: () => Promise<T>, elsewhere: () => Promise<T | FaultRecord>): Promise<T> {
-    if (isBusy) return withoutFault(await elsewhere());
+    if (isBusy) return unlessFault(await elsewhere());
     isBusy = true;
     // A moment to hear the others and hand them work: this thread is deaf until it is done with its own.
     await setTimeout(1);
@@ -62,9 +60,9 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
       await inLanes(experts, threads, async (order) => {
         const release = await budget.reserve(estimates.get(order.id)!.memory);
         const task: ExpertTask = { model, layer: layer.id, order, recipe };
-        const expert = await wherever(
+        const expert = await wherever<MadeExpert>(
           () => quantizeOrder(layer, order, recipe),
-          () => workers.run(task) as Promise<MadeExpert | FaultRecord>,
+          () => workers.run(task),
         ).finally(release);
         made.set(order.id, expert);
       });
@@ -75,21 +73,16 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
       const opened = openModel(written);
       if (!pool) return checkParity(opened, checks, { threads });
       const workers = pool;
-      await inLanes(checks, threads, (check: ParityCheck) =>
-        wherever(
+      await inLanes(checks, threads, async (check) => {
+        await wherever<unknown>(
           () => checkParity(opened, [check], { threads: 1 }),
-          () => workers.run({ written, check } satisfies CheckTask, { name: 'checkTask' }) as Promise<void>,
-        ),
-      );
+          () => workers.run({ written, check } satisfies CheckTask, { name: 'checkTask' }),
+        );
+      });
     },
     async close() {
       await pool?.destroy();
       removeFolder();
     },
   };
-}
-
-function withoutFault<T>(result: T | FaultRecord): T {
-  if (typeof result === 'object' && result !== null && 'code' in result) throw Fault.fromRecord(result);
-  return result;
 }

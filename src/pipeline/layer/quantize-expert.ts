@@ -26,7 +26,7 @@ import { tellingLinear } from './telling-linear.ts';
 import type { SettledConfig } from './variant.ts';
 
 /** What an expert's input is divided by, and what is taken from it then; see `LayerSmoothing`. */
-export interface InputSmoothing {
+interface InputSmoothing {
   scales: Float32Array | null;
   shift: QuantizedTensor | null;
 }

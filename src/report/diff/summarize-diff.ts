@@ -1,5 +1,5 @@
 import { formatAmount, formatCount } from '../format.ts';
-import { gateText, verdictText } from '../gates/gate-text.ts';
+import { gateLines } from '../gates/gate-lines.ts';
 import { type Column, type Paint, plainPaint, terminalTable } from '../terminal-table.ts';
 import { hangingText } from '../wrap-text.ts';
 import type { ReportDiff } from './diff.ts';
@@ -11,14 +11,8 @@ const movesShown = 30;
 /** A comparison for the terminal: verdict, limits, then what moved, worst first, in at most 100 columns. */
 export function summarizeDiff(diff: ReportDiff, paint: Paint = plainPaint): string {
   const { gates, notes, moved, baseline, current, data } = diff;
-  const failed = gates.some(({ ok }) => !ok);
-  const gateLines = gates.flatMap((gate) => {
-    const lines = hangingText(gate.ok ? '  ok      ' : '  FAILED  ', gateText(gate), width);
-    return gate.ok ? lines : lines.map((line) => paint('bad', line));
-  });
   const lines = [
-    paint(failed ? 'bad' : 'strong', verdictText({ gates })),
-    ...gateLines,
+    ...gateLines(gates, width, paint),
     ...notes.flatMap((note) => hangingText('  note    ', note, width)),
     '',
     ...hangingText('baseline   ', baseline.path, width),

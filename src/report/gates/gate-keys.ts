@@ -79,7 +79,7 @@ export function behind(path: string, name: string): string | null {
 }
 
 /** What may follow a name at the start of a path where any name may stand. */
-export function behindAny(path: string): string[] {
+function behindAny(path: string): string[] {
   const parts = path.split('.').slice(1);
   return parts.map((_, i) =>
     parts

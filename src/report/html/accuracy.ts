@@ -1,8 +1,7 @@
-import { attributionRows } from '../attribution-rows.ts';
-import { formatCount, formatShare } from '../format.ts';
+import { attributionRows, taskRows } from '../figure-rows.ts';
 import type { Report } from '../report.ts';
 import { type Markup, markup, nothing } from './markup.ts';
-import { htmlTable, numeric } from './table.ts';
+import { figureColumns, htmlTable } from './table.ts';
 
 /** Tasks before and after, and which cause costs how much. */
 export function accuracySection({ tasks, attribution }: Report): Markup {
@@ -10,21 +9,14 @@ export function accuracySection({ tasks, attribution }: Report): Markup {
 }
 
 function taskTable(tasks: Report['tasks']): Markup {
-  const rows = Object.entries(tasks).map(([name, { records, reference, quantized }]) => [
-    name,
-    formatCount(records),
-    formatShare(reference),
-    formatShare(quantized),
-    (quantized - reference).toFixed(4),
-    scoreBar(reference, quantized),
-  ]);
+  const { titles, rows } = taskRows(tasks);
   if (rows.length === 0) return markup`<p>The data has no tasks with answers.</p>\n`;
-  const columns = [
-    { title: 'task' },
-    ...numeric('records', 'reference', 'quantized', 'change'),
-    { title: '0 to 1' },
-  ];
-  return htmlTable('Exact match by task', columns, rows);
+  const bars = Object.values(tasks).map(({ reference, quantized }) => scoreBar(reference, quantized));
+  return htmlTable(
+    'Exact match by task',
+    [...figureColumns(titles), { title: '0 to 1' }],
+    rows.map((row, i) => [...row, bars[i]]),
+  );
 }
 
 /** The quantized score as a bar, the reference as a tick. */
@@ -35,9 +27,6 @@ function scoreBar(reference: number, quantized: number): Markup {
 }
 
 function attributionTable(attribution: NonNullable<Report['attribution']>): Markup {
-  const {
-    titles: [first, ...rest],
-    rows,
-  } = attributionRows(attribution);
-  return htmlTable('Where the loss comes from', [{ title: first }, ...numeric(...rest)], rows);
+  const { titles, rows } = attributionRows(attribution);
+  return htmlTable('Where the loss comes from', figureColumns(titles), rows);
 }

@@ -1,6 +1,7 @@
 import { formatFigure } from '../format.ts';
 import type { Calibration } from '../report.ts';
 import { type Markup, markup, nothing } from './markup.ts';
+import { shortLabel } from './short-label.ts';
 import { figures, htmlTable, numeric } from './table.ts';
 
 type Channels = NonNullable<Calibration['layers'][number]['channels']>;
@@ -48,8 +49,7 @@ ${ratios.map(({ id, before, after }, i) => dumbbell(id, x(before), x(after), 24 
 }
 
 function dumbbell(id: string, before: string, after: string, y: number): Markup {
-  const short = id.length > 8 ? `…${id.slice(-7)}` : id;
-  return markup`<text x="${left - 2}%" y="${y}" class="e">${short}</text><line class="join" x1="${before}" x2="${after}" y1="${y}" y2="${y}"/><circle class="a" cx="${before}" cy="${y}" r="4"/><circle class="b" cx="${after}" cy="${y}" r="4"/>\n`;
+  return markup`<text x="${left - 2}%" y="${y}" class="e">${shortLabel(id)}</text><line class="join" x1="${before}" x2="${after}" y1="${y}" y2="${y}"/><circle class="a" cx="${before}" cy="${y}" r="4"/><circle class="b" cx="${after}" cy="${y}" r="4"/>\n`;
 }
 
 function ratioOf({ top, median }: Channels, when: 'before' | 'after'): number {

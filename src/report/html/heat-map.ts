@@ -1,4 +1,5 @@
 import { type Markup, markup } from './markup.ts';
+import { shortLabel } from './short-label.ts';
 import { scrollRegion } from './table.ts';
 
 export interface HeatMap {
@@ -7,7 +8,8 @@ export interface HeatMap {
   description: string;
   rows: {
     label: string;
-    /** One class of `legend` per cell, or null for an empty place. */ cells: (string | null)[];
+    /** One class of `legend` per cell, or null for an empty place. */
+    cells: (string | null)[];
   }[];
   /** What the classes mean; those without a cell are left out. */
   legend: { class: string; label: string }[];
@@ -61,9 +63,8 @@ function rowLabels(rows: HeatMap['rows'], cell: number): Markup[] {
   const every = Math.ceil(12 / cell);
   return rows.flatMap(({ label }, y) => {
     if (y % every !== 0) return [];
-    const short = label.length > 8 ? `…${label.slice(-7)}` : label;
     return [
-      markup`<text x="${labelWidth - 6}" y="${axisHeight + (y + 0.5) * cell}" class="e">${short}</text>`,
+      markup`<text x="${labelWidth - 6}" y="${axisHeight + (y + 0.5) * cell}" class="e">${shortLabel(label)}</text>`,
     ];
   });
 }

@@ -1,23 +1,18 @@
-import { formatBytes, formatCount } from '../format.ts';
+import { censusRows } from '../figure-rows.ts';
+import { formatCount } from '../format.ts';
 import { refusalsByReason } from '../refusals.ts';
 import type { CensusRow, Report } from '../report.ts';
 import { type Markup, markup } from './markup.ts';
-import { htmlTable, numeric } from './table.ts';
+import { figureColumns, htmlTable, numeric } from './table.ts';
 
 const tensorsShown = 5;
 
 /** Bytes by role and what was left alone, with the reason. */
 export function sizesSection({ census }: Report): Markup {
   const most = Math.max(1, ...census.map(({ quantizedBytes, keptBytes }) => quantizedBytes + keptBytes));
-  const rows = census.map((row) => [
-    row.role,
-    formatBytes(row.quantizedBytes),
-    formatBytes(row.keptBytes),
-    formatCount(row.refused.length),
-    sizeBar(row, most),
-  ]);
-  const columns = [{ title: 'role' }, ...numeric('quantized', 'kept', 'refused'), { title: 'share' }];
-  return markup`${htmlTable('Bytes by role', columns, rows)}
+  const { titles, rows } = censusRows(census);
+  const withBars = rows.map((row, i) => [...row, sizeBar(census[i], most)]);
+  return markup`${htmlTable('Bytes by role', [...figureColumns(titles), { title: 'share' }], withBars)}
 <ul class="legend"><li><svg width="14" height="14" aria-hidden="true"><rect class="bar" width="14" height="14"/></svg> quantized</li><li><svg width="14" height="14" aria-hidden="true"><rect class="kept" width="14" height="14"/></svg> kept as it was</li></ul>
 ${refusals(census)}`;
 }

@@ -35,6 +35,11 @@ export function numeric(...titles: string[]): TableColumn[] {
   return titles.map((title) => ({ title, numeric: true }));
 }
 
+/** A column of names, then columns of figures. */
+export function figureColumns([name, ...figures]: readonly [string, ...string[]]): TableColumn[] {
+  return [{ title: name }, ...numeric(...figures)];
+}
+
 /** One figure of every expert: layers down, experts across. */
 export function expertTable<Expert>(
   caption: string,

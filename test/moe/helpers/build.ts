@@ -1,8 +1,9 @@
 import { Graph } from '../../../src/onnx/graph.ts';
 import type { AttributeProto } from '../../../src/onnx/messages.ts';
 import type { Model } from '../../../src/onnx/model.ts';
-import { bytesOf, makeTensor } from '../../../src/onnx/tensor.ts';
+import { makeTensor } from '../../../src/onnx/tensor.ts';
 import { Value } from '../../../src/onnx/value.ts';
+import { bytesOf } from '../../../src/tensor/encode.ts';
 import { random } from './run-model.ts';
 
 type Attributes = Record<string, number | number[] | string>;
