@@ -16,6 +16,7 @@ import { checkParity } from '../../verify/check-parity.ts';
 import { unlessFault } from '../error-record.ts';
 import { inLanes } from '../in-lanes.ts';
 import { estimateQuantize } from '../plan/estimate.ts';
+import { expertShelves } from '../store/expert-shelf.ts';
 import { weightSpool } from '../store/weight-spool.ts';
 import type { CheckTask, ExpertTask } from './expert-worker.ts';
 import { memoryBudget, usableMemory } from './memory-budget.ts';
@@ -23,7 +24,7 @@ import { workerPool } from './worker-pool.ts';
 
 /** Seconds of rounding in a layer from which threads are worth starting: each loads the program anew. */
 const parallelFrom = 0.5;
-/** Bytes of written weights that stay in memory; the others wait in a file. */
+/** Bytes of codes, and of written weights, that stay in memory; the others wait in files. */
 const keptInMemory = 2 ** 29;
 
 /**
@@ -34,6 +35,7 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
   const budget = memoryBudget(usableMemory());
   const folder = mkdtempSync(join(tmpdir(), 'moeq-weights-'));
   const removeFolder = temporary(folder);
+  const shelve = expertShelves(join(folder, 'experts'), keptInMemory);
   let pool: Piscina | null = null;
   let isBusy = false;
 
@@ -54,19 +56,17 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
         ffnExperts(layer).map((expert) => [expert.id, estimateQuantize(expert, recipe.config)]),
       );
       const seconds = [...estimates.values()].reduce((sum, estimate) => sum + estimate.seconds, 0);
-      if (threads === 1 || (!pool && seconds < parallelFrom)) return plainWorkshop.quantizeExperts(whole);
-      const workers = (pool ??= workerPool('expert-worker', threads - 1));
-      const made = new Map<string, MadeExpert>();
-      await inLanes(experts, threads, async (order) => {
+      const isParallel = threads > 1 && (pool !== null || seconds >= parallelFrom);
+      const workers = isParallel ? (pool ??= workerPool('expert-worker', threads - 1)) : null;
+      const shelf = shelve(layer);
+      await inLanes(experts, workers ? threads : 1, async (order) => {
+        const here = (): Promise<MadeExpert> => quantizeOrder(layer, order, recipe);
+        if (!workers) return shelf.put(order.id, await here());
         const release = await budget.reserve(estimates.get(order.id)!.memory);
         const task: ExpertTask = { model, layer: layer.id, order, recipe };
-        const expert = await wherever<MadeExpert>(
-          () => quantizeOrder(layer, order, recipe),
-          () => workers.run(task),
-        ).finally(release);
-        made.set(order.id, expert);
+        shelf.put(order.id, await wherever(here, () => workers.run(task)).finally(release));
       });
-      return ({ id }) => made.get(id)!;
+      return shelf.expertOf;
     },
     settle: weightSpool(join(folder, 'weights'), keptInMemory),
     async check(written, checks) {

@@ -1,0 +1,30 @@
+import { rmSync } from 'node:fs';
+import type { MadeExpert } from '../../emit/parity-references.ts';
+import { expertWeights } from '../../moe/ffn-experts.ts';
+import type { MoeLayer } from '../../moe/moe-layer.ts';
+import type { ExpertOf } from '../../pipeline/workshop.ts';
+import { openStore } from './artefact-store.ts';
+
+/** Where the experts of a layer wait to be written. */
+export interface ExpertShelf {
+  put(id: string, expert: MadeExpert): void;
+  expertOf: ExpertOf;
+}
+
+/**
+ * A shelf for one layer after the other: in memory, or in a folder where codes take more than `most` bytes, of which the
+ * layer before is then removed. A layer that large is written once.
+ */
+export function expertShelves(folder: string, most: number): (layer: MoeLayer) => ExpertShelf {
+  return (layer) => {
+    if (expertWeights(layer) <= most) return inMemory();
+    rmSync(folder, { recursive: true, force: true });
+    const store = openStore(folder);
+    return { put: store.write, expertOf: ({ id }) => store.read(id) as MadeExpert };
+  };
+}
+
+function inMemory(): ExpertShelf {
+  const made = new Map<string, MadeExpert>();
+  return { put: (id, expert) => void made.set(id, expert), expertOf: ({ id }) => made.get(id)! };
+}
