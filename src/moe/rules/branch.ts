@@ -9,8 +9,8 @@ import type { RowPart } from '../graph/linear-node.ts';
 import { whole } from '../graph/linear-node.ts';
 import { elementwiseOps, layoutOps } from '../graph/operators.ts';
 import { fusedFunction } from '../graph/scalar-function.ts';
-import type { ActivationLeaf, FittedActivation } from './activation.ts';
-import { fitActivation } from './activation.ts';
+import type { ActivationLeaf, FittedActivation } from './fit-activation.ts';
+import { fitActivation } from './fit-activation.ts';
 import type { RegionLinear } from './levels.ts';
 import { innerNorms } from './levels.ts';
 
