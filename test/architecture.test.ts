@@ -64,6 +64,18 @@ test('every room imports only the rooms below it', () => {
   expect(violations).toEqual([]);
 });
 
+test('in moe, what is known of a graph comes before what rewrites it, and that before the rules', () => {
+  const order = ['graph', 'rewrite', 'rules'];
+  const wrong = order.flatMap((folder, at) => {
+    const texts = globSync(`moe/${folder}/*.ts`, { cwd: source }).map((path) =>
+      readFileSync(join(source, path), 'utf8'),
+    );
+    expect(texts.length).toBeGreaterThan(3);
+    return order.slice(at + 1).filter((later) => texts.some((text) => text.includes(`from '../${later}/`)));
+  });
+  expect(wrong).toEqual([]);
+});
+
 test('only cli is imported by nobody, and only runtime knows ONNX Runtime', () => {
   const intoCli = files.filter((file) => roomOf(file) !== 'cli' && importsOf(file).includes('cli'));
   const usesOrt = files.filter((file) => /['"]onnxruntime-node['"]/.test(readFileSync(file, 'utf8')));

@@ -3,6 +3,7 @@ import type { Model } from '../onnx/model.ts';
 import type { GraphFacts } from './graph/graph-facts.ts';
 import { graphFacts } from './graph/graph-facts.ts';
 import type { MoeLayer, Rejection } from './moe-layer.ts';
+import { simplify } from './rewrite/simplify.ts';
 import type { IsAnchor, RouterCandidate } from './rules/anchor.ts';
 import { isChoice, routerCandidates } from './rules/anchor.ts';
 import { refuseInBody } from './rules/bodies.ts';
@@ -26,13 +27,15 @@ export interface Location {
 }
 
 /**
- * Finds every Mixture-of-Experts layer of a model, whatever graph form it is written in. Weights are not read.
+ * Finds every Mixture-of-Experts layer of a model, whatever graph form it is written in. Weights are not read;
+ * the graph is simplified first, which changes the model but not what it computes.
  *
  * Fused operators are taken as they are. Every other layer is found from its router: a linear whose output reaches a
  * top-k, an arg-max or a softmax, or, where no layer has one, gates of single experts. From the router's input the region
  * of the layer is grown up to the residual addition; linears whose work the routing selects or weighs are its experts.
  */
 export function locate(model: Model): Location {
+  simplify(model.graph);
   const rejected: Rejection[] = [];
   const chosen = locateIn(model.graph, { rejected, isAnchor: isChoice });
   // Gates are everywhere: they are looked at only where nothing else was found.

@@ -46,6 +46,11 @@ it.each<[string, Model, string]>([
     fused(plain, { use_sparse_mixer: 1 }),
     'its sparse mixer runs only inside the fused operator',
   ],
+  [
+    'an unknown function',
+    fused(plain, { activation_type: 'elu' }),
+    'its function elu is not a known activation',
+  ],
 ])('a fused operator with %s is refused, and it is said why', (_what, model, reason) => {
   const [layer] = locate(model).layers;
   expect(layer).toMatchObject({ form: 'fused', quantizable: false, boundary: null, reason });

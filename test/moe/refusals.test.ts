@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { locate } from '../../src/moe/locate.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
+import { frozenTokens } from '../../src/moe/rules/token-source.ts';
 import type { Builder } from '../../src/onnx/build.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import { makeModel } from '../helpers/make-model.ts';
@@ -299,6 +300,26 @@ it('of two shared experts one is described, and it is said so', () => {
   const [layer] = locate(model).layers;
   expect(layer.shared).toMatchObject({ intermediate: width });
   expect(layer.warnings).toEqual(['it has 2 shared experts, of which one is described']);
+});
+
+/** Rows sorted by expert, cut at the places they had when the file was traced. */
+const frozen: Part = (b, x) => {
+  const tokens = flat(b, x);
+  const [weights, indices] = choose(b, logits(b, tokens), 1);
+  const chosen = b.op('Reshape', [indices, b.ints([-1])]);
+  const [, order] = b.ops(2, 'TopK', [chosen, b.op('Shape', [chosen])], { largest: 0 });
+  const sorted = b.op('Gather', [tokens, order]);
+  const outputs = Array.from({ length: experts }, (_, e) =>
+    expert(b, b.op('Slice', [sorted, b.ints([6 * e]), b.ints([6 * e + 6]), b.ints([0])]), e),
+  );
+  const weighted = b.op('Mul', [b.op('Concat', outputs, { axis: 0 }), b.op('Gather', [weights, order])]);
+  const zeros = b.op('ConstantOfShape', [b.op('Shape', [tokens])]);
+  return b.op('ScatterND', [zeros, b.op('Unsqueeze', [order, b.ints([-1])]), weighted]);
+};
+
+it('a file that is wrong for all inputs but the traced one is refused and warned of', () => {
+  const [layer] = locate(block(frozen)).layers;
+  expect(layer).toMatchObject({ quantizable: false, reason: frozenTokens, warnings: [frozenTokens] });
 });
 
 describe('a layer is found and refused, and it is said why', () => {

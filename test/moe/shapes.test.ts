@@ -23,6 +23,11 @@ describe('inferShapes', () => {
       [null, null, 16],
     ],
     ['Split', ({ many }, x) => many('Split', 2, [x], { axis: -1, num_outputs: 2 })[1], [null, null, 16]],
+    [
+      'last part of an uneven Split',
+      ({ many }, x) => many('Split', 3, [x], { axis: -1, num_outputs: 3 })[2],
+      [null, null, 10],
+    ],
     ['TopK', ({ many, ints }, x) => many('TopK', 2, [x, ints(3)])[1], [null, null, 3]],
     ['ReduceSum', ({ add, ints }, x) => add('ReduceSum', [x, ints(-1)], { keepdims: 0 }), [null, null]],
     ['Unsqueeze', ({ add, ints }, x) => add('Unsqueeze', [x, ints(0, -1)]), [1, null, null, 32, 1]],

@@ -60,11 +60,11 @@ const moves: Move[] = [
   {
     name: 'Split',
     apply: (build, value, { shape, at }, seed) => {
-      if (shape[0] % 2 === 1) return null;
+      if (shape[0] < 2) return null;
       const part = seed % 2;
-      const half = shape[0] / 2;
+      const half = Math.ceil(shape[0] / 2);
       const places = {
-        shape: shape.with(0, half),
+        shape: shape.with(0, part === 0 ? half : shape[0] - half),
         at: (index: number[]) => at(index.with(0, index[0] + part * half)),
       };
       return { value: build.many('Split', 2, [value], { axis: 0, num_outputs: 2 })[part], places };

@@ -1,10 +1,6 @@
 import type { Graph } from '../../onnx/graph.ts';
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { cutSorts } from '../rewrite/cut-sorts.ts';
-import { dropFactors } from '../rewrite/drop-factors.ts';
-import { foldIfs } from '../rewrite/fold-ifs.ts';
-import { splitEinsums } from '../rewrite/split-einsums.ts';
 import { isConstant } from './constant.ts';
 import type { LinearNode } from './linear-node.ts';
 import { linearNode } from './linear-node.ts';
@@ -24,23 +20,10 @@ export interface GraphFacts {
   linearOf(node: Node): LinearNode | null;
 }
 
-/**
- * Works a graph through. What decides nothing is taken out first, and what does two things at once is written as two: see
- * {@link dropFactors}, {@link splitEinsums}, {@link foldIfs} and {@link cutSorts}.
- */
+/** Works a graph through. `outer` are the facts of the graph that it stands in as a body. */
 export function graphFacts(graph: Graph, outer?: GraphFacts): GraphFacts {
-  dropFactors(graph);
-  splitEinsums(graph);
-  let nodes = graph.sortedNodes();
-  let shapes = inferShapes(graph, nodes, outer?.shapes);
-  while (foldIfs(graph, shapes) > 0) {
-    nodes = graph.sortedNodes();
-    shapes = inferShapes(graph, nodes, outer?.shapes);
-  }
-  if (cutSorts(graph, shapes) > 0) {
-    nodes = graph.sortedNodes();
-    shapes = inferShapes(graph, nodes, outer?.shapes);
-  }
+  const nodes = graph.sortedNodes();
+  const shapes = inferShapes(graph, nodes, outer?.shapes);
   const dataless = datalessValues(nodes);
   const linears = new Map<Node, LinearNode | null>();
   return {

@@ -1,6 +1,7 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Tensor } from '../../onnx/tensor.ts';
 import { numbersOf } from './constant.ts';
+import { cutsOf } from './cuts.ts';
 import type { Dims } from './dims.ts';
 import { add, multiply, shapeSlice } from './dims.ts';
 import type { Shapes } from './shapes.ts';
@@ -90,11 +91,9 @@ function unknownParts(node: Node, facts: Shapes): Dims | null {
 
 function slicedIntegers(node: Node, facts: Shapes): Dims | null {
   const data = facts.integersOf(node.inputs[0]);
-  const start = node.ints('starts')?.[0] ?? facts.integersOf(node.inputs[1])?.[0];
-  const end = node.ints('ends')?.[0] ?? facts.integersOf(node.inputs[2])?.[0];
-  const step = node.inputs[4] ? numbersOf(node.inputs[4])?.[0] : 1;
-  if (!data || start == null || end == null || step !== 1) return null;
-  return data.slice(start, end);
+  const [cut] = (data && cutsOf(node.outputs[0]!, [data.length], facts)) ?? [];
+  if (!data || !cut || cut.start === null || cut.length === null || cut.step !== 1) return null;
+  return data.slice(cut.start, cut.start + cut.length);
 }
 
 function zip(

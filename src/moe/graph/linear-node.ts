@@ -33,6 +33,12 @@ export interface LinearNode {
   in: number;
 }
 
+/** What the record of a linear is made of. */
+type StoredLinear = Pick<
+  LinearNode,
+  'node' | 'weightInput' | 'view' | 'rowAxis' | 'colAxis' | 'stackAxis' | 'bias'
+>;
+
 /** Longer stacks than this number something else than experts. */
 export const maxStack = 4096;
 
@@ -73,7 +79,7 @@ export function linearNode(node: Node, shapes: Shapes): LinearNode | null {
  * is a bias that is added to the outputs of all experts laid end to end.
  */
 export function linearRecord(
-  linear: LinearNode,
+  linear: StoredLinear,
   index: number | null,
   rows: RowPart = whole,
   added: { bias: Bias; index: number } | null = null,

@@ -29,9 +29,6 @@ function apply(node: Node, input: Input): number | null {
 }
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
-const geluTanh = (x: number): number =>
-  0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
-const gelu = (x: number): number => 0.5 * x * (1 + erf(x / Math.SQRT2));
 
 const both =
   (operation: (x: number, y: number) => number): Operation =>
@@ -112,8 +109,17 @@ const operations: Record<string, Operation> = {
   },
 };
 
+export function gelu(x: number): number {
+  return 0.5 * x * (1 + erf(x / Math.SQRT2));
+}
+
+/** Its approximation by tanh. */
+export function geluTanh(x: number): number {
+  return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+}
+
 /** Error function by its Taylor series and, further out, its continued fraction; good to about 1e-12. */
-export function erf(x: number): number {
+function erf(x: number): number {
   const z = Math.abs(x);
   if (z > 6) return Math.sign(x);
   if (z < 2.5) {

@@ -1,6 +1,7 @@
 import type { Node } from '../../onnx/node.ts';
 import { axesOf, positiveAxis } from './axes.ts';
 import { numbersOf } from './constant.ts';
+import { cutsOf } from './cuts.ts';
 import type { Dims } from './dims.ts';
 import { add, countOf, multiply, shapeSlice } from './dims.ts';
 import { equationOf } from './einsum.ts';
@@ -97,8 +98,8 @@ const rules: Record<string, Rule> = {
       ),
     ];
   },
-  Split: splitShape,
-  Slice: sliceShape,
+  Split: cutShapes,
+  Slice: cutShapes,
   Gather: (node, facts) => {
     const data = facts.shapeOf(node.inputs[0]);
     const index = facts.shapeOf(node.inputs[1]);
@@ -206,46 +207,16 @@ function reshape(x: Dims | null, target: Dims | null, node: Node): Dims | null {
   return copied.with(free, countOf(x)! / countOf(others)!);
 }
 
-function splitShape(node: Node, facts: Shapes): (Dims | null)[] | null {
+function cutShapes(node: Node, facts: Shapes): (Dims | null)[] | null {
   const x = facts.shapeOf(node.inputs[0]);
   if (!x) return null;
-  const axis = positiveAxis(node.int('axis') ?? 0, x.length);
-  const sizes = node.inputs[1] ? facts.integersOf(node.inputs[1]) : (node.ints('split') ?? null);
-  if (!(axis in x)) return null;
-  const even = x[axis] === null ? null : Math.ceil(x[axis] / node.outputs.length);
-  return node.outputs.map((_, index) => {
-    const size = node.inputs[1] || sizes ? (sizes?.[index] ?? null) : even;
-    return x.with(axis, size);
+  return node.outputs.map((output) => {
+    const cuts = output && cutsOf(output, x, facts);
+    return x.map((dim, axis) => {
+      const cut = cuts?.find((each) => each.axis === axis);
+      return cut ? cut.length : cuts && dim;
+    });
   });
-}
-
-function sliceShape(node: Node, facts: Shapes): (Dims | null)[] | null {
-  const x = facts.shapeOf(node.inputs[0]);
-  const starts = node.ints('starts') ?? facts.integersOf(node.inputs[1]);
-  const ends = node.ints('ends') ?? facts.integersOf(node.inputs[2]);
-  if (!x) return null;
-  const given =
-    node.inputs[3] || node.ints('axes') ? axesOf(node) : x.map((_, index) => index).slice(0, starts?.length);
-  if (!given || !starts || !ends) return [x.map(() => null)];
-  const steps = node.inputs[4] ? numbersOf(node.inputs[4]) : given.map(() => 1);
-  const axes = given.map((axis) => positiveAxis(axis, x.length));
-  const shape = x.map((dim, axis) => {
-    const at = axes.indexOf(axis);
-    return at < 0 ? dim : slicedLength(dim, starts[at], ends[at], steps?.[at] ?? null);
-  });
-  return [shape];
-}
-
-function slicedLength(
-  size: number | null,
-  start: number | null,
-  end: number | null,
-  step: number | null,
-): number | null {
-  if (start === null || end === null || step === null || step <= 0) return null;
-  if (size === null) return start >= 0 && end >= start && end < 1e9 && step === 1 ? end - start : null;
-  const clamp = (at: number): number => Math.min(Math.max(at < 0 ? at + size : at, 0), size);
-  return Math.max(0, Math.ceil((clamp(end) - clamp(start)) / step));
 }
 
 function reduceShape(node: Node, facts: Shapes): (Dims | null)[] | null {

@@ -6,6 +6,8 @@ import type { MatrixView } from '../../tensor/view.ts';
 import { axesOf, positiveAxis } from './axes.ts';
 import { computedRoot } from './computed-root.ts';
 import { numbersOf, tensorOf } from './constant.ts';
+import type { Cut } from './cuts.ts';
+import { cutsOf } from './cuts.ts';
 import type { Shapes } from './shapes.ts';
 
 /** One axis of a stored view. `stride` is null for an axis that comes from an index chosen at run time. */
@@ -159,8 +161,8 @@ const steps: Record<string, Step> = {
     });
     return { ...view, axes };
   },
-  Slice: sliceView,
-  Split: splitView,
+  Slice: cutView,
+  Split: cutView,
   Gather: gatherView,
   GatherND: gatherNDView,
 };
@@ -173,50 +175,17 @@ function countAxes(axes: readonly Axis[]): number | null {
   );
 }
 
-function sliceView(view: StoredView, node: Node, shapes: Shapes): StoredView | null {
-  const starts = node.ints('starts') ?? shapes.integersOf(node.inputs[1]);
-  const ends = node.ints('ends') ?? shapes.integersOf(node.inputs[2]);
-  if (!starts || !ends) return null;
-  const given = node.inputs[3] || node.ints('axes') ? axesOf(node) : starts.map((_, index) => index);
-  const strides = node.inputs[4] ? numbersOf(node.inputs[4]) : starts.map(() => 1);
-  if (!given || !strides) return null;
-  let result: StoredView | null = view;
-  given.forEach((axis, index) => {
-    result =
-      result &&
-      sliceAxis(result, positiveAxis(axis, view.axes.length), starts[index], ends[index], strides[index]);
-  });
-  return result;
+function cutView(view: StoredView, _node: Node, shapes: Shapes, value: Value): StoredView | null {
+  const dims = view.axes.map(({ size }) => size);
+  const cuts = cutsOf(value, dims, shapes);
+  return cuts && cuts.reduce<StoredView | null>((part, cut) => part && cutAxis(part, cut), view);
 }
 
-function sliceAxis(
-  view: StoredView,
-  axis: number,
-  start: number | null,
-  end: number | null,
-  step: number,
-): StoredView | null {
-  const { size, stride } = view.axes[axis] ?? {};
-  if (size == null || stride == null || start === null || end === null || !(step > 0)) return null;
-  const clamp = (at: number): number => Math.min(Math.max(at < 0 ? at + size : at, 0), size);
-  const [from, to] = [clamp(start), clamp(end)];
-  const part = { size: Math.max(0, Math.ceil((to - from) / step)), stride: stride * step };
-  return { ...view, offset: view.offset + from * stride, axes: view.axes.with(axis, part) };
-}
-
-function splitView(view: StoredView, node: Node, shapes: Shapes, value: Value): StoredView | null {
-  const axis = positiveAxis(node.int('axis') ?? 0, view.axes.length);
-  const size = view.axes[axis]?.size ?? null;
-  const part = node.outputs.indexOf(value);
-  const sizes = node.ints('split') ?? shapes.integersOf(node.inputs[1]);
-  if (sizes) {
-    if (sizes.includes(null)) return null;
-    const start = sizes.slice(0, part).reduce<number>((total, each) => total + each!, 0);
-    return sliceAxis(view, axis, start, start + sizes[part]!, 1);
-  }
-  if (size === null || node.inputs[1]) return null;
-  const step = Math.ceil(size / node.outputs.length);
-  return sliceAxis(view, axis, part * step, Math.min(size, (part + 1) * step), 1);
+function cutAxis(view: StoredView, { axis, size, start, length, step }: Cut): StoredView | null {
+  const stride = view.axes[axis]?.stride ?? null;
+  if (size === null || stride === null || start === null || length === null || step === null) return null;
+  const part = { size: length, stride: stride * step };
+  return { ...view, offset: view.offset + start * stride, axes: view.axes.with(axis, part) };
 }
 
 function gatherView(view: StoredView, node: Node, shapes: Shapes): StoredView | null {
@@ -237,9 +206,10 @@ function gatherConstant(view: StoredView, axis: number, index: number[], rank: n
   const [first, second = first + 1] = index;
   const step = second - first;
   const even = index.every((each, at) => each === first + at * step);
-  if (rank > 1 || !even || step <= 0) return null;
   const start = first < 0 ? first + size : first;
-  const part = sliceAxis(view, axis, start, start + (index.length - 1) * step + 1, step);
+  const last = start + (index.length - 1) * step;
+  if (rank > 1 || !even || !(step > 0) || start < 0 || last >= size) return null;
+  const part = cutAxis(view, { axis, size, start, length: index.length, step });
   return part && rank === 0 ? { ...part, axes: part.axes.toSpliced(axis, 1) } : part;
 }
 

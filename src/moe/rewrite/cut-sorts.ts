@@ -1,8 +1,8 @@
 import { builder } from '../../onnx/build.ts';
 import type { Graph } from '../../onnx/graph.ts';
 import type { Node } from '../../onnx/node.ts';
-import { axesOf, positiveAxis } from '../graph/axes.ts';
-import { numbersOf } from '../graph/constant.ts';
+import { positiveAxis } from '../graph/axes.ts';
+import { onlyCut } from '../graph/cuts.ts';
 import type { Shapes } from '../graph/shapes.ts';
 
 /**
@@ -36,17 +36,13 @@ function keptOf(graph: Graph, node: Node, shapes: Shapes): number | null {
   if (!dims || readers.length === 0 || isSeen || readers.some((reader) => reader.graph !== graph))
     return null;
   const axis = positiveAxis(node.int('axis') ?? -1, dims.length);
-  const [k, ...others] = new Set(readers.map((reader) => firstOnly(reader, axis, dims.length)));
+  const [k, ...others] = new Set(readers.map((reader) => firstOnly(reader, axis, shapes)));
   const sorted = node.int('sorted') === 0 ? 0 : (shapes.integersOf(node.inputs[1])?.[0] ?? 0);
-  return k !== null && others.length === 0 && k < sorted ? k : null;
+  return k && others.length === 0 && k < sorted ? k : null;
 }
 
 /** The k of a Slice that lets through the first k along one axis; null for any other node. */
-function firstOnly(node: Node, axis: number, rank: number): number | null {
-  if (node.opType !== 'Slice' || !node.inputs[1]) return null;
-  const [starts, ends] = [numbersOf(node.inputs[1]), numbersOf(node.inputs[2])];
-  const axes = axesOf(node)?.map((each) => positiveAxis(each, rank));
-  const steps = node.inputs[4] ? numbersOf(node.inputs[4]) : [1];
-  const isFirst = starts?.join() === '0' && axes?.join() === String(axis) && steps?.join() === '1';
-  return isFirst && ends && ends[0] > 0 ? ends[0] : null;
+function firstOnly({ opType, outputs }: Node, axis: number, shapes: Shapes): number | null {
+  const cut = opType === 'Slice' ? onlyCut(outputs[0]!, shapes) : null;
+  return cut?.axis === axis && cut.start === 0 && cut.step === 1 ? cut.length : null;
 }

@@ -15,8 +15,6 @@ export interface RouterCandidate {
   experts: number;
   /** What the linear reads, before reshapes and casts. */
   x: Value;
-  /** Operators that the logits reach, in graph order; the strongest kind decides how sure the candidate is. */
-  anchors: Node[];
 }
 
 /** More columns than this and the "router" is a vocabulary or a list of classes. */
@@ -39,25 +37,21 @@ export function routerCandidates(
     if (!isAnchor(node, facts)) continue;
     const linears = node.inputs[0] ? linearSources(node.inputs[0], facts) : [];
     for (const linear of linears) {
-      const known = found.get(linear.node);
-      if (known) known.anchors.push(node);
-      else {
-        const refusal = refuse(linear, node);
-        if (refusal) rejected.push({ node: node.name, reason: refusal });
-        else found.set(linear.node, candidate(linear, node));
-      }
+      if (found.has(linear.node)) continue;
+      const refusal = refuse(linear, node);
+      if (refusal) rejected.push({ node: node.name, reason: refusal });
+      else found.set(linear.node, candidate(linear));
     }
   }
   return [...found.values()];
 }
 
-function candidate(linear: LinearNode, anchor: Node): RouterCandidate {
+function candidate(linear: LinearNode): RouterCandidate {
   return {
     linear,
     logits: linear.output,
     experts: linear.out * stackSize(linear),
     x: aliasRoot(linear.input),
-    anchors: [anchor],
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Value } from '../../onnx/value.ts';
 import { positiveAxis } from '../graph/axes.ts';
-import { isConstant, isZero, numbersOf, scalarOf } from '../graph/constant.ts';
+import { isConstant, isZero, scalarOf } from '../graph/constant.ts';
+import { onlyCut } from '../graph/cuts.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import type { Bias } from '../graph/linear-bias.ts';
 import { biasAfter } from '../graph/linear-bias.ts';
@@ -8,8 +9,8 @@ import type { RowPart } from '../graph/linear-node.ts';
 import { whole } from '../graph/linear-node.ts';
 import { elementwiseOps, layoutOps } from '../graph/operators.ts';
 import { fusedFunction } from '../graph/scalar-function.ts';
-import type { ActivationLeaf, FittedActivation } from './activation.ts';
-import { fitActivation } from './activation.ts';
+import type { ActivationLeaf, FittedActivation } from './fit-activation.ts';
+import { fitActivation } from './fit-activation.ts';
 import type { RegionLinear } from './levels.ts';
 import { innerNorms } from './levels.ts';
 
@@ -76,7 +77,7 @@ function leafAt(value: Value, outputs: ReadonlyMap<Value, RegionLinear>, facts: 
   const parts = joinedWithBias(stripLayout(source, outputs), outputs, facts);
   if (!parts) return null;
   const width = parts.linears[0].out;
-  const rows = partOf(value, source, width, facts) ?? interleavedPart(value, source, width, facts);
+  const rows = partOf(value, width, facts) ?? interleavedPart(value, source, width, facts);
   return rows && leaf(value, parts, rows);
 }
 
@@ -150,21 +151,10 @@ function stripLayout(value: Value, outputs: ReadonlyMap<Value, RegionLinear>): V
 }
 
 /** Which output rows of a linear of width `width` a Slice or Split lets through; null if it cuts another axis. */
-function partOf(value: Value, source: Value, width: number, { shapes }: GraphFacts): RowPart | null {
-  const node = value.producer!;
-  const before = shapes.shapeOf(source);
-  const after = shapes.shapeOf(value);
-  if (!before || !after) return null;
-  const axis =
-    node.opType === 'Split' ? (node.int('axis') ?? 0) : (node.ints('axes') ?? numbersOf(node.inputs[3]))?.[0];
-  if (axis === undefined) return null;
-  const at = positiveAxis(axis, before.length);
-  const count = after[at];
-  if (before[at] !== width || count === null || count >= width) return null;
-  if (node.opType === 'Split') return splitPart(value, count, shapes.integersOf(node.inputs[1]));
-  const start = (node.ints('starts') ?? shapes.integersOf(node.inputs[1]))?.[0] ?? null;
-  const step = node.inputs[4] ? (numbersOf(node.inputs[4])?.[0] ?? null) : 1;
-  return start === null || step === null ? null : { start: start < 0 ? start + width : start, step, count };
+function partOf(value: Value, width: number, { shapes }: GraphFacts): RowPart | null {
+  const { size, start, length, step } = onlyCut(value, shapes) ?? {};
+  if (size !== width || start == null || length == null || step == null || length >= width) return null;
+  return { start, step, count: length };
 }
 
 /**
@@ -188,11 +178,4 @@ function interleavedPart(value: Value, source: Value, width: number, { shapes }:
   if (axis === -1 && shapes.shapeOf(value)?.at(-1) !== inner)
     return inner === 2 ? { start: index, step: inner, count: outer } : null;
   return axis === -2 && outer === 2 ? { start: index * inner, step: 1, count: inner } : null;
-}
-
-function splitPart(value: Value, count: number, sizes: readonly (number | null)[] | null): RowPart | null {
-  const index = value.producer!.outputs.indexOf(value);
-  const before = sizes ? sizes.slice(0, index) : Array<number>(index).fill(count);
-  if (before.includes(null)) return null;
-  return { start: before.reduce<number>((total, size) => total + size!, 0), step: 1, count };
 }

@@ -13,6 +13,7 @@ import type { Region } from './region.ts';
 import { describedRouter, readRouter } from './scoring.ts';
 import { sharedExperts } from './shared-expert.ts';
 import { beyondExperts } from './simple-experts.ts';
+import { frozenTokens } from './token-source.ts';
 
 /** A layer and where its router stands in the graph. */
 export interface FoundLayer {
@@ -115,7 +116,7 @@ function warningsAbout(
   const warnings = [...bank.warnings];
   if (held < router.experts) warnings.push(lossWarning(bank, held, router.experts));
   else if (bank.isHitList) warnings.push('the file runs only for inputs that reach all of its experts');
-  if (typeof boundary === 'string' && boundary.includes('wrong results')) warnings.push(boundary);
+  if (boundary === frozenTokens) warnings.push(boundary);
   if (shared > 1) warnings.push(`it has ${shared} shared experts, of which one is described`);
   return warnings;
 }

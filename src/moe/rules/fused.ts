@@ -2,7 +2,7 @@ import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import type { RowPart } from '../graph/linear-node.ts';
-import { linearRecord, maxStack } from '../graph/linear-node.ts';
+import { linearRecord, maxStack, whole } from '../graph/linear-node.ts';
 import { aliasRoot } from '../graph/operators.ts';
 import { storedView } from '../graph/stored-view.ts';
 import type { Activation, Expert, Linear, MoeLayer, Router, Routing, Scoring } from '../moe-layer.ts';
@@ -62,6 +62,9 @@ function fusedLayer(node: Node, facts: GraphFacts): MoeLayer | null {
   if (hasThird && !isPacked)
     reasons.push('the third weight of a fused MoE is not run by ONNX Runtime on CPU');
   if (node.int('use_sparse_mixer')) reasons.push('its sparse mixer runs only inside the fused operator');
+  const activation = fusedActivation(node, isSwiglu);
+  if (activation.name === 'unknown')
+    reasons.push(`its function ${node.string('activation_type')} is not a known activation`);
   const router = fusedRouter(node, probabilities, count, facts);
   const routing: Routing = {
     kind: 'logits',
@@ -79,7 +82,7 @@ function fusedLayer(node: Node, facts: GraphFacts): MoeLayer | null {
     hidden,
     intermediate,
     gated: isGated,
-    activation: fusedActivation(node, isSwiglu),
+    activation,
     shared: null,
     norm: normOf(aliasRoot(input), new Set([node, ...(router.linear ? [router.linear.node] : [])]), facts),
     boundary: reasons.length === 0 ? { input, output, routing } : null,
@@ -117,11 +120,10 @@ function floatExperts(
 ): Expert[] | null {
   const linear = (weight: number, bias: number, expert: number, rows: RowPart): Linear | null =>
     stackedLinear(node, weight, bias, facts, expert, rows, isOutMajor);
-  const all = { start: 0, step: 1, count: null };
   const gateRows = fusion === 0 ? null : { start: 0, step: fusion === 1 ? 2 : 1, count: intermediate };
   const upRows =
     fusion === 0
-      ? all
+      ? whole
       : { start: fusion === 1 ? 1 : intermediate, step: fusion === 1 ? 2 : 1, count: intermediate };
   const hasThird = Boolean(node.inputs[slots.fc3]);
   const experts = Array.from({ length: count }, (_, index): Expert => ({
@@ -129,12 +131,12 @@ function floatExperts(
     index,
     kind: 'ffn',
     gate: hasThird
-      ? linear(slots.fc1, slots.fc1Bias, index, all)
+      ? linear(slots.fc1, slots.fc1Bias, index, whole)
       : gateRows && linear(slots.fc1, slots.fc1Bias, index, gateRows),
     up: hasThird
-      ? linear(slots.fc3, slots.fc3 + 1, index, all)
+      ? linear(slots.fc3, slots.fc3 + 1, index, whole)
       : linear(slots.fc1, slots.fc1Bias, index, upRows),
-    down: linear(slots.fc2, slots.fc2Bias, index, all),
+    down: linear(slots.fc2, slots.fc2Bias, index, whole),
   }));
   return experts.every(({ up, down }) => up && down) ? experts : null;
 }
@@ -150,34 +152,10 @@ function stackedLinear(
 ): Linear | null {
   const view = storedView(node.inputs[weightInput], shapes);
   if (!view || view.axes.length !== 3 || view.selector) return null;
-  const [stack, second, third] = view.axes;
-  const [row, col] = isOutMajor ? [second, third] : [third, second];
-  const bias = storedView(node.inputs[biasInput], shapes);
-  const count = rows.count ?? row.size!;
-  return {
-    name: view.name,
-    node,
-    weightInput,
-    weight: {
-      source: view.source,
-      rows: count,
-      cols: col.size!,
-      offset: view.offset + expert * stack.stride! + rows.start * row.stride!,
-      rowStride: row.stride! * rows.step,
-      colStride: col.stride!,
-    },
-    bias: bias && {
-      name: bias.name,
-      view: {
-        source: bias.source,
-        rows: 1,
-        cols: count,
-        offset: bias.offset + expert * bias.axes[0].stride! + rows.start * bias.axes[1].stride!,
-        rowStride: count * rows.step,
-        colStride: bias.axes[1].stride! * rows.step,
-      },
-    },
-  };
+  const [rowAxis, colAxis] = isOutMajor ? [1, 2] : [2, 1];
+  const biasView = storedView(node.inputs[biasInput], shapes);
+  const bias = biasView && { view: biasView, axis: 1, stackAxis: 0 };
+  return linearRecord({ node, weightInput, view, rowAxis, colAxis, stackAxis: 0, bias }, expert, rows);
 }
 
 function fusedRouter(node: Node, probabilities: Value, experts: number, facts: GraphFacts): Router {

@@ -1,10 +1,8 @@
-import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { axesOf, positiveAxis } from '../graph/axes.ts';
-import { isZero, numbersOf } from '../graph/constant.ts';
+import { isZero } from '../graph/constant.ts';
+import { onlyCut } from '../graph/cuts.ts';
 import { layoutOps } from '../graph/operators.ts';
 import { evaluate } from '../graph/scalar-function.ts';
-import type { Shapes } from '../graph/shapes.ts';
 import type { Boundary } from '../moe-layer.ts';
 import { choiceBehind } from './column-numbers.ts';
 import { combination } from './combine.ts';
@@ -59,14 +57,7 @@ export function isWeighedByFirst(evidence: Evidence, topK: number | null): boole
   if (typeof combined === 'string' || !bank.isStacked || combined.weights[0].length !== 1) return false;
   let node = combined.weights[0][0].weight.producer;
   while (node && layoutOps.has(node.opType)) node = node.inputs[0]?.producer ?? null;
-  return node?.opType === 'Slice' && keepsFirst(node, candidate.experts, bank.experts.length, facts.shapes);
-}
-
-function keepsFirst(node: Node, columns: number, kept: number, shapes: Shapes): boolean {
-  const [before, after] = [node.inputs[0], node.outputs[0]].map((value) => shapes.shapeOf(value));
-  const starts = node.ints('starts') ?? numbersOf(node.inputs[1]);
-  const axes = axesOf(node)?.map((axis) => positiveAxis(axis, before?.length ?? 0));
-  const steps = node.inputs[4] ? numbersOf(node.inputs[4]) : [1];
-  if (!before || !after || axes?.length !== 1 || starts?.[0] !== 0 || steps?.[0] !== 1) return false;
-  return before[axes[0]] === columns && after[axes[0]] === kept;
+  const cut = node?.opType === 'Slice' ? onlyCut(node.outputs[0]!, facts.shapes) : null;
+  const isFirst = cut?.start === 0 && cut.step === 1;
+  return isFirst && cut.size === candidate.experts && cut.length === bank.experts.length;
 }

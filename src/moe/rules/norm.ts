@@ -114,8 +114,7 @@ function endsInRoot(factor: Value): boolean {
   let node = factor.producer;
   let hasRoot = false;
   for (let hops = 0; node && hops < 10; hops++) {
-    if (node.opType === 'Sqrt' || node.opType === 'Pow')
-      hasRoot ||= node.opType === 'Sqrt' || node.inputs.length === 2;
+    hasRoot ||= node.opType === 'Sqrt' || node.opType === 'Pow';
     if (node.opType === 'ReduceMean') return hasRoot;
     if (!['Sqrt', 'Reciprocal', 'Div', 'Add', 'Cast', 'Pow', 'Identity', 'Max', 'Clip'].includes(node.opType))
       return false;

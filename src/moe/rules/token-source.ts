@@ -18,6 +18,10 @@ export interface TokenSource {
   scale: Value | null;
 }
 
+/** Said of a file that can compute nothing but what it was traced with, which its user should know. */
+export const frozenTokens =
+  'the file sends a fixed number of tokens to each expert: it computes wrong results for inputs other than the traced one';
+
 /** Walks back from what the first linears read to the layer's input. */
 export function tokenSource({ bank, region }: Evidence): TokenSource | string {
   let value = bank.branches[0].up.linears[0].input;
@@ -27,8 +31,7 @@ export function tokenSource({ bank, region }: Evidence): TokenSource | string {
     const node = value.producer;
     if (!node || region.aliases.has(value) || !region.colour.has(value)) break;
     const [data, second] = node.inputs;
-    if (isFrozen(node, bits))
-      return 'the file sends a fixed number of tokens to each expert: it computes wrong results for inputs other than the traced one';
+    if (isFrozen(node, bits)) return frozenTokens;
     if (layoutOps.has(node.opType) || node.opType === 'Slice' || node.opType === 'Split') value = data!;
     else if ((node.opType === 'Gather' || node.opType === 'GatherND') && bits(second) === fromRouter) {
       if (found.index) return `${node.name} picks tokens a second time`;

@@ -1,5 +1,5 @@
 import type { Boundary, Expert, Linear, MoeLayer } from '../../../src/moe/moe-layer.ts';
-import { activate } from '../../../src/moe/rules/activation.ts';
+import { activate } from '../../../src/moe/activation.ts';
 import type { Value } from '../../../src/onnx/value.ts';
 import { readMatrix } from '../../../src/tensor/view.ts';
 

@@ -1,7 +1,8 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
+import { activate } from '../activation.ts';
 import { elementwiseOps } from '../graph/operators.ts';
-import { erf, evaluate } from '../graph/scalar-function.ts';
+import { evaluate } from '../graph/scalar-function.ts';
 import type { Activation } from '../moe-layer.ts';
 
 /** A leaf of the expression: every name it is read by, and what the operator that makes it has done to it already. */
@@ -55,27 +56,6 @@ export function fitActivation<Leaf extends ActivationLeaf>(
   }
   return { activation: unknown, gate: second ? first : null, up: second ?? first };
 }
-
-/** What an activation computes; the reference for fitting and for anyone who runs a layer anew. */
-export function activate(
-  { name, alpha, limit, upOffset }: Activation,
-  gate: number | null,
-  up: number,
-): number {
-  const cut = limit ?? Infinity;
-  if (gate === null) return functions[name](Math.min(up, cut), alpha);
-  return functions[name](Math.min(gate, cut), alpha) * (Math.min(cut, Math.max(-cut, up)) + upOffset);
-}
-
-const functions: Record<Activation['name'], (x: number, alpha: number) => number> = {
-  silu: (x, alpha) => x / (1 + Math.exp(-alpha * x)),
-  gelu: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
-  'gelu-tanh': (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
-  relu: (x) => Math.max(x, 0),
-  relu2: (x) => Math.max(x, 0) ** 2,
-  identity: (x) => x,
-  unknown: () => NaN,
-};
 
 function agrees(
   value: Value,

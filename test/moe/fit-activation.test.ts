@@ -1,0 +1,132 @@
+import { describe, expect, it } from 'vitest';
+import { fitActivation } from '../../src/moe/rules/fit-activation.ts';
+import type { Value } from '../../src/onnx/value.ts';
+import type { Builder } from './helpers/build.ts';
+import { builder } from './helpers/build.ts';
+
+type Spelling = (build: Builder, gate: Value, up: Value) => Value;
+
+function silu({ add }: Builder, x: Value): Value {
+  return add('Mul', [x, add('Sigmoid', [x])]);
+}
+
+const gelu: Spelling = ({ add, scalar }, x) => {
+  const error = add('Erf', [add('Div', [x, scalar(Math.SQRT2)])]);
+  return add('Mul', [add('Mul', [x, add('Add', [error, scalar(1)])]), scalar(0.5)]);
+};
+
+const geluTanh: Spelling = ({ add, scalar }, x) => {
+  const cubic = add('Add', [x, add('Mul', [scalar(0.044715), add('Pow', [x, scalar(3)])])]);
+  const wave = add('Tanh', [add('Mul', [scalar(Math.sqrt(2 / Math.PI)), cubic])]);
+  return add('Mul', [add('Mul', [scalar(0.5), x]), add('Add', [scalar(1), wave])]);
+};
+
+const clamped: Spelling = ({ add, scalar }, gate, up) => {
+  const g = add('Clip', [gate, null, scalar(7)]);
+  const u = add('Clip', [up, scalar(-7), scalar(7)]);
+  const glu = add('Mul', [g, add('Sigmoid', [add('Mul', [g, scalar(1.703125)])])]);
+  return add('Mul', [add('Add', [u, scalar(1)]), glu]);
+};
+
+const clampedAt =
+  (...[gateLimit, upLimit]: [number, number]): Spelling =>
+  (build, gate, up) => {
+    const { add, scalar } = build;
+    const g = silu(build, add('Clip', [gate, null, scalar(gateLimit)]));
+    return add('Mul', [g, add('Clip', [up, scalar(-upLimit), scalar(upLimit)])]);
+  };
+
+const clampedByMinAndMax: Spelling = ({ add, scalar }, gate, up) => {
+  const g = add('Min', [gate, scalar(7)]);
+  const u = add('Min', [add('Max', [up, scalar(-7)]), scalar(7)]);
+  return add('Mul', [add('Mul', [g, add('Sigmoid', [g])]), u]);
+};
+
+const plain = { alpha: 1, limit: null, upOffset: 0 };
+
+function fit(spell: Spelling): ReturnType<typeof fitActivation> {
+  const build = builder();
+  const [gate, up] = [build.input('gate', ['n']), build.input('up', ['n'])];
+  const value = spell(build, gate, up);
+  const used = [gate, up].filter(({ uses }) => uses.length > 0);
+  return fitActivation(
+    value,
+    used.map((each) => ({ names: [each], fused: (x: number) => x })),
+  );
+}
+
+describe('fitActivation', () => {
+  it.each<[string, Spelling, object]>([
+    ['relu', ({ add }, x) => add('Relu', [x]), { name: 'relu', ...plain }],
+    [
+      'relu squared by Pow',
+      ({ add, scalar }, x) => add('Pow', [add('Relu', [x]), scalar(2)]),
+      { name: 'relu2', ...plain },
+    ],
+    ['gelu by Erf', gelu, { name: 'gelu', ...plain }],
+    ['gelu by Tanh', geluTanh, { name: 'gelu-tanh', ...plain }],
+    ['SwiGLU', (build, gate, up) => build.add('Mul', [silu(build, gate), up]), { name: 'silu', ...plain }],
+    [
+      'QuickGelu',
+      ({ add }, gate, up) => add('Mul', [up, add('QuickGelu', [gate], { alpha: 1.5 })]),
+      { name: 'silu', ...plain, alpha: 1.5 },
+    ],
+    ['gpt-oss', clamped, { name: 'silu', alpha: 1.703125, limit: 7, upOffset: 1 }],
+    ['a clamp by Min and Max', clampedByMinAndMax, { name: 'silu', ...plain, limit: 7 }],
+    [
+      'a limit beyond every probe of its own accord',
+      clampedAt(10, 10),
+      { name: 'silu', ...plain, limit: 10 },
+    ],
+    ['no limit that gate and up do not share', clampedAt(10, 20), { name: 'unknown', ...plain }],
+    [
+      'a limit that is worked out',
+      ({ add, scalar }, gate, up) => {
+        const limit = add('Mul', [scalar(5), scalar(6)]);
+        const g = add('Min', [gate, limit]);
+        const u = add('Max', [add('Min', [up, limit]), add('Neg', [limit])]);
+        return add('Mul', [add('Mul', [g, add('Sigmoid', [g])]), u]);
+      },
+      { name: 'silu', ...plain, limit: 30 },
+    ],
+    [
+      'relu up to a limit',
+      ({ add, scalar }, x) => add('Min', [add('Relu', [x]), scalar(12)]),
+      { name: 'relu', ...plain, limit: 12 },
+    ],
+    [
+      'ReLU6',
+      ({ add, scalar }, x) => add('Clip', [x, scalar(0), scalar(6)]),
+      { name: 'relu', ...plain, limit: 6 },
+    ],
+    [
+      'no relu above a small threshold',
+      ({ add, scalar }, x) => add('Where', [add('Greater', [x, scalar(0.1)]), x, scalar(0)]),
+      { name: 'unknown', ...plain },
+    ],
+    [
+      'relu by Where',
+      ({ add, scalar }, x) => add('Where', [add('Greater', [x, scalar(0)]), x, scalar(0)]),
+      { name: 'relu', ...plain },
+    ],
+    [
+      'no relu in a bound below zero',
+      ({ add, scalar }, x) => add('Max', [x, scalar(-1)]),
+      { name: 'unknown', ...plain },
+    ],
+    ['nothing', ({ add }, x) => add('Identity', [x]), { name: 'identity', ...plain }],
+    ['an unknown function', ({ add }, x) => add('Elu', [x]), { name: 'unknown', ...plain }],
+    [
+      'a function of positions',
+      ({ add, weight }, x) => add('Mul', [x, weight('w', [4])]),
+      { name: 'unknown', ...plain },
+    ],
+  ])('names %s', (_, spell, expected) => {
+    expect(fit(spell).activation).toEqual(expected);
+  });
+
+  it('tells gate from up whatever the order of the factors', () => {
+    const { gate, up } = fit((build, first, second) => build.add('Mul', [first, silu(build, second)]));
+    expect([gate?.names[0].name, up.names[0].name]).toEqual(['up', 'gate']);
+  });
+});
