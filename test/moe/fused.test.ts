@@ -37,6 +37,16 @@ it.each<[string, Model, string]>([
     'its expert weights are not stored in the file',
   ],
   [
+    'codes of weights',
+    fused((b, given) => {
+      const [, bias, fc2] = plain(b, given);
+      const shape = [experts, width, hidden];
+      const codes = b.constant('codes', 'int8', shape, new Int8Array(experts * width * hidden).fill(1));
+      return [b.op('DequantizeLinear', [codes, b.constant('scale', 'float32', [], [0.5])]), bias, fc2];
+    }),
+    'its experts are quantized already',
+  ],
+  [
     'a third weight',
     fused((b, given) => [...plain(b, given), null, weight(b, 'fc3', [experts, width, hidden])]),
     'the third weight of a fused MoE is not run by ONNX Runtime on CPU',

@@ -267,3 +267,11 @@ function mergeAxes(axes: readonly Axis[]): Axis[] {
   }
   return merged;
 }
+
+/** Why the numbers of experts' weights cannot be read as they stand in the file; null if they can. */
+export function numbersProblem(views: readonly Pick<StoredView, 'numbers'>[]): string | null {
+  if (views.some(({ numbers }) => numbers === 'quantized')) return 'its experts are quantized already';
+  return views.some(({ numbers }) => numbers === 'computed')
+    ? 'the graph computes the weights of its experts: fold the constants first'
+    : null;
+}

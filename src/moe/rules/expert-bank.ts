@@ -3,6 +3,7 @@ import type { GraphFacts } from '../graph/graph-facts.ts';
 import type { Bias } from '../graph/linear-bias.ts';
 import { biasAfter } from '../graph/linear-bias.ts';
 import { linearRecord, stackSize, whole } from '../graph/linear-node.ts';
+import { numbersProblem } from '../graph/stored-view.ts';
 import type { Activation, Linear } from '../moe-layer.ts';
 import { expertsInBody } from './bodies.ts';
 import type { Branch, Leaf } from './branch.ts';
@@ -157,10 +158,8 @@ function innermost(branches: readonly Branch[]): { inner: RegionLinear; isDeep: 
 
 function bankProblem(branches: readonly Branch[], isDeep: boolean): string {
   const [{ down, up }] = branches;
-  const numbers = linearsOf(branches).map(({ view }) => view.numbers);
-  if (numbers.includes('quantized')) return 'its experts are quantized already';
-  if (numbers.includes('computed'))
-    return 'the graph computes the weights of its experts: fold the constants first';
+  const problem = numbersProblem(linearsOf(branches).map(({ view }) => view));
+  if (problem) return problem;
   if (isDeep) return 'its experts have more than two linears in a row';
   if (down.node.opType.endsWith('Conv')) return 'its experts are convolutions';
   if (down !== up.linears[0] && down.fused) return `the outputs of its experts pass a fused ${down.fused}`;

@@ -4,19 +4,14 @@ import type { GraphFacts } from '../graph/graph-facts.ts';
 import type { RowPart } from '../graph/linear-node.ts';
 import { linearRecord, maxStack, whole } from '../graph/linear-node.ts';
 import { aliasRoot } from '../graph/operators.ts';
-import { storedView } from '../graph/stored-view.ts';
+import type { StoredView } from '../graph/stored-view.ts';
+import { numbersProblem, storedView } from '../graph/stored-view.ts';
 import type { Activation, Expert, Linear, MoeLayer, Router, Routing, Scoring } from '../moe-layer.ts';
 import { linearSources } from './anchor.ts';
 import { normOf } from './norm.ts';
 
 /** Inputs of the fused operators, by role. */
-interface Slots {
-  fc1: number;
-  fc1Bias: number;
-  fc2: number;
-  fc2Bias: number;
-  fc3: number;
-}
+type Slots = Record<'fc1' | 'fc1Bias' | 'fc2' | 'fc2Bias' | 'fc3', number>;
 
 const floatSlots: Slots = { fc1: 2, fc1Bias: 3, fc2: 4, fc2Bias: 5, fc3: 6 };
 const packedSlots: Slots = { fc1: 2, fc1Bias: 4, fc2: 5, fc2Bias: 7, fc3: 8 };
@@ -59,6 +54,8 @@ function fusedLayer(node: Node, facts: GraphFacts): MoeLayer | null {
     ? packedExperts(count)
     : floatExperts(node, slots, facts, { count, isOutMajor, fusion: isHalved ? fusion : 0, intermediate });
   if (!experts) reasons.push('its expert weights are not stored in the file');
+  const problem = numbersProblem(storedWeights(node, slots, facts));
+  if (problem && !isPacked) reasons.push(problem);
   if (hasThird && !isPacked)
     reasons.push('the third weight of a fused MoE is not run by ONNX Runtime on CPU');
   if (node.int('use_sparse_mixer')) reasons.push('its sparse mixer runs only inside the fused operator');
@@ -139,6 +136,10 @@ function floatExperts(
     down: linear(slots.fc2, slots.fc2Bias, index, whole),
   }));
   return experts.every(({ up, down }) => up && down) ? experts : null;
+}
+
+function storedWeights(node: Node, slots: Slots, { shapes }: GraphFacts): StoredView[] {
+  return Object.values(slots).flatMap((slot) => storedView(node.inputs[slot], shapes) ?? []);
 }
 
 function stackedLinear(
