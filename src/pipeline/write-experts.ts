@@ -52,7 +52,7 @@ export interface WriteOrder {
   resolved: ResolvedTarget;
   calibrator: Calibrator | null;
   /** A layer that was made before in its variant, or what `make` makes. */
-  layerOf(i: number, make: () => Promise<MadeLayer>): Promise<MadeLayer>;
+  layerOf: (i: number, make: () => Promise<MadeLayer>) => Promise<MadeLayer>;
 }
 
 /**

@@ -20,7 +20,10 @@ export function expertShelves(folder: string, most: number): (layer: MoeLayer) =
     if (expertWeights(layer) <= most) return inMemory();
     rmSync(folder, { recursive: true, force: true });
     const store = openStore(folder);
-    return { put: store.write, expertOf: ({ id }) => store.read(id) as MadeExpert };
+    return {
+      put: (id, expert) => store.write(id, expert),
+      expertOf: ({ id }) => store.read(id) as MadeExpert,
+    };
   };
 }
 
