@@ -9,7 +9,7 @@ import { emitActivation } from './activation.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import type { PairEmitter, QuantizedExpert, QuantizedLinear } from './expert-emitter.ts';
 import type { LinearForm, LinearInput, Operand } from './linear-form.ts';
-import type { LinearBank, WrittenLinear } from './run-linears.ts';
+import type { WrittenLinear } from './run-linears.ts';
 import { runLinears } from './run-linears.ts';
 import { shiftRows } from './shift-rows.ts';
 import { areMany } from './where-any.ts';
@@ -39,20 +39,19 @@ export function groupedFfn(
     const input = isShifted
       ? form.prepare(b, shiftRows(b, tokens, dispatch, shifts), ofInput)
       : pairRows(b, form.prepare(b, tokens, ofInput), dispatch);
-    const run = (operand: Operand, banks: readonly LinearBank[]): Value[] =>
-      runLinears({ b, form, dispatch }, operand, banks);
-    const { down, ...first } = Object.groupBy(written, ({ name }) => name);
+    const context = { b, form, dispatch };
+    const banks = Object.groupBy(written, ({ name }) => name);
     const bias = isShifted ? 'offset' : 'bias';
-    const banks = Object.entries(first).map(
-      ([result, linears]) => ({ linears: linears!, result, bias }) as const,
+    const [gate, up] = gateAndUp(b, layer, banks, (...first) =>
+      runLinears(
+        context,
+        input,
+        first.map((linears) => ({ linears, result: linears[0].name, bias })),
+      ),
     );
-    const results = run(input, banks);
-    const [up, gate = null] = (
-      first['gate_up'] ? halves(b, results[0], layer.intermediate) : results
-    ).toReversed();
-    const activated = emitActivation(b, layer.activation, gate, up);
+    const activated = emitActivation(b, layer.activation, gate, up!);
     const hidden = form.prepare(b, activated, { part: 'hidden', width: layer.intermediate });
-    return run(hidden, [{ linears: down!, result: 'results', bias: 'bias' }])[0];
+    return runLinears(context, hidden, [{ linears: banks['down']!, result: 'results', bias: 'bias' }])[0];
   };
   return { kind: 'pairs', emit };
 }
@@ -76,10 +75,17 @@ function sideBySide(gate: QuantizedLinear, up: QuantizedLinear): QuantizedLinear
   return { weight, bias };
 }
 
-/** What gate and up give, [S, intermediate] each, from what they give together. */
-function halves(b: Builder, results: Value, intermediate: number): Value[] {
+/** What gate and up give, [S, intermediate] each; null for the gate of experts that have none. */
+function gateAndUp(
+  b: Builder,
+  { intermediate }: MoeLayer,
+  { gate, up, gate_up: both }: Partial<Record<string, WrittenLinear[]>>,
+  run: (...banks: WrittenLinear[][]) => Value[],
+): readonly (Value | null)[] {
+  if (!both) return gate ? run(gate, up!) : [null, ...run(up!)];
   const widths = b.ints([intermediate, intermediate]);
-  return b.ops(2, 'Split', [results, widths], { axis: 1 }, { name: 'halves', outputs: ['gate', 'up'] });
+  const options = { name: 'halves', outputs: ['gate', 'up'] };
+  return b.ops(2, 'Split', [run(both)[0], widths], { axis: 1 }, options);
 }
 
 function writeLinear(

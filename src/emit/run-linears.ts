@@ -19,7 +19,7 @@ export interface WrittenLinear extends WrittenWeight {
 }
 
 /** One linear of every expert. */
-export interface LinearBank {
+interface LinearBank {
   linears: readonly WrittenLinear[];
   /** Names what they give after scales and biases. */
   result: string;
@@ -28,7 +28,7 @@ export interface LinearBank {
 }
 
 /** Where and how linears are written. */
-export interface Context {
+interface Context {
   b: Builder;
   form: LinearForm;
   dispatch: Dispatch;
