@@ -9,9 +9,12 @@ import type { CensusRow } from '../report/report.ts';
 
 /**
  * Names under which this project writes weights: `moeq/L0.E3/up/weight`; scales of all experts: `moeq/L0/up/scales`, and
- * what shifting them takes: `moeq/L0/shift/codes`, `moeq/L0/up/offset`; and what unpacks them. Biases stay float.
+ * what shifting them takes: `moeq/L0/shift/codes`, `moeq/L0/up/offset`; what unpacks them; and biases, `moeq/L0/up/bias`.
  */
-const expertConstant = /^moeq\/(?:trits\/|L\d+(?:\.E\d+)?\/(?:gate|up|gate_up|down|shift)\/(?!bias))/;
+const expertConstant = /^moeq\/(?:trits\/|L\d+(?:\.E\d+)?\/(?:gate|up|gate_up|down|shift)\/)/;
+
+/** Biases stay float. */
+const keptConstant = /\/bias(?:_\d+)?$/;
 
 /** Other linears: `moeq/dense/<name in the source>/linear/weight`, and their scales. */
 const denseConstant = /^moeq\/dense\/(.+)\/linear\/\w+$/;
@@ -52,7 +55,7 @@ export function takeCensus(reference: PreparedModel, quantized: Model): Census {
 
 function placeOf(name: string, known: ReadonlyMap<string, Role>): { role: Role; isQuantized: boolean } {
   const written = writtenRole(name);
-  if (written) return { role: written, isQuantized: true };
+  if (written) return { role: written, isQuantized: !keptConstant.test(name) };
   const dense = denseConstant.exec(name);
   const source = dense ? dense[1] : sourceName(name, known);
   return { role: known.get(source) ?? 'other', isQuantized: dense !== null };

@@ -15,6 +15,7 @@ import { takeCensus } from '../../src/verify/census.ts';
 import { verify } from '../../src/verify/verify.ts';
 import { bundledModel, bundledRecords, configFrom, dataFree, evaluationData } from '../helpers/bundled.ts';
 import { moveIntoNodes } from '../helpers/in-constant-nodes.ts';
+import { root } from '../helpers/run-cli.ts';
 
 const path = bundledModel('batched.dyn');
 /** Of the bundled model: 3 layers of 16 experts of 3 linears, 4 projections a layer, one head. */
@@ -54,6 +55,18 @@ test.each([
     expect([quantizedBytes, keptBytes]).toEqual([0, weights.attention * 4 + frequencies]);
   },
 );
+
+test.each(['nbits', 'qmoe'] as const)('biases of experts are kept by them, as %s', async (target) => {
+  const graph = join(root, 'test/fixtures/graphs/out5.gpt_oss.batched_mm.ts.onnx');
+  const config = configFrom(...dataFree, 'scheme=w4a16', `target=${target}`, 'group=32');
+  const { model } = await quantizeModel(graph, null, config);
+  const reference = prepareModel(graph);
+  const biases = reference.layers.flatMap(({ experts, hidden, intermediate }) =>
+    experts.map(() => 2 * intermediate + hidden),
+  );
+  const { rows } = takeCensus(reference, decodeModel(encodeModel(model), 'written.onnx'));
+  expect(row(rows, 'expert').keptBytes).toBe(4 * biases.reduce((sum, count) => sum + count, 0));
+});
 
 test.each([
   ['w8a8', 'int', 8, 2],
