@@ -116,7 +116,7 @@ function absMax(b: Builder, rows: Value): Value {
 
 /** A count [1] as a sum of weights, [1, 1]. */
 function asMass(b: Builder, count: Value): Value {
-  return b.op('Cast', [b.op('Unsqueeze', [count, b.ints([0])])], { to: 1 }, { name: 'mass' });
+  return b.cast(b.op('Unsqueeze', [count, b.ints([0])]), 'float32', 'mass');
 }
 
 function columnSums(b: Builder, rows: Value): Value {

@@ -2,7 +2,6 @@ import type { Expert } from '../moe/moe-layer.ts';
 import type { ExplicitRouting } from '../moe/spell-out-routing.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
-import { codeOf } from '../tensor/dtype.ts';
 
 /**
  * The S pairs of a token and an expert that works on it, sorted by expert and then by token. What is computed "per
@@ -40,7 +39,7 @@ export function dispatchTokens(
   const ids = experts.map(({ index }) => index);
   const { pairs, chosen, ...rest } =
     routing.kind === 'topk' ? topKPairs(b, routing, ids) : densePairs(b, routing, ids, routerWidth);
-  const ones = b.op('Cast', [chosen], { to: 1 });
+  const ones = b.cast(chosen, 'float32');
   const counts = b.op('ReduceSum', [ones, b.ints([1])], { keepdims: 0 });
   const weights = b.op('Unsqueeze', [rest.weights, b.ints([1])], {}, { name: 'pair_weights' });
   const size = b.op('Size', [rest.tokens]);
@@ -48,7 +47,7 @@ export function dispatchTokens(
     tokens: rest.tokens,
     slots: rest.slots,
     experts: rowOf(b, pairs, 0, 'pair_experts'),
-    counts: b.op('Cast', [counts], { to: 7 }, { name: 'counts' }),
+    counts: b.cast(counts, 'int64', 'counts'),
     isAny: b.op('Greater', [size, b.ints(0)], {}, { name: 'is_any' }),
     areFew: b.op('LessOrEqual', [size, b.ints(few * ids.length)], {}, { name: 'are_few' }),
     weights,
@@ -73,12 +72,13 @@ function topKPairs(
   ids: readonly number[],
 ): Pairs {
   const flat = b.op('Reshape', [routing.indices, b.ints([1, -1])]);
-  const indices = b.op('Cast', [flat], { to: 7 }, { name: 'indices' });
+  const indices = b.cast(flat, 'int64', 'indices');
   const chosen = b.op('Equal', [indices, b.constant('ids', 'int64', [ids.length, 1], ids)]);
   const pairs = b.op('NonZero', [chosen], {}, { name: 'pairs' });
   const slots = rowOf(b, pairs, 1, 'slots');
   const perToken = b.ints([routing.k], 'k');
-  const weights = asFloat(b, b.op('Reshape', [routing.weights, b.ints([-1])], {}, { name: 'weights' }));
+  const flatWeights = b.op('Reshape', [routing.weights, b.ints([-1])], {}, { name: 'weights' });
+  const weights = b.cast(flatWeights, 'float32', 'float');
   return {
     chosen,
     pairs,
@@ -94,10 +94,10 @@ function densePairs(
   ids: readonly number[],
   routerWidth: number,
 ): Pairs {
-  const all = asFloat(b, denseWeights(b, routing, routerWidth));
+  const all = b.cast(denseWeights(b, routing, routerWidth), 'float32', 'float');
   const isAll = ids.length === routerWidth && ids.every((id, position) => id === position);
   const weights = isAll ? all : b.op('Gather', [all, b.constant('ids', 'int64', [ids.length], ids)]);
-  const chosen = b.op('Cast', [weights], { to: 9 });
+  const chosen = b.cast(weights, 'bool');
   const pairs = b.op('NonZero', [chosen], {}, { name: 'pairs' });
   const at = b.op('Transpose', [pairs], { perm: [1, 0] });
   const tokens = rowOf(b, pairs, 1, 'pair_tokens');
@@ -112,7 +112,7 @@ function densePairs(
 
 /** A token's experts, in their order, take its places: as many as the token with the most experts needs, one at least. */
 function slotsOf(b: Builder, chosen: Value, at: Value, tokens: Value): Dispatch['slots'] {
-  const ones = b.op('Cast', [chosen], { to: codeOf('int64') });
+  const ones = b.cast(chosen, 'int64');
   const before = b.op('CumSum', [ones, b.ints(0)], { exclusive: 1 });
   const most = b.op('ReduceMax', [b.op('ReduceSum', [ones, b.ints([0])], { keepdims: 0 }), b.ints([0])]);
   const perToken = b.op('Max', [most, b.ints([1])], {}, { name: 'per_token' });
@@ -138,10 +138,6 @@ export function denseWeights(
 
 function rowOf(b: Builder, matrix: Value, row: number, name: string): Value {
   return b.op('Gather', [matrix, b.ints(row, 'row')], {}, { name });
-}
-
-function asFloat(b: Builder, value: Value): Value {
-  return b.op('Cast', [value], { to: 1 }, { name: 'float' });
 }
 
 /** The rows of each expert, cut from a value with one row per pair. */

@@ -9,7 +9,6 @@ import { allNodes } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import type { DataType } from '../tensor/dtype.ts';
-import { codeOf } from '../tensor/dtype.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import { dispatchTokens } from './dispatch-tokens.ts';
 import type { ExpertEmitter, PairEmitter } from './expert-emitter.ts';
@@ -71,7 +70,7 @@ function connect(b: Builder, model: Model, { input, output, isFlat }: Boundary, 
 /** float32 results in the type of the layer, which is that of its input where the file does not tell. */
 function inType(b: Builder, sum: Value, dtype: DataType | undefined, input: Value): Value {
   if (dtype === 'float32') return sum;
-  return dtype ? b.op('Cast', [sum], { to: codeOf(dtype) }) : b.op('CastLike', [sum, input]);
+  return dtype ? b.cast(sum, dtype) : b.op('CastLike', [sum, input]);
 }
 
 /** Operator sets of other domains, whose version is always 1. */

@@ -26,6 +26,6 @@ function shiftTable(b: Builder, shifts: readonly (QuantizedTensor | null)[]): Va
   shifts.forEach((shift, i) => shift && codes.set(shift.codes, i * width));
   const scales = Float32Array.from(shifts, (shift) => shift?.scales[0] ?? 1);
   const stored = b.constant('shift/codes', 'int8', [experts, width], packCodes(codes, 'int8'));
-  const steps = b.op('Cast', [stored], { to: 1 }, { name: 'shift/steps' });
+  const steps = b.cast(stored, 'float32', 'shift/steps');
   return b.op('Mul', [steps, scaleConstant(b, 'shift/scales', [experts, 1], scales)], {}, { name: 'shift' });
 }

@@ -1,4 +1,5 @@
 import type { DataType } from '../tensor/dtype.ts';
+import { codeOf } from '../tensor/dtype.ts';
 import { bytesOf, encodeNumbers } from '../tensor/encode.ts';
 import type { ByteSource } from '../tensor/source.ts';
 import { Graph } from './graph.ts';
@@ -46,6 +47,8 @@ export interface Builder {
     attributes?: Record<string, AttributeValue>,
     options?: OpOptions,
   ): Value[];
+  /** Adds a Cast to an element type. */
+  cast(value: Value, dtype: DataType, name?: string): Value;
   /** Adds an initializer from raw bytes, a typed array in raw form, or plain numbers (which are converted). */
   constant(
     name: string,
@@ -80,6 +83,7 @@ export function builder(graph: Graph, prefix: string): Builder {
       for (const [key, value] of Object.entries(attributes)) addAttribute(node, key, value);
       return node.outputs as Value[];
     },
+    cast: (value, dtype, name = 'Cast') => self.op('Cast', [value], { to: codeOf(dtype) }, { name }),
     constant(name, dtype, shape, data) {
       return graph.addConstant(makeTensor(path(name), dtype, shape, rawOf(data, dtype)));
     },

@@ -16,7 +16,6 @@ import { lookAt } from '../run/look-at.ts';
 import type { Probe } from '../run/probe.ts';
 import { walkLayers } from '../run/stage-walk.ts';
 import { toFloats } from '../runtime/session.ts';
-import { codeOf } from '../tensor/dtype.ts';
 
 /**
  * Runs every layer as it stands in the file, and again written out in float, on the same inputs. All else that is
@@ -96,10 +95,7 @@ interface OutputProbe extends Probe {
 
 function outputProbe({ graph }: Model, { id, boundary, hidden }: MoeLayer): OutputProbe {
   const b = builder(graph, `moeq/${id}/output`);
-  const output = b.op('Reshape', [
-    b.op('Cast', [boundary!.output], { to: codeOf('float32') }),
-    b.ints([-1, hidden]),
-  ]);
+  const output = b.op('Reshape', [b.cast(boundary!.output, 'float32'), b.ints([-1, hidden])]);
   const rows: Float32Array[] = [];
   return {
     rows,

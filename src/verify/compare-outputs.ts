@@ -54,7 +54,7 @@ export function compareOutputs<Run extends string>(
 function positions(b: Builder, output: Value): Value {
   const classes = b.op('Shape', [output], { start: -1 });
   const shape = b.op('Concat', [b.ints([-1]), classes], { axis: 0 });
-  return b.op('Reshape', [b.op('Cast', [output], { to: 1 }), shape]);
+  return b.op('Reshape', [b.cast(output, 'float32'), shape]);
 }
 
 function sumOfSquares(b: Builder, x: Value): Value {

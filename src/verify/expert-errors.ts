@@ -19,8 +19,8 @@ export function expertErrors(
   quantized: Value,
 ): ExpertErrors {
   return {
-    tokens: b.op('Cast', [dispatch.tokens], { to: 6 }),
-    experts: b.op('Cast', [dispatch.experts], { to: 6 }),
+    tokens: b.cast(dispatch.tokens, 'int32'),
+    experts: b.cast(dispatch.experts, 'int32'),
     error: energy(b, b.op('Sub', [results, quantized])),
     power: energy(b, results),
   };

@@ -23,9 +23,9 @@ export function routerValues(
   experts: number,
 ): RouterValues {
   return {
-    logits: b.op('Cast', [logits], { to: 1 }),
-    indices: indices && b.op('Cast', [indices], { to: 6 }),
-    weights: b.op('Cast', [tokenMajor(b, weights, form, experts)], { to: 1 }),
+    logits: b.cast(logits, 'float32'),
+    indices: indices && b.cast(indices, 'int32'),
+    weights: b.cast(tokenMajor(b, weights, form, experts), 'float32'),
   };
 }
 

@@ -1,6 +1,5 @@
 import type { Builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
-import { codeOf } from '../../tensor/dtype.ts';
 import type { OtherWay } from '../linear-form.ts';
 
 /** Another way, and when to take it. */
@@ -29,7 +28,7 @@ export function chooseWay(
   if (!choice) return usual(b);
   const { otherWay, condition } = choice;
   const asInt32 = (inner: Builder): Value[] =>
-    other(inner, otherWay).map((value) => inner.op('Cast', [value], { to: codeOf('int32') }));
+    other(inner, otherWay).map((value) => inner.cast(value, 'int32'));
   const then_branch = b.subgraph('other', asInt32);
   const branches = { then_branch, else_branch: b.subgraph('usual', usual) };
   return b.ops(then_branch.outputs.length, 'If', [condition], branches, { name: 'products' });

@@ -12,9 +12,7 @@ export function fakeQuantize(b: Builder, x: Value, grid: ActivationGrid | null):
   if (!grid) return x;
   const grids = rowGrids(b, x, grid);
   const zeroPoints = zeroPointsOf(b, grids);
-  const points = zeroPoints
-    ? [grids.scales, b.op('Cast', [zeroPoints], { to: codeOf('uint4') })]
-    : [grids.scales];
+  const points = zeroPoints ? [grids.scales, b.cast(zeroPoints, 'uint4')] : [grids.scales];
   const type = zeroPoints ? {} : { output_dtype: codeOf('int8') };
   const options = { name: 'codes' };
   const codes = b.op('QuantizeLinear', [x, ...points], { ...blockwise(grid), ...type }, options);

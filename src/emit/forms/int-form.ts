@@ -3,7 +3,6 @@ import type { Value } from '../../onnx/value.ts';
 import type { ActivationGrid } from '../../quantize/activation.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
 import { multiplesOf } from '../../quantize/step-scales.ts';
-import { codeOf } from '../../tensor/dtype.ts';
 import type { LinearForm } from '../linear-form.ts';
 import { fewRowsWriter } from './few-rows.ts';
 import type { CodeType } from './pack-codes.ts';
@@ -73,9 +72,9 @@ function stepCodes(
   { scales, multiples }: { scales: Value; multiples: Value },
   grid: ActivationGrid,
 ): Value {
-  const times = b.op('Cast', [multiples], { to: codeOf('uint8') }, { name: 'times' });
+  const times = b.cast(multiples, 'uint8', 'times');
   const zeroOf = b.constant('zero_of_multiple', 'uint8', [256], zeroCodes(grid.bits));
-  const zeros = b.op('Gather', [zeroOf, b.op('Cast', [times], { to: codeOf('int32') })]);
+  const zeros = b.op('Gather', [zeroOf, b.cast(times, 'int32')]);
   const codes = b.op('QuantizeLinear', [x, scales, zeros], blockwise(grid), { name: 'codes' });
   const parts = b.op('Reshape', [codes, b.ints([-1, grid.block])]);
   const steps = b.op('Mul', [parts, b.op('Reshape', [times, b.ints([-1, 1])])], {}, { name: 'steps' });
@@ -101,7 +100,7 @@ function signedCodes(b: Builder, name: string, weight: QuantizedTensor): Value {
   const stored = (part: string, dtype: CodeType, shape: number[], values: Int8Array): Value => {
     const packed = b.constant(`${name}/${part}`, dtype, shape, packCodes(values, dtype));
     if (dtype === 'int8') return packed;
-    return b.op('Cast', [packed], { to: codeOf('int8') }, { name: `${name}/${part}_int8` });
+    return b.cast(packed, 'int8', `${name}/${part}_int8`);
   };
   const whole = stored('weight', storageOf(weight), [rows, cols], codes);
   if (!steps) return whole;

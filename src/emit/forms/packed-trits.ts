@@ -36,12 +36,12 @@ export function tritPacker(): TritPacker {
     const digits = b.op('Mod', [b.op('Div', [bytes, powers]), three], {}, { name: `${name}/digits` });
     const flat = b.op('Reshape', [digits, shape(b, -1)]);
     const exact = b.op('Slice', [flat, shape(b, 0), shape(b, codes.length)]);
-    const quads = b.op('Cast', [b.op('Reshape', [exact, shape(b, -1, 4)])], { to: 1 });
+    const quads = b.cast(b.op('Reshape', [exact, shape(b, -1, 4)]), 'float32');
     // Four 2-bit codes to a byte; 85 adds one to each.
     const places = shared(b, 'places', 'float32', [4, 1], [1, 4, 16, 64]);
     const base = shared(b, 'base', 'float32', [1], [85]);
     const sums = b.op('Gemm', [quads, places, base], {}, { name: `${name}/bytes` });
-    const cast = b.op('Cast', [sums], { to: 2 });
+    const cast = b.cast(sums, 'uint8');
     return b.op('Reshape', [cast, shape(b, ...blobShape(blocks))], {}, { name: `${name}/blob` });
   };
 }

@@ -32,7 +32,7 @@ export function qmoeLayer(
     emit(b, tokens, routing) {
       const k = routing.kind === 'topk' ? Math.min(routing.k, experts.length) : experts.length;
       const weights = routingMatrix(b, layer, routing);
-      const chosen = b.op('Cast', [b.op('Cast', [weights], { to: 9 })], { to: 1 }, { name: 'chosen' });
+      const chosen = b.cast(b.cast(weights, 'bool'), 'float32', 'chosen');
       const stored = experts.map(weightsOf);
       const first = stored.map(({ gate, up }) => (gate ? interleave(gate, up) : up));
       const block = blockSizeOf(layer, [first[0].weight, stored[0].down.weight]);
@@ -106,15 +106,15 @@ function routingMatrix(b: Builder, { router, experts }: MoeLayer, routing: Expli
 
 function scattered(b: Builder, routing: Extract<ExplicitRouting, { kind: 'topk' }>, width: number): Value {
   const rows = b.ints([-1, routing.k]);
-  const indices = b.op('Cast', [b.op('Reshape', [routing.indices, rows])], { to: 7 });
-  const weights = b.op('Cast', [b.op('Reshape', [routing.weights, rows])], { to: 1 });
+  const indices = b.cast(b.op('Reshape', [routing.indices, rows]), 'int64');
+  const weights = b.cast(b.op('Reshape', [routing.weights, rows]), 'float32');
   const count = b.op('Shape', [indices], { start: 0, end: 1 });
   const zeros = b.op('ConstantOfShape', [b.op('Concat', [count, b.ints([width])], { axis: 0 })]);
   return b.op('ScatterElements', [zeros, indices, weights], { axis: 1 }, { name: 'routing' });
 }
 
 function byToken(b: Builder, routing: Exclude<ExplicitRouting, { kind: 'topk' }>, width: number): Value {
-  const dense = b.op('Cast', [denseWeights(b, routing, width)], { to: 1 });
+  const dense = b.cast(denseWeights(b, routing, width), 'float32');
   return b.op('Transpose', [dense], { perm: [1, 0] }, { name: 'routing' });
 }
 

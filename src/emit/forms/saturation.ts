@@ -1,6 +1,5 @@
 import type { Builder } from '../../onnx/build.ts';
 import type { Value } from '../../onnx/value.ts';
-import { codeOf } from '../../tensor/dtype.ts';
 import type { OtherWay } from '../linear-form.ts';
 
 /**
@@ -14,7 +13,7 @@ export function unsignedWay(name: string, columns: Value): OtherWay {
     prepare: (_, input) => input,
     product(inner, { operand, zeroPoint }) {
       const offset = inner.constant('offset', 'uint8', [], [128]);
-      const bytes = inner.op('Cast', [columns], { to: codeOf('uint8') });
+      const bytes = inner.cast(columns, 'uint8');
       const unsigned = inner.op('BitwiseXor', [bytes, offset], {}, { name: `${name}/uint8` });
       return inner.op('MatMulInteger', [operand, unsigned, zeroPoint!, offset], {}, { name });
     },

@@ -15,7 +15,7 @@ export function scaleConstant(
   const halves = exactHalves(scales);
   if (!halves) return b.constant(name, 'float32', shape, scales);
   const stored = b.constant(name, 'float16', shape, halves);
-  return b.op('Cast', [stored], { to: 1 }, { name: `${name}_float32` });
+  return b.cast(stored, 'float32', `${name}_float32`);
 }
 
 /**

@@ -4,7 +4,6 @@ import type { Graph } from '../../onnx/graph.ts';
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
-import { codeOf } from '../../tensor/dtype.ts';
 import { choiceOf, chooseWay } from '../forms/choose-way.ts';
 import { formOf } from '../forms/form-of.ts';
 import { scaleConstant } from '../forms/scale-constant.ts';
@@ -58,9 +57,8 @@ export function replaceLinear(
   const b = builder(graph, prefix);
   const [input, , bias] = node.inputs;
   const shaped = b.op('Reshape', [input, b.ints([-1, cols])]);
-  let product = multiply(b, b.op('Cast', [shaped], { to: codeOf('float32') }, { name: 'rows' }));
-  if (bias)
-    product = b.op('Add', [product, b.op('Cast', [bias], { to: codeOf('float32') })], {}, { name: 'biased' });
+  let product = multiply(b, b.cast(shaped, 'float32', 'rows'));
+  if (bias) product = b.op('Add', [product, b.cast(bias, 'float32')], {}, { name: 'biased' });
   const typed = b.op('CastLike', [product, input], {}, { name: 'typed' });
   const leading = b.op('Shape', [input], { start: 0, end: -1 });
   const shape = b.op('Concat', [leading, b.ints([rows])], { axis: 0 });
