@@ -11,11 +11,11 @@ export function linearsOf({ gate, up, down }: Expert): Linear[] {
 }
 
 /** Weights of an expert, biases not counted. */
-export function weightsOf(expert: Expert): number {
+export function weightCount(expert: Expert): number {
   return linearsOf(expert).reduce((sum, { weight: { rows, cols } }) => sum + rows * cols, 0);
 }
 
 /** The same of all experts of a layer. */
 export function expertWeights({ experts }: Pick<MoeLayer, 'experts'>): number {
-  return experts.reduce((sum, expert) => sum + weightsOf(expert), 0);
+  return experts.reduce((sum, expert) => sum + weightCount(expert), 0);
 }

@@ -1,6 +1,6 @@
 import type { QuantizeConfig } from '../../config/schema.ts';
 import { mostPositions } from '../../data/batches.ts';
-import { linearsOf, weightsOf } from '../../moe/ffn-experts.ts';
+import { linearsOf, weightCount } from '../../moe/ffn-experts.ts';
 import type { Expert } from '../../moe/moe-layer.ts';
 import { needsHessian } from '../../pipeline/layer/rounding.ts';
 import { schemeOf } from '../../quantize/scheme.ts';
@@ -31,7 +31,7 @@ const copies = 6;
 /** Rounding of one expert. In memory: its weights as stored and in float32, its codes, and XᵀX for GPTQ. */
 export function estimateQuantize(expert: Expert, config: QuantizeConfig): Estimate {
   const linears = linearsOf(expert);
-  const weights = weightsOf(expert);
+  const weights = weightCount(expert);
   const widest = Math.max(...linears.map(({ weight }) => weight.cols));
   const fit = schemeOf(config.scheme).weight.ternary ? 'ternary' : config.rounding.method;
   const compensates = needsHessian(config);

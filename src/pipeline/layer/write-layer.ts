@@ -8,7 +8,7 @@ import type { RotationBlocks } from '../../emit/forms/rotated-form.ts';
 import type { LayerReference } from '../../emit/parity-references.ts';
 import { collectReferences } from '../../emit/parity-references.ts';
 import type { ResolvedTarget } from '../../emit/resolve-target.ts';
-import { weightsOf } from '../../moe/ffn-experts.ts';
+import { weightCount } from '../../moe/ffn-experts.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { Model } from '../../onnx/model.ts';
 import type { ExpertOf, Workshop } from '../workshop.ts';
@@ -77,7 +77,7 @@ export function writeLayer(
       settle();
       unsettled = 0;
     }
-    unsettled += weightsOf(expert);
+    unsettled += weightCount(expert);
     const made = expertOf(expert);
     methods.push(made.weights.up.weight.method);
     return made;
