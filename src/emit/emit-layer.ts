@@ -95,7 +95,7 @@ function boundaryOf({ id, boundary, reason }: MoeLayer): Boundary {
  * Never one ScatterND with reduction over all pairs: ONNX Runtime 1.30 runs it on several threads without a lock and
  * loses additions where a token occurs twice. Slots are written once each and summed afterwards.
  */
-export function addPairs(b: Builder, tokens: Value, results: Value, dispatch: Dispatch): Value {
+function addPairs(b: Builder, tokens: Value, results: Value, dispatch: Dispatch): Value {
   const weighted = dispatch.inputWeights
     ? results
     : b.op('Mul', [results, dispatch.weights], {}, { name: 'weighted' });

@@ -1,5 +1,6 @@
 import { storedBits } from '../../quantize/grid.ts';
 import type { QuantizedTensor } from '../../quantize/quantized-tensor.ts';
+import { bytesOf } from '../../tensor/encode.ts';
 import { packCrumbs, packNibbles } from '../../tensor/pack.ts';
 
 /** ONNX integer types that hold signed weight codes. */
@@ -12,7 +13,7 @@ export function storageOf({ bits }: Pick<QuantizedTensor, 'bits'>): CodeType {
 
 /** Codes in ONNX raw form: below a byte packed, the first in the low bits. */
 export function packCodes(codes: Int8Array, dtype: CodeType): Uint8Array {
-  if (dtype === 'int8') return new Uint8Array(codes.buffer, codes.byteOffset, codes.length);
+  if (dtype === 'int8') return bytesOf(codes);
   return dtype === 'int2' ? packCrumbs(codes) : packNibbles(codes);
 }
 

@@ -26,7 +26,7 @@ export function qdqForm(gridOf: (width: number) => ActivationGrid | null): Linea
 }
 
 /** The float32 weight [out, in]. */
-export function dequantized(b: Builder, name: string, weight: QuantizedTensor): Value {
+function dequantized(b: Builder, name: string, weight: QuantizedTensor): Value {
   const { rows, cols, groupSize, codes, scales } = weight;
   const dtype = storageOf(weight);
   const isPerChannel = groupSize >= cols;
