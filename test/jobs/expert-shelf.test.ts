@@ -39,3 +39,10 @@ test('a shelf makes room for the next one', () => {
   expect(files().filter((name) => before.includes(name) && name.includes('E0'))).toEqual([]);
   expect(files()).toHaveLength(before.length);
 });
+
+test('an expert that is gone from the disk is told', () => {
+  const shelf = expertShelves(folder, 0)(layer);
+  shelf.put('L0.E1', made[1]);
+  rmSync(folder, { recursive: true });
+  expect(() => shelf.expertOf(layer.experts[1])).toThrow('L0.E1');
+});

@@ -3,7 +3,8 @@ import type { MadeExpert } from '../../emit/parity-references.ts';
 import { expertWeights } from '../../moe/ffn-experts.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
 import type { ExpertOf } from '../../pipeline/workshop.ts';
-import { openStore } from './artefact-store.ts';
+import type { ArtefactStore } from './artefact-store.ts';
+import { damaged, openStore } from './artefact-store.ts';
 
 /** Where the experts of a layer wait to be written. */
 export interface ExpertShelf {
@@ -22,9 +23,16 @@ export function expertShelves(folder: string, most: number): (layer: MoeLayer) =
     const store = openStore(folder);
     return {
       put: (id, expert) => store.write(id, expert),
-      expertOf: ({ id }) => store.read(id) as MadeExpert,
+      expertOf: ({ id }) => readExpert(store, id, id),
     };
   };
+}
+
+/** @throws Fault ARTEFACT_DAMAGED, which tells `id` */
+export function readExpert(store: ArtefactStore, key: string, id: string): MadeExpert {
+  const expert = store.read(key);
+  if (expert === undefined) throw damaged(id);
+  return expert as MadeExpert;
 }
 
 function inMemory(): ExpertShelf {

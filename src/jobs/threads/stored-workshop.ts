@@ -1,5 +1,4 @@
 import type { Piscina } from 'piscina';
-import type { MadeExpert } from '../../emit/parity-references.ts';
 import { openModel } from '../../onnx/open-model.ts';
 import type { LayerOrder } from '../../pipeline/layer/order-layer.ts';
 import type { ExpertOrder } from '../../pipeline/layer/quantize-expert.ts';
@@ -11,8 +10,8 @@ import { unlessFault } from '../error-record.ts';
 import { inLanes } from '../in-lanes.ts';
 import type { JobPlan, WorkItem } from '../plan/plan.ts';
 import { quantizeItemId } from '../plan/plan.ts';
-import type { ArtefactStore } from '../store/artefact-store.ts';
-import { damaged, openStore } from '../store/artefact-store.ts';
+import { openStore } from '../store/artefact-store.ts';
+import { readExpert } from '../store/expert-shelf.ts';
 import { rememberIn } from '../store/remember.ts';
 import { weightSpool } from '../store/weight-spool.ts';
 import { artefactsIn } from '../store/work-folder.ts';
@@ -71,17 +70,10 @@ export function openWorkshop(options: StoredWorkshopOptions): StoredWorkshop {
       const missing = experts.filter(({ id }) => !store.has(itemOf(id).key));
       if (missing.length > 0 && isParallel) pool ??= workerPool('item-worker', task.threads);
       await inLanes(missing, pool ? task.threads : 1, (expert) => quantize(expert, itemOf(expert.id), order));
-      return ({ id }) => readExpert(store, itemOf(id));
+      return ({ id }) => readExpert(store, itemOf(id).key, itemOf(id).id);
     },
     settle: weightSpool(spool),
     check: (written, checks) => checkParity(openModel(written), checks, { threads: task.threads }),
     close: async () => pool?.destroy(),
   };
-}
-
-/** @throws Fault ARTEFACT_DAMAGED */
-function readExpert(store: ArtefactStore, { id, key }: WorkItem): MadeExpert {
-  const expert = store.read(key);
-  if (expert === undefined) throw damaged(id);
-  return expert as MadeExpert;
 }
