@@ -88,7 +88,10 @@ function run(batch: string, output: string, moment: Moment | null = null): Promi
   const tell = (what: string): void => {
     steps.push({ what, at: performance.now() - started });
     const delay = moment && delayAfter(what, moment);
-    if (delay !== null) timer ??= setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), delay);
+    if (delay === null) return;
+    // Where the step is over before its moment came, which it may be in a run that resumes, the next one is met.
+    if (timer) clearTimeout(timer);
+    timer = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), delay);
   };
   tell('start');
   createInterface(child.stderr).on('line', (line) => tell(nameOf(line)));

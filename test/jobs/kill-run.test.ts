@@ -25,10 +25,10 @@ recipes:
   );
   const { met, expected, resumed, torn, kept, redone } = await killRun(batch, 20, seededRandom(7));
   expect(met.length).toBe(20);
-  // The run is met from end to end, files on their way to the output folder too; on a busy machine short steps may be missed.
+  // All of the run is met, files on their way to the output folder too; on a busy machine a short step may be missed.
   const kinds = steps.filter((step) => met.some((told) => told.split(/ |: /).includes(step)));
   expect(kinds).toEqual(expect.arrayContaining(['quantize', 'publish']));
-  expect(kinds.length).toBeGreaterThanOrEqual(steps.length / 2);
+  expect(kinds.length).toBeGreaterThanOrEqual(steps.length - 2);
   expect(Object.keys(expected)).toEqual([
     expect.stringMatching(/^\.moeq\/jobs\/\w+\.json$/),
     expect.stringMatching(/^\.moeq\/jobs\/\w+\.json$/),
