@@ -1,6 +1,6 @@
 import { Fault } from '../fault.ts';
-import type { Activation } from '../moe/moe-layer.ts';
 import { activate } from '../moe/activation.ts';
+import type { Activation } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import type { Matrix } from '../tensor/matrix.ts';

@@ -48,6 +48,7 @@ export class Node {
     value?.addUse(this, index);
   }
 
+  /** Makes these all of its inputs. */
   setInputs(values: readonly (Value | null)[]): void {
     while (this.inputList.length > values.length) {
       this.setInput(this.inputList.length - 1, null);

@@ -54,8 +54,8 @@ function fusedLayer(node: Node, facts: GraphFacts): MoeLayer | null {
     ? packedExperts(count)
     : floatExperts(node, slots, facts, { count, isOutMajor, fusion: isHalved ? fusion : 0, intermediate });
   if (!experts) reasons.push('its expert weights are not stored in the file');
-  const problem = numbersProblem(storedWeights(node, slots, facts));
-  if (problem && !isPacked) reasons.push(problem);
+  const problem = isPacked ? null : numbersProblem(storedViews(node, slots, facts));
+  if (problem) reasons.push(problem);
   if (hasThird && !isPacked)
     reasons.push('the third weight of a fused MoE is not run by ONNX Runtime on CPU');
   if (node.int('use_sparse_mixer')) reasons.push('its sparse mixer runs only inside the fused operator');
@@ -138,7 +138,8 @@ function floatExperts(
   return experts.every(({ up, down }) => up && down) ? experts : null;
 }
 
-function storedWeights(node: Node, slots: Slots, { shapes }: GraphFacts): StoredView[] {
+/** Weights and biases, as far as they are stored. */
+function storedViews(node: Node, slots: Slots, { shapes }: GraphFacts): StoredView[] {
   return Object.values(slots).flatMap((slot) => storedView(node.inputs[slot], shapes) ?? []);
 }
 
