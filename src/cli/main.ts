@@ -21,6 +21,7 @@ const commands: Record<string, () => Promise<CommandModule<object, never>>> = {
 /** 0: done, and every gate holds; 1: done, but a gate failed; 2: could not do it. */
 async function main(args: readonly string[]): Promise<void> {
   const asked = Object.hasOwn(commands, args[0]) ? commands[args[0]] : undefined;
+  const help = ['moeq', ...(asked ? [args[0]] : []), '--help'].join(' ');
   const loaded = await Promise.all((asked ? [asked] : Object.values(commands)).map((load) => load()));
   await yargs(args)
     .scriptName('moeq')
@@ -32,7 +33,7 @@ async function main(args: readonly string[]): Promise<void> {
     .wrap(100)
     .exitProcess(false)
     .fail((message, error) => {
-      throw error ?? new Fault({ code: 'USAGE', what: message, remedy: 'see "moeq --help"' });
+      throw error ?? new Fault({ code: 'USAGE', what: message, remedy: `see "${help}"` });
     })
     .parseAsync();
 }

@@ -15,6 +15,8 @@ export interface ModelRecord {
   layers: LayerRecord[];
   /** Linears beside the routed experts that were to be quantized but could not; absent when none were to be. */
   refused?: RefusedLinear[];
+  /** Names, in the source, of constants whose use does not tell what they are for; absent in files of early versions. */
+  roles?: { router: string[]; shared: string[] };
 }
 
 /** A linear that was left as it is, and why. */

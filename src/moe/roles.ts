@@ -10,6 +10,18 @@ import type { Linear, MoeLayer } from './moe-layer.ts';
  * linears count as attention, vectors that scale a normalization as norm.
  */
 export function rolesOf({ graph }: Model, layers: readonly MoeLayer[]): Map<string, Role> {
+  const sorted = graph.sortedNodes();
+  const roles = new Map(layers.flatMap((layer) => [...rolesIn(layer, sorted)]));
+  const outputs = new Set(graph.outputs);
+  for (const value of graph.constants) {
+    if (!roles.has(value.name)) roles.set(value.name, roleByUse(value, outputs));
+  }
+  return roles;
+}
+
+/** What the constants of a layer are for. */
+export function rolesIn(layer: MoeLayer, sorted: readonly Node[]): Map<string, Role> {
+  const { experts, router, shared, norm } = layer;
   const roles = new Map<string, Role>();
   const assign = (role: Role, linears: readonly (Linear | null | undefined)[]): void => {
     for (const linear of linears) {
@@ -17,19 +29,11 @@ export function rolesOf({ graph }: Model, layers: readonly MoeLayer[]): Map<stri
       if (linear?.bias) roles.set(linear.bias.name, role);
     }
   };
-  const sorted = graph.sortedNodes();
-  for (const layer of layers) {
-    const { experts, router, shared, norm } = layer;
-    for (const expert of experts) assign('expert', [expert.gate, expert.up, expert.down]);
-    for (const weight of routerWeights(sorted, layer)) roles.set(weight.name, 'router');
-    assign('router', [router.linear]);
-    assign('shared', [shared?.gate, shared?.up, shared?.down, shared?.sigmoidGate]);
-    for (const part of [norm?.scale, norm?.bias]) if (part) roles.set(part.name, 'norm');
-  }
-  const outputs = new Set(graph.outputs);
-  for (const value of graph.constants) {
-    if (!roles.has(value.name)) roles.set(value.name, roleByUse(value, outputs));
-  }
+  for (const expert of experts) assign('expert', [expert.gate, expert.up, expert.down]);
+  for (const weight of routerWeights(sorted, layer)) roles.set(weight.name, 'router');
+  assign('router', [router.linear]);
+  assign('shared', [shared?.gate, shared?.up, shared?.down, shared?.sigmoidGate]);
+  for (const part of [norm?.scale, norm?.bias]) if (part) roles.set(part.name, 'norm');
   return roles;
 }
 

@@ -3,6 +3,8 @@ import { executionOf } from '../emit/execution-of.ts';
 import { isRotated } from '../emit/forms/rotated-form.ts';
 import type { ResolvedTarget } from '../emit/resolve-target.ts';
 import { layerRecord, writeModelRecord } from '../moe/model-record.ts';
+import type { Role } from '../moe/roles.ts';
+import { rolesIn } from '../moe/roles.ts';
 import { version } from '../version.ts';
 import type { WrittenModel } from './write-experts.ts';
 
@@ -15,6 +17,9 @@ export function annotate(
   config: QuantizeConfig,
   resolved: ResolvedTarget,
 ): void {
+  const sorted = model.graph.sortedNodes();
+  const roles = layers.flatMap(({ layer }) => [...rolesIn(layer, sorted)]);
+  const namesOf = (role: Role): string[] => roles.flatMap(([name, own]) => (own === role ? name : []));
   const hasFewRows = model.graph.nodes.some(
     ({ name }) => name.startsWith('moeq/') && name.endsWith('/are_few'),
   );
@@ -29,6 +34,7 @@ export function annotate(
       ...(affinity && { affinity }),
     })),
     ...(dense && { refused: dense.refused }),
+    roles: { router: namesOf('router'), shared: namesOf('shared') },
   });
 }
 

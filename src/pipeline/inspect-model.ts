@@ -10,7 +10,7 @@ import { rolesOf } from '../moe/roles.ts';
 import type { Model } from '../onnx/model.ts';
 import { opsetOf, parametersOf, storedBytesOf } from '../onnx/model.ts';
 import type { Inspection, LayerInspection } from '../report/inspection.ts';
-import { writtenRole } from '../verify/census.ts';
+import { sourceOf, writtenRole } from '../verify/census.ts';
 
 /** Says what a model holds; reads its graph and no weights. */
 export function inspectModel(path: string, { explain }: { explain: boolean }): Inspection {
@@ -28,7 +28,7 @@ export function inspectModel(path: string, { explain }: { explain: boolean }): I
     },
     layers: layers.map(inspectLayer),
     rejected: explain ? rejected : [],
-    sizes: sizesOf(model, layers),
+    sizes: sizesOf(model, layers, record),
     notes: inspectionNotes(record, { layers, rejected }),
   };
 }
@@ -68,14 +68,24 @@ function inspectLayer(layer: MoeLayer): LayerInspection {
   };
 }
 
-function sizesOf(model: Model, layers: readonly MoeLayer[]): Inspection['sizes'] {
+function sizesOf(model: Model, layers: readonly MoeLayer[], record: ModelRecord | null): Inspection['sizes'] {
   const bytes = new Map<Role, number>();
   const roles = rolesOf(model, layers);
+  const told = rolesTold(record);
   for (const { name, tensor } of model.graph.constants) {
-    const role = writtenRole(name) ?? roles.get(name)!;
+    const role = writtenRole(name) ?? told.get(sourceOf(name, told)) ?? roles.get(name)!;
     bytes.set(role, (bytes.get(role) ?? 0) + tensor!.source.byteLength);
   }
   return [...bytes].map(([role, size]) => ({ role, bytes: size })).toSorted((a, b) => b.bytes - a.bytes);
+}
+
+/** What a file of our own, whose layers are not located again, says of its constants. */
+function rolesTold(record: ModelRecord | null): Map<string, Role> {
+  const { router = [], shared = [] } = record?.roles ?? {};
+  return new Map([
+    ...router.map((name) => [name, 'router'] as const),
+    ...shared.map((name) => [name, 'shared'] as const),
+  ]);
 }
 
 /**

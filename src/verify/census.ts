@@ -56,9 +56,12 @@ export function takeCensus(reference: PreparedModel, quantized: Model): Census {
 function placeOf(name: string, known: ReadonlyMap<string, Role>): { role: Role; isQuantized: boolean } {
   const written = writtenRole(name);
   if (written) return { role: written, isQuantized: !keptConstant.test(name) };
-  const dense = denseConstant.exec(name);
-  const source = dense ? dense[1] : sourceName(name, known);
-  return { role: known.get(source) ?? 'other', isQuantized: dense !== null };
+  return { role: known.get(sourceOf(name, known)) ?? 'other', isQuantized: denseConstant.test(name) };
+}
+
+/** The name of what a constant of a written file was made from, among those that are known. */
+export function sourceOf(name: string, known: ReadonlyMap<string, Role>): string {
+  return denseConstant.exec(name)?.[1] ?? sourceName(name, known);
 }
 
 /** The role of a constant that this project wrote for experts or routers; null for any other. */

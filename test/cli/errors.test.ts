@@ -220,6 +220,7 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
   test('an unknown command or flag', () => {
     expectRefusal(['quantise', model], 'USAGE', 'quantise');
     expectRefusal(['inspect', model, '--jsn'], 'USAGE', 'jsn');
+    expectRefusal(['quantize', model, '--schme', 'w4a4'], 'USAGE', 'see "moeq quantize --help"');
   });
 
   test('records that verify would pass over', () => {

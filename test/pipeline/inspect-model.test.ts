@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
+import type { Role } from '../../src/moe/roles.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import { writeModel } from '../../src/onnx/write-model.ts';
 import { inspectModel } from '../../src/pipeline/inspect-model.ts';
@@ -12,10 +13,13 @@ import type { Inspection } from '../../src/report/inspection.ts';
 import { bundledModel, configFrom, dataFree } from '../helpers/bundled.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 import { makeModel } from '../helpers/make-model.ts';
+import { root } from '../helpers/run-cli.ts';
 import { weight } from '../moe/helpers/parts.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-inspect-'));
 afterAll(() => rmSync(folder, { recursive: true }));
+
+const withShared = join(root, 'test/fixtures/graphs/out5.deepseek_v3.batched_mm.dyn.optimized.onnx');
 
 function inspected(model: Model): Inspection {
   const path = join(folder, 'model.onnx');
@@ -36,6 +40,32 @@ test('a file that moeq quantized says so, counts its experts, and is not quantiz
     why: 'moeq quantized it already',
   });
 });
+
+describe.each([
+  ['a router', bundledModel('loop.dyn'), ['router', 'attention', 'embedding', 'head']],
+  ['shared experts', withShared, ['router', 'shared']],
+] as const)('%s', (_, path, roles) => {
+  test('has the bytes in a quantized file that it has in its source', async () => {
+    const { model } = await quantizeModel(path, null, configFrom(...dataFree));
+    const source = bytesOf(inspectModel(path, { explain: false }), roles);
+    expect(bytesOf(inspected(model), roles)).toEqual(source);
+    expect(Object.keys(source)).toHaveLength(roles.length);
+  });
+});
+
+test('shared experts in 8 bits are shared experts still', async () => {
+  const { model } = await quantizeModel(withShared, null, configFrom(...dataFree, 'dense.scheme=w8a8'));
+  const [source, quantized] = [inspectModel(withShared, { explain: false }), inspected(model)];
+  const [before, after] = [source, quantized].map((inspection) => bytesOf(inspection, ['shared']).shared!);
+  expect(after).toBeGreaterThan(before / 4);
+  expect(after).toBeLessThan(before / 2);
+});
+
+function bytesOf({ sizes }: Inspection, roles: readonly Role[]): Partial<Record<Role, number>> {
+  return Object.fromEntries(
+    sizes.filter(({ role }) => roles.includes(role)).map(({ role, bytes }) => [role, bytes]),
+  );
+}
 
 test('a model without experts says so, and whether something came close', () => {
   const tokens = ['float32', ['batch', 8]] as const;
