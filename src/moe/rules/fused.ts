@@ -1,13 +1,11 @@
 import type { Node } from '../../onnx/node.ts';
-import type { Value } from '../../onnx/value.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import type { RowPart } from '../graph/linear-node.ts';
 import { linearRecord, maxStack, whole } from '../graph/linear-node.ts';
 import { aliasRoot } from '../graph/operators.ts';
-import type { StoredView } from '../graph/stored-view.ts';
 import { numbersProblem, storedView } from '../graph/stored-view.ts';
-import type { Activation, Expert, Linear, MoeLayer, Router, Routing, Scoring } from '../moe-layer.ts';
-import { linearSources } from './anchor.ts';
+import type { Activation, Expert, Linear, MoeLayer, Routing } from '../moe-layer.ts';
+import { fusedRouter } from './fused-router.ts';
 import { normOf } from './norm.ts';
 
 /** Inputs of the fused operators, by role. */
@@ -27,41 +25,16 @@ export function fusedLayers(facts: GraphFacts): { node: Node; layer: MoeLayer }[
 }
 
 function fusedLayer(node: Node, facts: GraphFacts): MoeLayer | null {
-  const isPacked = node.opType === 'QMoE';
-  const slots = isPacked ? packedSlots : floatSlots;
   const [input, probabilities] = node.inputs;
-  const fc1 = facts.shapes.shapeOf(node.inputs[slots.fc1]);
-  const fc2 = facts.shapes.shapeOf(node.inputs[slots.fc2]);
   const [output] = node.outputs;
-  if (!input || !probabilities || !output || fc1?.length !== 3 || fc2?.length !== 3 || fc1[0]! > maxStack)
-    return null;
-  const pack = isPacked ? 8 / (node.int('expert_weight_bits') ?? 4) : 1;
-  const isSwiglu =
-    node.string('activation_type') === 'swiglu' ||
-    (isPacked && node.int('swiglu_fusion') !== undefined && node.int('swiglu_fusion') !== 0);
-  const fusion = node.int('swiglu_fusion') ?? 0;
-  const hasThird = Boolean(node.inputs[slots.fc3]);
-  const count = fc1[0]!;
-  const hidden = facts.shapes.shapeOf(input)?.at(-1) ?? fc1[2]! * pack;
-  // Weights are [experts, out, in] since 2025 and were [experts, in, out] before: `hidden` tells which.
-  const isOutMajor = fc1[2]! * pack === hidden;
-  const width = isOutMajor ? fc1[1]! : fc1[2]! * pack;
-  const isHalved = isSwiglu && fusion > 0 && !hasThird;
-  const intermediate = isHalved ? width / 2 : width;
-  const isGated = isHalved || hasThird;
-  const reasons = isPacked ? ['it is quantized already (QMoE)'] : [];
-  const experts = isPacked
-    ? packedExperts(count)
-    : floatExperts(node, slots, facts, { count, isOutMajor, fusion: isHalved ? fusion : 0, intermediate });
-  if (!experts) reasons.push('its expert weights are not stored in the file');
-  const problem = isPacked ? null : numbersProblem(storedViews(node, slots, facts));
-  if (problem) reasons.push(problem);
-  if (hasThird && !isPacked)
-    reasons.push('the third weight of a fused MoE is not run by ONNX Runtime on CPU');
-  if (node.int('use_sparse_mixer')) reasons.push('its sparse mixer runs only inside the fused operator');
-  const activation = fusedActivation(node, isSwiglu);
-  if (activation.name === 'unknown')
-    reasons.push(`its function ${node.string('activation_type')} is not a known activation`);
+  const layout = layoutOf(node, facts);
+  if (!input || !probabilities || !output || !layout) return null;
+  const { count, hidden, intermediate, isGated } = layout;
+  const experts = layout.isPacked ? null : floatExperts(node, layout, facts);
+  const activation = fusedActivation(node, layout.isSwiglu);
+  const reason = layout.isPacked
+    ? 'it is quantized already (QMoE)'
+    : floatProblems(node, experts, activation, facts).join('; ');
   const router = fusedRouter(node, probabilities, count, facts);
   const routing: Routing = {
     kind: 'logits',
@@ -75,22 +48,87 @@ function fusedLayer(node: Node, facts: GraphFacts): MoeLayer | null {
     form: 'fused',
     router,
     routers: 1,
-    experts: experts ?? packedExperts(count),
+    experts: experts ?? unreadExperts(count),
     hidden,
     intermediate,
     gated: isGated,
     activation,
     shared: null,
     norm: normOf(aliasRoot(input), new Set([node, ...(router.linear ? [router.linear.node] : [])]), facts),
-    boundary: reasons.length === 0 ? { input, output, routing } : null,
+    boundary: reason === '' ? { input, output, routing } : null,
     complete: true,
-    quantizable: reasons.length === 0,
-    reason: reasons.join('; '),
-    warnings: isGated === isSwiglu || hasThird ? [] : ['the gate of its SwiGLU experts was not found'],
+    quantizable: reason === '',
+    reason,
+    warnings:
+      isGated === layout.isSwiglu || layout.hasThird ? [] : ['the gate of its SwiGLU experts was not found'],
   };
 }
 
-function packedExperts(count: number): Expert[] {
+/** Sizes of the experts, and how their weights lie in the inputs of the operator. */
+interface Layout {
+  isPacked: boolean;
+  slots: Slots;
+  count: number;
+  hidden: number;
+  intermediate: number;
+  /** Weights are [experts, out, in] since 2025 and were [experts, in, out] before. */
+  isOutMajor: boolean;
+  isSwiglu: boolean;
+  isGated: boolean;
+  /** Gate and up are weights of their own. */
+  hasThird: boolean;
+  /** swiglu_fusion: 1 interleaved rows, 2 halves, 0 no gate in fc1. */
+  fusion: number;
+}
+
+function layoutOf(node: Node, { shapes }: GraphFacts): Layout | null {
+  const isPacked = node.opType === 'QMoE';
+  const slots = isPacked ? packedSlots : floatSlots;
+  const fc1 = shapes.shapeOf(node.inputs[slots.fc1]);
+  const fc2 = shapes.shapeOf(node.inputs[slots.fc2]);
+  if (fc1?.length !== 3 || fc2?.length !== 3 || fc1[0]! > maxStack) return null;
+  const [count, rows, columns] = fc1;
+  const inner = columns! * (isPacked ? 8 / (node.int('expert_weight_bits') ?? 4) : 1);
+  const hidden = shapes.shapeOf(node.inputs[0])?.at(-1) ?? inner;
+  const isOutMajor = inner === hidden;
+  const width = isOutMajor ? rows! : inner;
+  const fusion = node.int('swiglu_fusion') ?? 0;
+  const isSwiglu = node.string('activation_type') === 'swiglu' || (isPacked && fusion !== 0);
+  const hasThird = Boolean(node.inputs[slots.fc3]);
+  const isHalved = isSwiglu && fusion > 0 && !hasThird;
+  return {
+    isPacked,
+    slots,
+    count: count!,
+    hidden,
+    intermediate: isHalved ? width / 2 : width,
+    isOutMajor,
+    isSwiglu,
+    isGated: isHalved || hasThird,
+    hasThird,
+    fusion: isHalved ? fusion : 0,
+  };
+}
+
+/** What stands against writing the experts of a float operator anew. */
+function floatProblems(
+  node: Node,
+  experts: readonly Expert[] | null,
+  { name }: Activation,
+  { shapes }: GraphFacts,
+): string[] {
+  const views = Object.values(floatSlots).flatMap((slot) => storedView(node.inputs[slot], shapes) ?? []);
+  const problems = [
+    !experts && 'its expert weights are not stored in the file',
+    numbersProblem(views),
+    node.inputs[floatSlots.fc3] && 'the third weight of a fused MoE is not run by ONNX Runtime on CPU',
+    node.int('use_sparse_mixer') && 'its sparse mixer runs only inside the fused operator',
+    name === 'unknown' && `its function ${node.string('activation_type')} is not a known activation`,
+  ];
+  return problems.filter((problem) => typeof problem === 'string');
+}
+
+function unreadExperts(count: number): Expert[] {
   return Array.from({ length: count }, (_, index) => ({
     id: '',
     index,
@@ -101,28 +139,16 @@ function packedExperts(count: number): Expert[] {
   }));
 }
 
-interface Layout {
-  count: number;
-  isOutMajor: boolean;
-  /** swiglu_fusion: 1 interleaved rows, 2 halves, 0 no gate in fc1. */
-  fusion: number;
-  intermediate: number;
-}
-
 function floatExperts(
   node: Node,
-  slots: Slots,
+  { slots, count, isOutMajor, fusion, intermediate, hasThird }: Layout,
   facts: GraphFacts,
-  { count, isOutMajor, fusion, intermediate }: Layout,
 ): Expert[] | null {
   const linear = (weight: number, bias: number, expert: number, rows: RowPart): Linear | null =>
     stackedLinear(node, weight, bias, facts, expert, rows, isOutMajor);
-  const gateRows = fusion === 0 ? null : { start: 0, step: fusion === 1 ? 2 : 1, count: intermediate };
-  const upRows =
-    fusion === 0
-      ? whole
-      : { start: fusion === 1 ? 1 : intermediate, step: fusion === 1 ? 2 : 1, count: intermediate };
-  const hasThird = Boolean(node.inputs[slots.fc3]);
+  const step = fusion === 1 ? 2 : 1;
+  const gateRows = fusion === 0 ? null : { start: 0, step, count: intermediate };
+  const upRows = fusion === 0 ? whole : { start: fusion === 1 ? 1 : intermediate, step, count: intermediate };
   const experts = Array.from({ length: count }, (_, index): Expert => ({
     id: '',
     index,
@@ -136,11 +162,6 @@ function floatExperts(
     down: linear(slots.fc2, slots.fc2Bias, index, whole),
   }));
   return experts.every(({ up, down }) => up && down) ? experts : null;
-}
-
-/** Weights and biases, as far as they are stored. */
-function storedViews(node: Node, slots: Slots, { shapes }: GraphFacts): StoredView[] {
-  return Object.values(slots).flatMap((slot) => storedView(node.inputs[slot], shapes) ?? []);
 }
 
 function stackedLinear(
@@ -158,45 +179,6 @@ function stackedLinear(
   const biasView = storedView(node.inputs[biasInput], shapes);
   const bias = biasView && { view: biasView, axis: 1, stackAxis: 0 };
   return linearRecord({ node, weightInput, view, rowAxis, colAxis, stackAxis: 0, bias }, expert, rows);
-}
-
-function fusedRouter(node: Node, probabilities: Value, experts: number, facts: GraphFacts): Router {
-  const sources = linearSources(probabilities, facts);
-  const linear = sources.find(({ out }) => out === experts) ?? null;
-  const logits = linear?.output ?? aliasRoot(probabilities);
-  return {
-    linear: linear && linear.view.numbers === 'plain' ? linearRecord(linear, null) : null,
-    experts,
-    topK: node.int('k') ?? 1,
-    scoring: fusedScoring(node),
-    renormalized: false,
-    bias: linear ? linear.bias !== null : aliasRoot(logits).producer?.opType === 'Add',
-    logits,
-  };
-}
-
-function fusedScoring(node: Node): Scoring {
-  if (node.opType === 'QMoE' && node.inputs[14]) return scoringBehind(node.inputs[14]);
-  if (node.int('use_sparse_mixer')) return 'sparsemixer';
-  return node.int('normalize_routing_weights') ? 'topk-softmax' : 'softmax';
-}
-
-/** The scoring function behind mixing weights that the graph works out beside the fused operator. */
-function scoringBehind(weights: Value): Scoring {
-  const seen = new Set<Value>();
-  const pending: Value[] = [weights];
-  let softmax: Node | null = null;
-  for (let value = pending.pop(); value && seen.size < 64; value = pending.pop()) {
-    if (seen.has(value)) continue;
-    seen.add(value);
-    const node = value.producer;
-    if (node?.opType === 'Sigmoid') return 'sigmoid';
-    if (node?.opType === 'Softmax') softmax = node;
-    for (const input of node?.inputs ?? []) if (input) pending.push(input);
-  }
-  if (!softmax) return 'unknown';
-  const source = softmax.inputs[0] && aliasRoot(softmax.inputs[0]).producer;
-  return source?.opType === 'TopK' ? 'topk-softmax' : 'softmax';
 }
 
 function fusedActivation(node: Node, isSwiglu: boolean): Activation {
