@@ -8,61 +8,47 @@ import type { Shapes } from './shapes.ts';
 
 /** The integers a node gives, where its operator only moves or counts them. */
 export function outputIntegers(node: Node, facts: Shapes): Dims | null {
-  const integers = (index: number): Dims | null => facts.integersOf(node.inputs[index]);
-  switch (node.opType) {
-    case 'Shape': {
-      const dims = facts.shapeOf(node.inputs[0]);
-      return dims && shapeSlice(node, dims);
-    }
-    case 'Identity':
-    case 'Cast':
-    case 'Unsqueeze':
-    case 'Squeeze':
-    case 'Reshape':
-      return integers(0);
-    case 'Concat': {
-      const parts = node.inputs.map((_, index) => integers(index));
-      return parts.includes(null) ? unknownParts(node, facts) : (parts as Dims[]).flat();
-    }
-    case 'Gather': {
-      const data = integers(0);
-      const index = numbersOf(node.inputs[1]);
-      return data && index ? index.map((at) => data.at(at) ?? null) : null;
-    }
-    case 'Slice':
-      return slicedIntegers(node, facts);
-    case 'ConstantOfShape': {
-      const length = integers(0);
-      const fill = node.tensors.get('value');
-      const size = length?.length === 1 ? length[0] : null;
-      return size === null || !isLength(size)
-        ? null
-        : Array<number | null>(size).fill(fill ? readInteger(fill) : 0);
-    }
-    case 'Where': {
-      const [condition, left, right] = [integers(0), integers(1), integers(2)];
-      if (!condition || !left || !right || left.length !== right.length || condition.length !== left.length)
-        return null;
-      return condition.map((each, at) =>
-        each === null ? (left[at] === right[at] ? left[at] : null) : each ? left[at] : right[at],
-      );
-    }
-    case 'Equal':
-      return zip(integers(0), integers(1), (a, b) => (a === null || b === null ? null : Number(a === b)));
-    case 'Not':
-      return integers(0)?.map((each) => (each === null ? null : Number(!each))) ?? null;
-    case 'Add':
-      return zip(integers(0), integers(1), add);
-    case 'Mul':
-      return zip(integers(0), integers(1), multiply);
-    case 'Sub':
-      return zip(integers(0), integers(1), (a, b) => add(a, b === null ? null : -b));
-    case 'Div':
-      return zip(integers(0), integers(1), (a, b) => (a === null || !b ? null : Math.trunc(a / b)));
-    default:
-      return null;
-  }
+  return Object.hasOwn(rules, node.opType) ? rules[node.opType](node, facts) : null;
 }
+
+type Rule = (node: Node, facts: Shapes) => Dims | null;
+
+/** One integer of two, or of an unknown one. */
+type Combine = (a: number | null, b: number | null) => number | null;
+
+const first: Rule = ({ inputs }, facts) => facts.integersOf(inputs[0]);
+
+const elementwise =
+  (combine: Combine): Rule =>
+  ({ inputs }, facts) =>
+    zip(facts.integersOf(inputs[0]), facts.integersOf(inputs[1]), combine);
+
+const rules: Record<string, Rule> = {
+  Shape: (node, facts) => {
+    const dims = facts.shapeOf(node.inputs[0]);
+    return dims && shapeSlice(node, dims);
+  },
+  Identity: first,
+  Cast: first,
+  Unsqueeze: first,
+  Squeeze: first,
+  Reshape: first,
+  Concat: joinedIntegers,
+  Gather: ({ inputs: [data, index] }, facts) => {
+    const integers = facts.integersOf(data);
+    const chosen = numbersOf(index);
+    return integers && chosen ? chosen.map((at) => integers.at(at) ?? null) : null;
+  },
+  Slice: slicedIntegers,
+  ConstantOfShape: repeatedInteger,
+  Where: chosenIntegers,
+  Equal: elementwise((a, b) => (a === null || b === null ? null : Number(a === b))),
+  Not: (node, facts) => first(node, facts)?.map((each) => (each === null ? null : Number(!each))) ?? null,
+  Add: elementwise(add),
+  Sub: elementwise((a, b) => add(a, b === null ? null : -b)),
+  Mul: elementwise(multiply),
+  Div: elementwise((a, b) => (a === null || !b ? null : Math.trunc(a / b))),
+};
 
 /** Vectors of shapes and axes are short; longer ones are not followed. */
 function isLength(size: number): boolean {
@@ -76,9 +62,9 @@ function readInteger({ source }: Tensor): number | null {
     : null;
 }
 
-/** Concat of shape parts of which some are unknown vectors of known length. */
-function unknownParts(node: Node, facts: Shapes): Dims | null {
-  const parts = node.inputs.map((value) => {
+/** Parts that are laid end to end; unknown ones of known length are so many unknown integers. */
+function joinedIntegers({ inputs }: Node, facts: Shapes): Dims | null {
+  const parts = inputs.map((value) => {
     const known = facts.integersOf(value);
     if (known) return known;
     const shape = facts.shapeOf(value);
@@ -89,6 +75,23 @@ function unknownParts(node: Node, facts: Shapes): Dims | null {
   return parts.includes(null) ? null : (parts as Dims[]).flat();
 }
 
+function repeatedInteger(node: Node, facts: Shapes): Dims | null {
+  const length = first(node, facts);
+  const size = length?.length === 1 ? length[0] : null;
+  if (size === null || !isLength(size)) return null;
+  const fill = node.tensors.get('value');
+  return Array<number | null>(size).fill(fill ? readInteger(fill) : 0);
+}
+
+function chosenIntegers({ inputs }: Node, facts: Shapes): Dims | null {
+  const [condition, left, right] = inputs.map((value) => facts.integersOf(value));
+  if (!condition || !left || !right || left.length !== right.length || condition.length !== left.length)
+    return null;
+  return condition.map((each, at) =>
+    each === null ? (left[at] === right[at] ? left[at] : null) : each ? left[at] : right[at],
+  );
+}
+
 function slicedIntegers(node: Node, facts: Shapes): Dims | null {
   const data = facts.integersOf(node.inputs[0]);
   const [cut] = (data && cutsOf(node.outputs[0]!, [data.length], facts)) ?? [];
@@ -96,11 +99,7 @@ function slicedIntegers(node: Node, facts: Shapes): Dims | null {
   return data.slice(cut.start, cut.start + cut.length);
 }
 
-function zip(
-  left: Dims | null,
-  right: Dims | null,
-  combine: (a: number | null, b: number | null) => number | null,
-): Dims | null {
+function zip(left: Dims | null, right: Dims | null, combine: Combine): Dims | null {
   if (!left || !right) return null;
   const length = Math.max(left.length, right.length);
   if (![1, length].includes(left.length) || ![1, length].includes(right.length)) return null;
