@@ -2,10 +2,11 @@ import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { axesOf, positiveAxis } from '../graph/axes.ts';
 import { isZero, scalarOf } from '../graph/constant.ts';
-import { layoutOps, shapeOps } from '../graph/operators.ts';
+import { layoutOps } from '../graph/operators.ts';
+import type { Context, Step, Weighing } from './combine-step.ts';
+import { nextStep } from './combine-step.ts';
 import type { Evidence } from './describe-layer.ts';
 import type { RegionLinear } from './levels.ts';
-import { fromInput, fromRouter } from './region.ts';
 
 /** How the outputs of the experts become the output of the layer. */
 export interface Combination {
@@ -17,23 +18,6 @@ export interface Combination {
   selections: Node[];
   /** Sums over an axis of experts or choices. */
   sums: Node[];
-}
-
-export interface Weighing {
-  node: Node;
-  weight: Value;
-}
-
-/** A step on the way from an expert to the output of its layer. */
-interface Step {
-  value: Value;
-  weighing: Weighing | null;
-  selection: Node | null;
-  sum: Node | null;
-  /** Puts rows into a table without adding to what is there: `none` writes over it, `max`, `min` and `mul` mix it in. */
-  overwrite: { node: Node; data: Value; reduction: string } | null;
-  /** True where outputs of several experts come together, or rows are put back in their places. */
-  isJoin: boolean;
 }
 
 /**
@@ -80,11 +64,6 @@ function lostMessage(down: RegionLinear, steps: readonly Step[]): string {
   return `the output of ${down.node.name} is not added to that of the other experts: ${stop} stands between`;
 }
 
-interface Context extends Evidence {
-  fromDowns: ReadonlySet<Value>;
-  fromOthers: ReadonlySet<Value>;
-}
-
 function otherLinears({ linears, bank }: Evidence): RegionLinear[] {
   const own = new Set(bank.branches.map(({ down }) => down.node));
   return linears.filter(({ node, isRouted, isBeyond }) => !own.has(node) && !isRouted && !isBeyond);
@@ -124,69 +103,6 @@ function walk(start: Value, context: Context, paths: Map<Value, Step[]>): Step[]
   return steps;
 }
 
-function nextStep(value: Value, context: Context): Step | null {
-  const { colour } = context.region;
-  const uses = value.uses.filter(({ node }) => !shapeOps.has(node.opType) && !isOnlyMeasured(node));
-  const [use, ...others] = uses;
-  if (!use || others.length > 0 || context.region.exits.includes(use.node)) return null;
-  const { node, index } = use;
-  const [output] = node.outputs;
-  if (!output || !colour.has(output)) return null;
-  const bits = (input: Value | null): number => (input && colour.get(input)) ?? 0;
-  const rest = node.inputs.filter((_, at) => at !== index);
-  const isRouting = (input: Value | null): input is Value => input !== null && bits(input) === fromRouter;
-  const plain: Step = {
-    value: output,
-    weighing: null,
-    selection: null,
-    sum: null,
-    overwrite: null,
-    isJoin: false,
-  };
-  if (layoutOps.has(node.opType) && index === 0) return plain;
-  if (node === context.bank.joinedBias) return plain;
-  switch (node.opType) {
-    case 'Mul': {
-      const [other] = rest;
-      if (isRouting(other)) return { ...plain, weighing: { node, weight: other } };
-      return scalarOf(other) === 1 ? plain : null;
-    }
-    case 'MatMul':
-    case 'FusedMatMul':
-    case 'Einsum': {
-      const routing = rest.filter(isRouting);
-      return routing.length === 1 && rest.length === 1
-        ? { ...plain, weighing: { node, weight: routing[0] }, isJoin: true }
-        : null;
-    }
-    case 'Add':
-    case 'Sum':
-    case 'Concat':
-      return rest.every((input) => isPart(input, context)) ? { ...plain, isJoin: true } : null;
-    case 'ScatterND':
-    case 'ScatterElements':
-      return rest.every((input) => isPart(input, context) || isRouting(input) || isIndex(input, context))
-        ? { ...plain, isJoin: true, overwrite: overwriteOf(node, index) }
-        : null;
-    case 'Gather':
-    case 'GatherND':
-    case 'GatherElements':
-      return index === 0 && rest.every((input) => isRouting(input) || isIndex(input, context))
-        ? { ...plain, selection: node }
-        : null;
-    case 'ReduceSum':
-      return index === 0 ? { ...plain, sum: node } : null;
-    default:
-      return null;
-  }
-}
-
-function overwriteOf(node: Node, index: number): Step['overwrite'] {
-  const reduction = node.string('reduction') ?? 'none';
-  const isAdding = reduction === 'add' || (reduction === 'none' && index !== 2);
-  return isAdding ? null : { node, data: node.inputs[0]!, reduction };
-}
-
 /**
  * A scatter that overwrites is a sum only while no row comes twice: where each token visits one expert, or where the rows
  * of one expert go into zeros.
@@ -222,24 +138,6 @@ function isPermutation(index: Value): boolean {
   while (value.producer && layoutOps.has(value.producer.opType)) value = value.producer.inputs[0]!;
   const node = value.producer;
   return node?.opType === 'TopK' && node.outputs[1] === value && scalarOf(node.inputs[1]) === null;
-}
-
-/** A slice that serves only to read a shape, as exporters write it for index_add. */
-function isOnlyMeasured(node: Node): boolean {
-  return (
-    node.opType === 'Slice' && node.outputs[0]!.uses.every(({ node: user }) => shapeOps.has(user.opType))
-  );
-}
-
-/** Another part of the routed sum, or zeros to add to. */
-function isPart(input: Value | null, { facts, fromDowns, fromOthers }: Context): boolean {
-  if (input === null) return true;
-  return facts.isDataless(input) ? isZero(input) : fromDowns.has(input) && !fromOthers.has(input);
-}
-
-/** Row numbers: they depend on the routing, on nothing but shapes, or on nothing that experts made. */
-function isIndex(input: Value | null, { region, facts }: Context): boolean {
-  return input === null || facts.isDataless(input) || !((region.colour.get(input) ?? 0) & fromInput);
 }
 
 /** The one axis a ReduceSum adds over, from the back (−1 is the last). Null for several or unknown. */
