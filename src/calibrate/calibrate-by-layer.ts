@@ -44,68 +44,79 @@ export interface ByLayerOptions extends Omit<CalibrateOptions, 'byLayer'> {
 export function calibrateByLayer(
   open: () => PreparedModel,
   batches: readonly Batch[],
-  {
+  options: ByLayerOptions = {},
+): StatsSource {
+  const {
     gram = false,
     affinity = false,
     sequential = false,
     gramBytes = 2 ** 28,
     onStep,
     ...session
-  }: ByLayerOptions = {},
-): StatsSource {
+  } = options;
   requireBatches(batches);
   const walked = open();
-  let walk: StageWalk | null = null;
-  /** So many stages have handed on what later ones read. */
-  let passed = 0;
+  const course = walkInOrder(() => walkLayers(walked, batches, session), open, sequential);
   /** XᵀX of the last layer that was asked for; null where it is in memory. */
   let grams: GramFile | null = null;
 
-  /** Runs a stage as it was, for what it hands on. */
-  async function passFloat(index: number): Promise<void> {
-    const { model, layers } = open();
-    emitFloat(model, layers[index], true);
-    await walk!.run(model, index, { probes: [], valid: null, passOn: true });
-  }
-
-  /** Runs a stage for its layer's statistics: several times where XᵀX of all experts would be too much for one run. */
-  async function measure(stages: StageWalk, index: number): Promise<LayerStats> {
-    const groups = expertGroups(walked.layers[index], gram ? gramBytes : Infinity);
-    const parts: LayerStats[] = [];
-    grams?.close();
-    grams = groups.length > 1 ? openGramFile() : null;
-    for (const [at, experts] of groups.entries()) {
-      const { model, layers } = open();
-      const passOn = !sequential && at === groups.length - 1;
-      const probe = await lookAt({ walk: stages, model, batches }, index, { passOn }, (valid) =>
-        statsProbe(model, layers[index], { gram, affinity, valid, experts }),
-      );
-      const stats = probe.stats();
-      parts.push(grams ? { ...stats, experts: grams.keep(stats.experts) } : stats);
-    }
-    onStep?.(index + 1, walked.layers.length);
-    return { ...parts[0], experts: parts.flatMap(({ experts }) => experts) };
-  }
-
-  /** Brings the walk to a stage that is to be run. */
-  async function reach(index: number, written: Model): Promise<StageWalk> {
-    walk ??= walkLayers(walked, batches, session);
-    for (; passed < index; passed++)
-      await (sequential
-        ? walk.run(written, passed, { probes: [], valid: null, passOn: true })
-        : passFloat(passed));
-    return walk;
-  }
-
   return {
     async statsOf(index, written) {
-      const stats = await measure(await reach(index, written), index);
-      if (!sequential) passed = Math.max(passed, index + 1);
-      return stats;
+      const walk = await course.reach(index, written);
+      const groups = expertGroups(walked.layers[index], gram ? gramBytes : Infinity);
+      grams?.close();
+      grams = groups.length > 1 ? openGramFile() : null;
+      const parts: LayerStats[] = [];
+      for (const [at, experts] of groups.entries()) {
+        const { model, layers } = open();
+        const passOn = !sequential && at === groups.length - 1;
+        const probe = await lookAt({ walk, model, batches }, index, { passOn }, (valid) =>
+          statsProbe(model, layers[index], { gram, affinity, valid, experts }),
+        );
+        if (passOn) course.passed(index);
+        const stats = probe.stats();
+        parts.push(grams ? { ...stats, experts: grams.keep(stats.experts) } : stats);
+      }
+      onStep?.(index + 1, walked.layers.length);
+      return { ...parts[0], experts: parts.flatMap(({ experts }) => experts) };
+    },
+    close() {
+      course.close();
+      grams?.close();
+    },
+  };
+}
+
+/** A walk whose stages are run in their order, each after those before it have handed on what it reads. */
+interface Course {
+  /** Brings the walk to a stage that is to be run. */
+  reach(index: number, written: Model): Promise<StageWalk>;
+  /** To be told that a stage has handed on what later ones read. */
+  passed(index: number): void;
+  close(): void;
+}
+
+/** With `sequential` stages hand on what they make as they are written, else what they made before. */
+function walkInOrder(begin: () => StageWalk, open: () => PreparedModel, sequential: boolean): Course {
+  let walk: StageWalk | null = null;
+  let next = 0;
+  const inFloat = (index: number): Model => {
+    const { model, layers } = open();
+    emitFloat(model, layers[index], true);
+    return model;
+  };
+  return {
+    async reach(index, written) {
+      walk ??= begin();
+      for (; next < index; next++)
+        await walk.run(sequential ? written : inFloat(next), next, { probes: [], valid: null, passOn: true });
+      return walk;
+    },
+    passed(index) {
+      next = Math.max(next, index + 1);
     },
     close() {
       walk?.close();
-      grams?.close();
     },
   };
 }
