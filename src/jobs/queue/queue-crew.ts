@@ -1,3 +1,4 @@
+import type { ProgressEvent } from '../../pipeline/progress.ts';
 import { version } from '../../version.ts';
 import type { Crew, CrewOptions } from '../crew.ts';
 import { interrupted } from '../error-record.ts';
@@ -23,55 +24,19 @@ export async function queueCrew(
   const store = openStore(artefactsIn(work));
   signal.addEventListener('abort', () => void sender.withdraw());
 
-  async function send(job: JobPlan, plan: string, { id: item }: WorkItem): Promise<unknown> {
-    if (signal.aborted) throw interrupted(job.name);
-    return sender.send(
-      { version, work, plan, item },
-      {
-        priority: jobs.indexOf(job) + 1,
-        progress: (data) => progress({ job: job.name, ...readProgress(data) }),
-      },
-    );
-  }
-
-  /** Who makes the first item that is missing makes them all. */
-  async function calibrate(job: JobPlan, plan: string): Promise<void> {
-    const missing = job.items.find(({ kind, key }) => kind === 'calibrate' && !store.has(key));
-    if (!missing) return;
-    await send(job, plan, missing);
-    progress({ job: job.name, stage: 'calibrate', detail: 'done' });
-  }
-
-  async function quantize(job: JobPlan, plan: string): Promise<void> {
-    const missing = job.items.filter((item) => item.kind === 'quantize' && !store.has(item.key));
-    const step = Math.ceil(missing.length / 10);
-    let done = 0;
-    const one = async (item: WorkItem): Promise<void> => {
-      await send(job, plan, item);
-      done += 1;
-      if (done % step === 0 || done === missing.length)
-        progress({ job: job.name, stage: 'quantize', detail: `${done} of ${missing.length} done` });
-    };
-    await Promise.all(missing.map(one));
-  }
-
   return {
     width: stopOnFailure ? concurrency : jobs.length,
-    async make(job): Promise<MadeJob> {
+    async make(job) {
       const plan = storePlan(work, job);
+      const tell = (event: ProgressEvent): void => progress({ job: job.name, ...event });
+      const send = async ({ id: item }: WorkItem): Promise<unknown> => {
+        if (signal.aborted) throw interrupted(job.name);
+        const message = { version, work, plan, item };
+        const priority = jobs.indexOf(job) + 1;
+        return sender.send(message, { priority, progress: (data) => tell(readProgress(data)) });
+      };
       try {
-        // Where each layer waits for the one before it to be written, who writes them does the rest.
-        if (!job.job.config.calibration.sequential) {
-          await calibrate(job, plan);
-          await quantize(job, plan);
-        }
-        return readMade(
-          await send(
-            job,
-            plan,
-            job.items.find(({ kind }) => kind === 'emit')!,
-          ),
-        );
+        return await makeBySending(job, { send, tell, isMade: ({ key }) => store.has(key) });
       } catch (error) {
         await sender.withdraw(plan);
         throw error;
@@ -79,4 +44,42 @@ export async function queueCrew(
     },
     close: () => sender.close(),
   };
+}
+
+/** What the items of one job are sent with. */
+interface Desk {
+  send: (item: WorkItem) => Promise<unknown>;
+  tell: (event: ProgressEvent) => void;
+  isMade: (item: WorkItem) => boolean;
+}
+
+async function makeBySending({ job, items }: JobPlan, desk: Desk): Promise<MadeJob> {
+  const of = (kind: WorkItem['kind']): WorkItem[] => items.filter((item) => item.kind === kind);
+  // Where each layer waits for the one before it to be written, who writes them does the rest.
+  if (!job.config.calibration.sequential) {
+    await calibrate(of('calibrate'), desk);
+    await quantize(of('quantize'), desk);
+  }
+  return readMade(await desk.send(of('emit')[0]));
+}
+
+/** Who makes the first item that is missing makes them all. */
+async function calibrate(items: readonly WorkItem[], { send, tell, isMade }: Desk): Promise<void> {
+  const missing = items.find((item) => !isMade(item));
+  if (!missing) return;
+  await send(missing);
+  tell({ stage: 'calibrate', detail: 'done' });
+}
+
+async function quantize(items: readonly WorkItem[], { send, tell, isMade }: Desk): Promise<void> {
+  const missing = items.filter((item) => !isMade(item));
+  const step = Math.ceil(missing.length / 10);
+  let done = 0;
+  const one = async (item: WorkItem): Promise<void> => {
+    await send(item);
+    done += 1;
+    if (done % step === 0 || done === missing.length)
+      tell({ stage: 'quantize', detail: `${done} of ${missing.length} done` });
+  };
+  await Promise.all(missing.map(one));
 }
