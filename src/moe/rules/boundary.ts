@@ -6,9 +6,11 @@ import type { GraphFacts } from '../graph/graph-facts.ts';
 import { aliasRoot, elementwiseOps, layoutOps } from '../graph/operators.ts';
 import type { Boundary, Router, Routing } from '../moe-layer.ts';
 import { columnProblem, tableProblem } from './column-numbers.ts';
+import type { Weighing } from './combine-step.ts';
 import type { Combination } from './combine.ts';
 import { combination, summedAxis } from './combine.ts';
 import type { Evidence } from './describe-layer.ts';
+import type { RoutingSource } from './routing-source.ts';
 import { indexSource, weightSource } from './routing-source.ts';
 import type { TokenSource } from './token-source.ts';
 import { tokenSource } from './token-source.ts';
@@ -59,39 +61,68 @@ function scaledInput(
 
 function readRouting(
   combined: Combination,
-  { index: tokenIndex, isDispatched }: TokenSource,
+  source: TokenSource,
+  evidence: Evidence,
+  router: Router,
+): Routing | string {
+  const { weights } = combined;
+  const wrong = weights.findIndex((each) => each.length !== 1);
+  if (wrong >= 0) {
+    const { down } = evidence.bank.branches[wrong];
+    return `${down.node.name} is weighed ${weights[wrong].length} times by the routing, not once`;
+  }
+  const weighings = weights.map(([weighing]) => weighing);
+  const masked = maskedRouting(weighings, evidence, router);
+  if (masked) return masked;
+  const [table, ...others] = weighings.map(({ weight }) => weightSource(weight, evidence.region));
+  if (others.some(({ value }) => value !== table.value)) return 'its experts are weighed by unequal tables';
+  return source.isDispatched
+    ? slotRouting(weighings[0].node, table, evidence, router)
+    : tableRouting(table, source.index, combined, evidence, router);
+}
+
+/** Experts that are all weighed by masked sums of one table; null where one is not. */
+function maskedRouting(
+  weighings: readonly Weighing[],
+  evidence: Evidence,
+  router: Router,
+): Routing | string | null {
+  const masked = weighings.map(({ weight }) => maskedSum(weight, evidence));
+  if (!masked.every((each) => each !== null)) return null;
+  const [{ weights, indices }] = masked;
+  if (masked.some((each) => each.weights !== weights || each.indices !== indices))
+    return 'its experts are masked in unequal ways';
+  const problems = masked.map(({ mask }) => columnProblem(mask, indices, evidence));
+  return problems.find(Boolean) ?? topK(indices, weights, router, evidence);
+}
+
+/** Weights of the slots that tokens were dispatched to, a number of them per expert. */
+function slotRouting(
+  node: Node,
+  { value, isTransposed }: RoutingSource,
+  { facts }: Evidence,
+  { experts }: Router,
+): Routing | string {
+  const slots = facts.shapes.shapeOf(value)?.at(-1);
+  const isEinsum = node.opType === 'Einsum';
+  const isRead = isEinsum
+    ? !isTransposed && sumsExpertsAndSlots(node)
+    : slots != null && slots % experts === 0;
+  return isRead
+    ? { kind: 'combine', weights: value, appliesTo: 'output' }
+    : 'the weights of the slots were not found';
+}
+
+/** Weights of all experts, or of those that were chosen. */
+function tableRouting(
+  { value, isTransposed }: RoutingSource,
+  tokenIndex: Value | null,
+  { selections }: Combination,
   evidence: Evidence,
   router: Router,
 ): Routing | string {
   const { bank, facts, region } = evidence;
-  const { weights, selections } = combined;
-  const wrong = weights.findIndex((each) => each.length !== 1);
-  if (wrong >= 0)
-    return `${bank.branches[wrong].down.node.name} is weighed ${weights[wrong].length} times by the routing, not once`;
-  const [[first]] = weights;
-  const masked = weights.map(([{ weight }]) => maskedSum(weight, evidence));
-  if (masked.every((each) => each !== null)) {
-    const same = masked.every(
-      (each) => each.weights === masked[0].weights && each.indices === masked[0].indices,
-    );
-    if (!same) return 'its experts are masked in unequal ways';
-    const problems = masked.map(({ mask, indices }) => columnProblem(mask, indices, evidence));
-    return problems.find(Boolean) ?? topK(masked[0].indices, masked[0].weights, router, evidence);
-  }
-  const sources = weights.map(([{ weight }]) => weightSource(weight, region));
-  const [{ value, isTransposed }] = sources;
-  if (sources.some((source) => source.value !== value)) return 'its experts are weighed by unequal tables';
-  const dims = facts.shapes.shapeOf(value);
-  if (isDispatched && !isTransposed && first.node.opType === 'Einsum' && sumsExpertsAndSlots(first.node))
-    return { kind: 'combine', weights: value, appliesTo: 'output' };
-  if (isDispatched) {
-    const slots = dims?.at(-1);
-    const isFlat = first.node.opType !== 'Einsum' && slots != null && slots % router.experts === 0;
-    return isFlat
-      ? { kind: 'combine', weights: value, appliesTo: 'output' }
-      : 'the weights of the slots were not found';
-  }
-  if (dims?.at(-1) === router.experts && !isByChoice(value, facts))
+  if (facts.shapes.shapeOf(value)?.at(-1) === router.experts && !isByChoice(value, facts))
     return denseRouting(value, tokenIndex, evidence, router);
   if (isTransposed) return 'the weights of the chosen experts are transposed';
   const chosenBy =
