@@ -1,18 +1,8 @@
-import type { Node } from '../../onnx/node.ts';
-import type { Value } from '../../onnx/value.ts';
-import { isZero } from '../graph/constant.ts';
-import { equationOf } from '../graph/einsum.ts';
-import type { GraphFacts } from '../graph/graph-facts.ts';
-import { aliasRoot, elementwiseOps, layoutOps } from '../graph/operators.ts';
-import type { Boundary, Router, Routing } from '../moe-layer.ts';
-import { columnProblem, tableProblem } from './column-numbers.ts';
-import type { Weighing } from './combine-step.ts';
+import type { Boundary, Router } from '../moe-layer.ts';
 import type { Combination } from './combine.ts';
 import { combination, summedAxis } from './combine.ts';
 import type { Evidence } from './describe-layer.ts';
-import type { RoutingSource } from './routing-source.ts';
-import { indexSource, weightSource } from './routing-source.ts';
-import type { TokenSource } from './token-source.ts';
+import { routingOf } from './routing-of.ts';
 import { tokenSource } from './token-source.ts';
 
 /**
@@ -26,9 +16,7 @@ export function boundaryOf(evidence: Evidence, router: Router): Boundary | strin
   if (typeof source === 'string') return source;
   const problem = sumProblem(combined, evidence, router);
   if (problem) return problem;
-  const routing = source.scale
-    ? scaledInput(source.scale, combined, evidence, router)
-    : readRouting(combined, source, evidence, router);
+  const routing = routingOf(combined, source, evidence, router);
   return typeof routing === 'string' ? routing : { input: source.value, output: combined.output, routing };
 }
 
@@ -40,177 +28,6 @@ function sumProblem({ sums }: Combination, { facts }: Evidence, router: Router):
     const size = axis === null || !dims ? null : dims.at(axis);
     if (size === null || (size !== router.topK && size !== router.experts))
       return `${node.name} sums over an axis that is neither choices nor experts`;
-  }
-  return null;
-}
-
-function scaledInput(
-  scale: Value,
-  { weights }: Combination,
-  evidence: Evidence,
-  router: Router,
-): Routing | string {
-  if (weights.some((each) => each.length > 0))
-    return 'the routing weighs both input and output of the experts';
-  const { value } = weightSource(scale, evidence.region);
-  const last = evidence.facts.shapes.shapeOf(value)?.at(-1);
-  if (last !== router.experts || !evidence.bank.isStacked)
-    return "the weights of the experts' inputs were not found";
-  return { kind: 'dense', weights: value, expertAxis: 'last', appliesTo: 'input' };
-}
-
-function readRouting(
-  combined: Combination,
-  source: TokenSource,
-  evidence: Evidence,
-  router: Router,
-): Routing | string {
-  const { weights } = combined;
-  const wrong = weights.findIndex((each) => each.length !== 1);
-  if (wrong >= 0) {
-    const { down } = evidence.bank.branches[wrong];
-    return `${down.node.name} is weighed ${weights[wrong].length} times by the routing, not once`;
-  }
-  const weighings = weights.map(([weighing]) => weighing);
-  const masked = maskedRouting(weighings, evidence, router);
-  if (masked) return masked;
-  const [table, ...others] = weighings.map(({ weight }) => weightSource(weight, evidence.region));
-  if (others.some(({ value }) => value !== table.value)) return 'its experts are weighed by unequal tables';
-  return source.isDispatched
-    ? slotRouting(weighings[0].node, table, evidence, router)
-    : tableRouting(table, source.index, combined, evidence, router);
-}
-
-/** Experts that are all weighed by masked sums of one table; null where one is not. */
-function maskedRouting(
-  weighings: readonly Weighing[],
-  evidence: Evidence,
-  router: Router,
-): Routing | string | null {
-  const masked = weighings.map(({ weight }) => maskedSum(weight, evidence));
-  if (!masked.every((each) => each !== null)) return null;
-  const [{ weights, indices }] = masked;
-  if (masked.some((each) => each.weights !== weights || each.indices !== indices))
-    return 'its experts are masked in unequal ways';
-  const problems = masked.map(({ mask }) => columnProblem(mask, indices, evidence));
-  return problems.find(Boolean) ?? topK(indices, weights, router, evidence);
-}
-
-/** Weights of the slots that tokens were dispatched to, a number of them per expert. */
-function slotRouting(
-  node: Node,
-  { value, isTransposed }: RoutingSource,
-  { facts }: Evidence,
-  { experts }: Router,
-): Routing | string {
-  const slots = facts.shapes.shapeOf(value)?.at(-1);
-  const isEinsum = node.opType === 'Einsum';
-  const isRead = isEinsum
-    ? !isTransposed && sumsExpertsAndSlots(node)
-    : slots != null && slots % experts === 0;
-  return isRead
-    ? { kind: 'combine', weights: value, appliesTo: 'output' }
-    : 'the weights of the slots were not found';
-}
-
-/** Weights of all experts, or of those that were chosen. */
-function tableRouting(
-  { value, isTransposed }: RoutingSource,
-  tokenIndex: Value | null,
-  { selections }: Combination,
-  evidence: Evidence,
-  router: Router,
-): Routing | string {
-  const { bank, facts, region } = evidence;
-  if (facts.shapes.shapeOf(value)?.at(-1) === router.experts && !isByChoice(value, facts))
-    return denseRouting(value, tokenIndex, evidence, router);
-  if (isTransposed) return 'the weights of the chosen experts are transposed';
-  const chosenBy =
-    tokenIndex ?? bank.branches[0].down.view.selector?.index ?? selections[0]?.inputs[1] ?? null;
-  const indices = chosenBy && indexSource(chosenBy, region, facts);
-  if (!indices)
-    return 'the table of chosen experts was not found, or more than it decides which tokens an expert gets';
-  return columnProblem(chosenBy, indices, evidence) ?? topK(indices, value, router, evidence);
-}
-
-const keepingOrder = new Set([...elementwiseOps, ...layoutOps, 'Softmax']);
-
-/** True for a combine einsum such as `tec,ecd->td`: weights and outputs share an axis of experts and one of slots. */
-function sumsExpertsAndSlots(node: Node): boolean {
-  const {
-    operands: [first, second = []],
-    output,
-  } = equationOf(node) ?? { operands: [[]], output: [] };
-  return first.filter((label) => second.includes(label) && !output.includes(label)).length === 2;
-}
-
-function topK(indices: Value, weights: Value, router: Router, evidence: Evidence): Routing | string {
-  const { facts } = evidence;
-  const k = router.topK;
-  if (k === null) return 'the number of experts per token is not fixed';
-  const isTable = (value: Value): boolean =>
-    facts.shapes.shapeOf(value)?.at(-1) === k ||
-    (k === 1 && ['ArgMax', 'ReduceMax'].includes(value.producer?.opType ?? ''));
-  if (!isTable(indices)) return `${indices.name} is no table of ${k} experts per token`;
-  if (!isTable(weights)) return `${weights.name} is no table of ${k} weights per token`;
-  return tableProblem(indices, evidence) ?? { kind: 'topk', indices, weights, k, appliesTo: 'output' };
-}
-
-/** Whether a table of as many weights as experts is in the order of a choice that takes all of them, not of columns. */
-function isByChoice(table: Value, facts: GraphFacts, depth = 0): boolean {
-  const { opType = '', inputs = [] } = table.producer ?? {};
-  if (opType === 'TopK' || depth > 16) return opType === 'TopK';
-  // Picking by the choice brings columns into its order, and what is in its order back into that of columns.
-  if (opType === 'GatherElements')
-    return isByChoice(inputs[1]!, facts, depth + 1) && !isByChoice(inputs[0]!, facts, depth + 1);
-  const last = (value: Value): number | null | undefined => facts.shapes.shapeOf(value)?.at(-1);
-  return (
-    keepingOrder.has(opType) &&
-    inputs.some((input) => input && last(input) === last(table) && isByChoice(input, facts, depth + 1))
-  );
-}
-
-/** Weights for every expert; where they were scattered into zeros, the tables they were scattered from. */
-function denseRouting(
-  weights: Value,
-  tokenIndex: Value | null,
-  evidence: Evidence,
-  router: Router,
-): Routing | string {
-  const node = weights.producer;
-  const [base, indices, updates] = node?.inputs ?? [];
-  // Where all experts were chosen, zeros alone say who takes part (top-p): a table of columns leaves them out.
-  const isSome = router.topK !== router.experts;
-  if (isSome && node?.opType === 'ScatterElements' && base && indices && updates && isZero(base)) {
-    const reduced = node.string('reduction') ?? 'none';
-    const found =
-      reduced === 'none' || reduced === 'add'
-        ? topK(aliasRoot(indices), updates, router, evidence)
-        : 'reduced';
-    const table = aliasRoot(indices);
-    const isSame = !tokenIndex || indexSource(tokenIndex, evidence.region, evidence.facts) === table;
-    if (typeof found !== 'string' && isSame)
-      return (tokenIndex && columnProblem(tokenIndex, table, evidence)) ?? found;
-  }
-  if (tokenIndex) return 'weights of all experts meet tokens of one';
-  return { kind: 'dense', weights, expertAxis: 'last', appliesTo: 'output' };
-}
-
-/** A weight written as the sum over k of weights · (indices == e). */
-function maskedSum(
-  weight: Value,
-  { region, facts }: Evidence,
-): { weights: Value; indices: Value; mask: Value } | null {
-  const sum = aliasRoot(weight).producer;
-  const product = sum?.opType === 'ReduceSum' ? sum.inputs[0]?.producer : null;
-  if (product?.opType !== 'Mul') return null;
-  for (const at of [0, 1]) {
-    const mask = product.inputs[at] && aliasRoot(product.inputs[at]).producer;
-    const table = product.inputs[1 - at];
-    if (mask?.opType !== 'Equal' || !table) continue;
-    const [equal] = mask.outputs;
-    const indices = indexSource(equal!, region, facts);
-    if (indices) return { weights: aliasRoot(table), indices, mask: equal! };
   }
   return null;
 }
