@@ -36,17 +36,8 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
   const folder = mkdtempSync(join(tmpdir(), 'moeq-weights-'));
   const removeFolder = temporary(folder);
   const shelve = expertShelves(join(folder, 'experts'), keptInMemory);
+  const wherever = oneHere();
   let pool: Piscina | null = null;
-  let isBusy = false;
-
-  /** Does a task in this thread if it is free, else in another. */
-  async function wherever<T>(here: () => Promise<T>, elsewhere: () => Promise<T | FaultRecord>): Promise<T> {
-    if (isBusy) return unlessFault(await elsewhere());
-    isBusy = true;
-    // A moment to hear the others and hand them work: this thread is deaf until it is done with its own.
-    await setTimeout(1);
-    return here().finally(() => (isBusy = false));
-  }
 
   return {
     ...plainWorkshop,
@@ -84,5 +75,17 @@ export function threadedWorkshop(model: string, threads: number): Workshop & { c
       await pool?.destroy();
       removeFolder();
     },
+  };
+}
+
+/** Gives what does a task in this thread if it is free, else in another. */
+function oneHere(): <T>(here: () => Promise<T>, elsewhere: () => Promise<T | FaultRecord>) => Promise<T> {
+  let isBusy = false;
+  return async (here, elsewhere) => {
+    if (isBusy) return unlessFault(await elsewhere());
+    isBusy = true;
+    // A moment to hear the others and hand them work: this thread is deaf until it is done with its own.
+    await setTimeout(1);
+    return here().finally(() => (isBusy = false));
   };
 }
