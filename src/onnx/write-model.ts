@@ -28,7 +28,7 @@ export interface StagedModel {
   flush(): Promise<void>;
   /**
    * Moves the files to where they belong, once they are on the disk, and returns their paths there, the model first;
-   * Fault OUTPUT_FAILED.
+   * Fault OUTPUT_FAILED, or OUTPUT_EXISTS if somebody else wrote them meanwhile.
    */
   publish(): string[];
   /** Removes what was not published. */
@@ -59,7 +59,10 @@ export function stageModel(
   const isExternal = externalData ?? size > externalAbove;
   if (!isExternal && size > largestFile) throw tooLarge(path, size);
   const paths = isExternal ? [path, `${path}.data`] : [path];
-  if (!force) for (const each of paths) refuseExisting(each);
+  const requireFree = (): void => {
+    if (!force) for (const each of paths) refuseExisting(each);
+  };
+  requireFree();
   const folder = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
   const staged = paths.map((each) => join(folder, basename(each)));
   const discard = temporary(folder);
@@ -84,9 +87,11 @@ export function stageModel(
       });
     },
     publish() {
-      // The weights before the model that names them.
       guard(() => {
         for (const each of staged) flushNow(each);
+        // Somebody else may have written them meanwhile.
+        requireFree();
+        // The weights before the model that names them.
         for (let index = paths.length - 1; index >= 0; index--) renameSync(staged[index], paths[index]);
       });
       discard();

@@ -6,6 +6,7 @@ import type { Model } from '../../src/onnx/model.ts';
 import { openModel } from '../../src/onnx/open-model.ts';
 import { stageModel, writeModel } from '../../src/onnx/write-model.ts';
 import type { ByteSource } from '../../src/tensor/source.ts';
+import { faultOf } from '../helpers/fault-of.ts';
 import { makeModel } from '../helpers/make-model.ts';
 import { float32, runModel } from '../helpers/run-model.ts';
 
@@ -58,6 +59,17 @@ describe('writeModel', () => {
       expect(readdirSync(folder)).toEqual(externalData ? ['m.onnx', 'm.onnx.data'] : ['m.onnx']);
     },
   );
+
+  test.each(['m.onnx', 'm.onnx.data'])('leaves %s that somebody else wrote meanwhile', (name) => {
+    const staged = stageModel(model(), join(folder, 'm.onnx'), { externalData: true });
+    writeFileSync(join(folder, name), 'of another');
+    expect(faultOf(() => staged.publish())).toMatchObject({
+      code: 'OUTPUT_EXISTS',
+      where: join(folder, name),
+    });
+    expect(readdirSync(folder)).toEqual([name]);
+    expect(readFileSync(join(folder, name), 'utf8')).toBe('of another');
+  });
 
   test('leaves nothing of a model that is discarded', () => {
     stageModel(model(), join(folder, 'm.onnx'), { externalData: true }).discard();
