@@ -2,7 +2,7 @@ import type { Graph } from '../../onnx/graph.ts';
 import type { Shapes } from '../graph/shapes.ts';
 import { inferShapes } from '../graph/shapes.ts';
 import { cutSorts } from './cut-sorts.ts';
-import { dropFactors } from './drop-factors.ts';
+import { dropIdle } from './drop-idle.ts';
 import { foldIfs } from './fold-ifs.ts';
 import { splitEinsums } from './split-einsums.ts';
 
@@ -14,7 +14,7 @@ export function simplify(graph: Graph, outer?: Shapes): void {
   const infer = (): Shapes => inferShapes(graph, graph.sortedNodes(), outer);
   let shapes: Shapes;
   do {
-    dropFactors(graph);
+    dropIdle(graph);
     splitEinsums(graph);
     shapes = infer();
   } while (foldIfs(graph, shapes) > 0);
