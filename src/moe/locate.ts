@@ -31,7 +31,7 @@ export interface Location {
  * the graph is simplified first, which changes the model but not what it computes.
  *
  * Fused operators are taken as they are. Every other layer is found from its router: a linear whose output reaches a
- * top-k, an arg-max or a softmax, or, where no layer has one, gates of single experts. From the router's input the region
+ * top-k, an arg-max or a softmax, or whose scores are picked by a table, or, where no layer has one, gates of single experts. From the router's input the region
  * of the layer is grown up to the residual addition; linears whose work the routing selects or weighs are its experts.
  */
 export function locate(model: Model): Location {
@@ -79,8 +79,9 @@ function tryCandidate(candidate: RouterCandidate, facts: GraphFacts, rejected: R
   // What stands against experts that were found tells more than where none were.
   const objections: Rejection[] = [];
   const attempts: Attempt[] = [];
+  const routers = new Set([candidate.linear.node]);
   for (const input of layerInputs(candidate, facts)) {
-    const region = growRegion(input, new Set([candidate.linear.node]), facts);
+    const region = growRegion(input, { routers, lookedUp: candidate.lookedUp }, facts);
     const linears = regionLinears(region, facts);
     const result = expertBank(linears, region, facts, candidate.experts);
     if ('bank' in result) {

@@ -1,12 +1,13 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
+import { isConstant, tensorOf } from '../graph/constant.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import type { LinearNode } from '../graph/linear-node.ts';
 import { stackSize } from '../graph/linear-node.ts';
 import { aliasRoot, elementwiseOps, layoutOps } from '../graph/operators.ts';
 import type { Rejection } from '../moe-layer.ts';
 
-/** A linear that may be a router: its output reaches a top-k, an arg-max or a softmax. */
+/** A linear that may be a router: its output reaches a top-k, an arg-max, a softmax, or a choice that was looked up. */
 export interface RouterCandidate {
   linear: LinearNode;
   /** Raw logits, with the linear's own bias. */
@@ -15,6 +16,8 @@ export interface RouterCandidate {
   experts: number;
   /** What the linear reads, before reshapes and casts. */
   x: Value;
+  /** The chosen experts [tokens, k], where not the logits decide; see `lookedUpChoice`. */
+  lookedUp: Value | null;
 }
 
 /** More columns than this and the "router" is a vocabulary or a list of classes. */
@@ -35,23 +38,26 @@ export function routerCandidates(
   const found = new Map<Node, RouterCandidate>();
   for (const node of facts.nodes) {
     if (!isAnchor(node, facts)) continue;
+    const lookedUp = lookedUpChoice(node);
     const linears = node.inputs[0] ? linearSources(node.inputs[0], facts) : [];
     for (const linear of linears) {
-      if (found.has(linear.node)) continue;
-      const refusal = refuse(linear, node);
+      const known = found.get(linear.node);
+      const refusal = known ? null : refuse(linear, node);
       if (refusal) rejected.push({ node: node.name, reason: refusal });
-      else found.set(linear.node, candidate(linear));
+      // Scores may pass a softmax before they are picked.
+      else found.set(linear.node, candidate(linear, known?.lookedUp ?? lookedUp));
     }
   }
   return [...found.values()];
 }
 
-function candidate(linear: LinearNode): RouterCandidate {
+function candidate(linear: LinearNode, lookedUp: Value | null): RouterCandidate {
   return {
     linear,
     logits: linear.output,
     experts: linear.out * stackSize(linear),
     x: aliasRoot(linear.input),
+    lookedUp,
   };
 }
 
@@ -59,7 +65,20 @@ function candidate(linear: LinearNode): RouterCandidate {
 export function isChoice(node: Node, facts: GraphFacts): boolean {
   if (node.opType === 'TopK')
     return node.int('k') !== undefined || facts.shapes.integersOf(node.inputs[1])?.[0] != null;
-  return node.opType === 'ArgMax' || node.opType === 'Softmax';
+  return node.opType === 'ArgMax' || node.opType === 'Softmax' || lookedUpChoice(node) !== null;
+}
+
+/**
+ * The experts that scores are picked by, where a stored table tells them for each token id (Hash Layers, Roller et al. 2021;
+ * the first layers of DeepSeek-V4): the router weighs only. Null for any other node.
+ */
+export function lookedUpChoice({ opType, inputs }: Node): Value | null {
+  const choice = opType === 'GatherElements' && inputs[1] ? aliasRoot(inputs[1]) : null;
+  const { producer } = choice ?? {};
+  if (producer?.opType !== 'Gather' && producer?.opType !== 'GatherND') return null;
+  const table = tensorOf(producer.inputs[0])?.source;
+  const isTable = table?.dtype.startsWith('int') && table.shape.length === 2;
+  return isTable && !isConstant(producer.inputs[1]) ? choice : null;
 }
 
 function refuse({ out, in: width, node, stackAxis, view }: LinearNode, anchor: Node): string | null {

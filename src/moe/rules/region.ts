@@ -19,6 +19,8 @@ export interface Region {
   colour: ReadonlyMap<Value, number>;
   /** Nodes whose outputs count as routing. */
   routers: ReadonlySet<Node>;
+  /** A choice of experts that no router makes, which counts as routing too; see `RouterCandidate`. */
+  lookedUp: Value | null;
   /** Additions to the residual stream, which end the region. */
   exits: Node[];
 }
@@ -27,13 +29,21 @@ export interface Region {
  * Forward closure of `input`, cut at additions of an activation that does not descend from it. `routers` are the nodes
  * whose outputs count as router logits rather than as descendants of the input.
  */
-export function growRegion(input: Value, routers: ReadonlySet<Node>, facts: GraphFacts): Region {
+export function growRegion(
+  input: Value,
+  { routers, lookedUp }: Pick<Region, 'routers' | 'lookedUp'>,
+  facts: GraphFacts,
+): Region {
   const aliases = aliasesOf(input);
   const colour = new Map<Value, number>([[input, fromInput]]);
-  const region: Region = { input, aliases, nodes: [], colour, routers, exits: [] };
+  if (lookedUp) colour.set(lookedUp, fromRouter);
+  const region: Region = { input, aliases, nodes: [], colour, routers, lookedUp, exits: [] };
+  const begins = [...colour.keys()];
   // Uses of coloured values that lie ahead; the scan stops when none is left.
-  let pending = input.uses.length;
-  const start = input.producer ? (facts.position.get(input.producer) ?? -1) + 1 : 0;
+  let pending = begins.reduce((sum, { uses }) => sum + uses.length, 0);
+  const start = Math.min(
+    ...begins.map(({ producer }) => (producer ? (facts.position.get(producer) ?? -1) + 1 : 0)),
+  );
   for (let at = start; at < facts.nodes.length && pending > 0; at++) {
     const node = facts.nodes[at];
     const uses = node.inputs.filter((value) => value && colour.has(value)).length;

@@ -2,7 +2,6 @@ import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { isZero } from '../graph/constant.ts';
 import { equationOf } from '../graph/einsum.ts';
-import type { GraphFacts } from '../graph/graph-facts.ts';
 import { aliasRoot, elementwiseOps, layoutOps } from '../graph/operators.ts';
 import type { Router, Routing } from '../moe-layer.ts';
 import { columnProblem, tableProblem } from './column-numbers.ts';
@@ -103,7 +102,7 @@ function tableRouting(
   router: Router,
 ): Routing | string {
   const { bank, facts, region } = evidence;
-  if (facts.shapes.shapeOf(value)?.at(-1) === router.experts && !isByChoice(value, facts))
+  if (facts.shapes.shapeOf(value)?.at(-1) === router.experts && !isByChoice(value, evidence))
     return denseRouting(value, tokenIndex, evidence, router);
   if (isTransposed) return 'the weights of the chosen experts are transposed';
   const chosenBy =
@@ -138,16 +137,17 @@ function topK(indices: Value, weights: Value, router: Router, evidence: Evidence
 }
 
 /** Whether a table of as many weights as experts is in the order of a choice that takes all of them, not of columns. */
-function isByChoice(table: Value, facts: GraphFacts, depth = 0): boolean {
+function isByChoice(table: Value, evidence: Evidence, depth = 0): boolean {
   const { opType = '', inputs = [] } = table.producer ?? {};
-  if (opType === 'TopK' || depth > 16) return opType === 'TopK';
+  const isChoice = opType === 'TopK' || table === evidence.region.lookedUp;
+  if (isChoice || depth > 16) return isChoice;
   // Picking by the choice brings columns into its order, and what is in its order back into that of columns.
   if (opType === 'GatherElements')
-    return isByChoice(inputs[1]!, facts, depth + 1) && !isByChoice(inputs[0]!, facts, depth + 1);
-  const last = (value: Value): number | null | undefined => facts.shapes.shapeOf(value)?.at(-1);
+    return isByChoice(inputs[1]!, evidence, depth + 1) && !isByChoice(inputs[0]!, evidence, depth + 1);
+  const last = (value: Value): number | null | undefined => evidence.facts.shapes.shapeOf(value)?.at(-1);
   return (
     keepingOrder.has(opType) &&
-    inputs.some((input) => input && last(input) === last(table) && isByChoice(input, facts, depth + 1))
+    inputs.some((input) => input && last(input) === last(table) && isByChoice(input, evidence, depth + 1))
   );
 }
 

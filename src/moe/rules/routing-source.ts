@@ -47,7 +47,8 @@ export function indexSource(index: Value, region: Region, facts: GraphFacts): Va
     if (seen.has(value)) continue;
     seen.add(value);
     const node = value.producer;
-    if (!node || !indexOps.has(node.opType) || isSelection(node, facts)) roots.add(value);
+    const isTable = value === region.lookedUp || (node && isSelection(node, facts));
+    if (!node || !indexOps.has(node.opType) || isTable) roots.add(value);
     else pending.push(...indexInputs(node, region));
   }
   const [root] = roots;

@@ -4,9 +4,11 @@ import { positiveAxis } from '../graph/axes.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import { linearRecord } from '../graph/linear-node.ts';
 import { aliasesOf } from '../graph/operators.ts';
+import type { Shapes } from '../graph/shapes.ts';
 import { storedView } from '../graph/stored-view.ts';
 import type { Router, Scoring } from '../moe-layer.ts';
 import type { RouterCandidate } from './anchor.ts';
+import { lookedUpChoice } from './anchor.ts';
 import type { Region } from './region.ts';
 import { fromInput, fromRouter } from './region.ts';
 
@@ -22,7 +24,10 @@ export function readRouter(
 ): Router {
   const used = usedRouting(region);
   if (isSoft(candidate, used, region, experts)) return softRouter(candidate, experts);
-  const selections = [...used].filter((node) => selects(node, candidate.experts, facts));
+  const { lookedUp } = region;
+  const selections = [...used].filter((node) =>
+    lookedUp ? lookedUpChoice(node) === lookedUp : selects(node, candidate.experts, facts),
+  );
   return {
     linear: candidate.linear.view.numbers === 'plain' ? linearRecord(candidate.linear, null) : null,
     experts: candidate.experts,
@@ -103,14 +108,19 @@ function selects(node: Node, experts: number, { shapes }: GraphFacts): boolean {
 }
 
 function topKOf(selections: readonly Node[], experts: number, { shapes }: GraphFacts): number | null {
-  const counts = selections.map((node) =>
-    node.opType === 'ArgMax' ? 1 : (node.int('k') ?? shapes.integersOf(node.inputs[1])?.[0] ?? null),
-  );
+  const counts = selections.map((node) => countOf(node, shapes));
   if (counts.length === 0 || counts.includes(null)) return null;
   const largest = Math.max(...(counts as number[]));
   if (largest >= experts && (largest > experts || selections.some(isCut))) return null;
   // Top-2 written as two arg-maxes, as in NLLB-MoE and the sparse mixer.
   return largest === 1 ? new Set(selections.map((node) => node.inputs[0])).size : largest;
+}
+
+/** How many experts a selection takes for each token. */
+function countOf(node: Node, shapes: Shapes): number | null {
+  if (node.opType === 'ArgMax') return 1;
+  if (node.opType === 'GatherElements') return shapes.shapeOf(node.inputs[1])?.at(-1) ?? null;
+  return node.int('k') ?? shapes.integersOf(node.inputs[1])?.[0] ?? null;
 }
 
 /** Whether parts of what a node chose are read: then it sorted. */
@@ -127,7 +137,8 @@ function scoringOf(used: ReadonlySet<Node>, selections: readonly Node[], region:
   if (nodes.some(({ opType }) => opType === 'Sigmoid')) return 'sigmoid';
   const softmaxes = nodes.filter(({ opType }) => opType === 'Softmax');
   if (softmaxes.length === 0) return 'unknown';
-  if (!nodes.some(({ opType }) => opType === 'TopK' || opType === 'ArgMax')) return 'dense-softmax';
+  if (selections.length === 0 && !nodes.some(({ opType }) => opType === 'TopK' || opType === 'ArgMax'))
+    return 'dense-softmax';
   if (softmaxes.some(isThresholded)) return 'sparsemixer';
   return softmaxes.every((node) => after.has(node)) ? 'topk-softmax' : 'softmax';
 }
