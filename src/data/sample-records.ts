@@ -4,15 +4,19 @@ import type { DataRecord } from './record.ts';
 import { tokenInput } from './record.ts';
 import { vocabularySize } from './vocabulary.ts';
 
-/** So many records tell what a layer computes. */
-const mostRecords = 16;
+/** How much is taken. */
+export interface SampleSize {
+  records: number;
+  /** Of each record, at most. */
+  tokens: number;
+}
 
 /** The first records, cut to so many tokens where they hold nothing but values per token. */
-export function sampleRecords(records: readonly DataRecord[], tokens: number): DataRecord[] {
-  return records.slice(0, mostRecords).map((record) => {
+export function sampleRecords(records: readonly DataRecord[], size: SampleSize): DataRecord[] {
+  return records.slice(0, size.records).map((record) => {
     const { inputs } = record;
     if (!Object.values(inputs).every(({ shape }) => shape.length === 1)) return record;
-    const cut = Object.entries(inputs).map(([name, array]) => [name, firstOf(array, tokens)]);
+    const cut = Object.entries(inputs).map(([name, array]) => [name, firstOf(array, size.tokens)]);
     return { ...record, inputs: Object.fromEntries(cut) as DataRecord['inputs'] };
   });
 }
@@ -23,10 +27,10 @@ function firstOf({ dtype, data }: NumericArray, count: number): NumericArray {
 }
 
 /** Records of tokens from all over the vocabulary, the same at every call; none for a model that takes no tokens. */
-export function madeUpRecords(model: Model, tokens: number): DataRecord[] {
+export function madeUpRecords(model: Model, { records, tokens }: SampleSize): DataRecord[] {
   const vocabulary = vocabularySize(model);
   if (vocabulary === null) return [];
-  return Array.from({ length: mostRecords }, (_, at) => ({
+  return Array.from({ length: records }, (_, at) => ({
     source: `made-up record ${at}`,
     task: null,
     inputs: {

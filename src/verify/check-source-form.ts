@@ -4,11 +4,12 @@ import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/model-input.ts';
 import { positionsOf } from '../data/positions.ts';
 import type { DataRecord } from '../data/record.ts';
+import type { SampleSize } from '../data/sample-records.ts';
 import { madeUpRecords, sampleRecords } from '../data/sample-records.ts';
 import { emitFloat } from '../emit/float-experts.ts';
 import { Fault, isFault } from '../fault.ts';
 import { expertWeights, linearsOf } from '../moe/ffn-experts.ts';
-import type { MoeLayer } from '../moe/moe-layer.ts';
+import type { Linear, MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
@@ -16,6 +17,10 @@ import { lookAt } from '../run/look-at.ts';
 import type { Probe } from '../run/probe.ts';
 import { walkLayers } from '../run/stage-walk.ts';
 import { toFloats } from '../runtime/session.ts';
+import type { DataType } from '../tensor/dtype.ts';
+import { dataTypeOf } from '../tensor/dtype.ts';
+import type { Measure } from './output-differences.ts';
+import { differencesOf, exactly, roughly } from './output-differences.ts';
 
 /**
  * Runs every layer as it stands in the file, and again written out in float, on the same inputs. All else that is
@@ -32,9 +37,9 @@ export async function checkSourceForm(
 ): Promise<string[]> {
   const { model, layers } = prepared;
   const { path } = model;
-  const tokens = Math.min(...layers.map(tokensAtATime));
+  const size = sampleSize(layers);
   const isMadeUp = records.length === 0;
-  const sample = isMadeUp ? madeUpRecords(model, tokens) : sampleRecords(records, tokens);
+  const sample = isMadeUp ? madeUpRecords(model, size) : sampleRecords(records, size);
   if (sample.length === 0) return notCompared(path, 'there are no records, and it takes more than tokens');
   const memory = isMadeUp ? freely : Math.max(freely, process.availableMemory() / 2);
   if (layers.some((layer) => memoryOf(layer) > memory))
@@ -58,9 +63,15 @@ function notCompared(path: string, why: string): string[] {
 /** Weights that a source form may gather at a time, 256 MB: some do so for every token. */
 const gathered = 2 ** 26;
 
-function tokensAtATime({ hidden, intermediate, router: { topK, experts } }: MoeLayer): number {
-  const perToken = (topK ?? experts) * hidden * intermediate;
-  return Math.max(4, Math.min(32, Math.floor(gathered / perToken)));
+/** Few long records where experts stand one by one: traces of a loop run only for tokens that reach all of them. */
+function sampleSize(layers: readonly MoeLayer[]): SampleSize {
+  const [records, tokens] = layers.some(({ form }) => form === 'loop') ? [4, 128] : [16, 32];
+  return { records, tokens: Math.min(tokens, ...layers.map(tokensAtATime)) };
+}
+
+function tokensAtATime({ form, hidden, intermediate, router: { topK, experts } }: MoeLayer): number {
+  const perToken = form === 'loop' ? 0 : (topK ?? experts) * hidden * intermediate;
+  return Math.max(4, Math.floor(gathered / perToken));
 }
 
 /** May be taken without asking: without records memory follows the largest expert of a conversion, and no layer. */
@@ -78,10 +89,12 @@ async function compareLayers({ model, layers }: PreparedModel, batches: readonly
     lookAt({ walk, model, batches }, index, { passOn }, () => outputProbe(model, layers[index]));
   try {
     for (const [index, layer] of layers.entries()) {
+      const isExact = computesInFloat(layer);
       const before = await outputsOf(index, false);
       emitFloat(model, layer, true);
       const after = await outputsOf(index, true);
-      requireAlike(model.path, layer, largestDifference(before.rows, after.rows));
+      const differences = differencesOf(before.rows, after.rows);
+      requireAlike(model.path, layer, isExact ? exactly(differences) : roughly(differences));
     }
   } finally {
     walk.close();
@@ -108,32 +121,10 @@ function outputProbe({ graph }: Model, { id, boundary, hidden }: MoeLayer): Outp
   };
 }
 
-/** Of a token, as a share of what the layer puts out on average. */
-function largestDifference(before: readonly Float32Array[], after: readonly Float32Array[]): number {
-  const sizes = before.map(energyOf);
-  // Where the file itself makes no numbers, there is nothing to compare.
-  const known = [...sizes.keys()].filter((token) => Number.isFinite(sizes[token]));
-  const mean = known.reduce((sum, token) => sum + sizes[token], 0) / known.length;
-  const differences = known.map((token) =>
-    energyOf(before[token].map((value, i) => value - after[token][i])),
-  );
-  return Math.max(0, ...differences.map((difference) => shareOf(difference, mean)));
-}
-
-function energyOf(row: Float32Array): number {
-  return row.reduce((sum, value) => sum + value ** 2, 0);
-}
-
-function shareOf(difference: number, mean: number): number {
-  if (difference === 0) return 0;
-  const share = Math.sqrt(difference / mean);
-  return Number.isNaN(share) ? Infinity : share;
-}
-
 const misread = 'LAYER_MISREAD';
 
-function requireAlike(path: string, layer: MoeLayer, difference: number): void {
-  if (difference <= toleranceOf(layer)) return;
+function requireAlike(path: string, layer: MoeLayer, { difference, tolerance }: Measure): void {
+  if (difference <= tolerance) return;
   throw new Fault({
     code: misread,
     what: `layer ${layer.id} computes something else in the file than was read from it`,
@@ -145,9 +136,16 @@ function requireAlike(path: string, layer: MoeLayer, difference: number): void {
 
 const exactOps = new Set(['MatMul', 'Gemm', 'Einsum', 'Conv', 'MoE']);
 
-/** Sums in float32 differ by their order alone; half floats, and operators of quantized weights, round on their way. */
-function toleranceOf({ boundary, experts }: MoeLayer): number {
-  const isFloat = (boundary!.output.dtype ?? boundary!.input.dtype) === 'float32';
+function computesInFloat({ boundary, experts }: MoeLayer): boolean {
   const linears = experts.flatMap(linearsOf);
-  return isFloat && linears.every(({ node }) => exactOps.has(node.opType)) ? 1e-3 : 0.1;
+  const types = [boundary!.output.dtype ?? boundary!.input.dtype, ...linears.map(typeOf)];
+  return types.every((type) => type === 'float32') && linears.every(({ node }) => exactOps.has(node.opType));
+}
+
+/** What a linear multiplies in: the type its weight is stored in, or brought to. */
+function typeOf({ node, weightInput, weight }: Linear): DataType {
+  let value = node.inputs[weightInput];
+  while (value?.producer && value.producer.opType !== 'Cast') value = value.producer.inputs[0] ?? null;
+  const to = value?.producer?.int('to');
+  return to === undefined ? weight.source.dtype : dataTypeOf(to)!;
 }
