@@ -8,8 +8,8 @@ import type { SampleSize } from '../data/sample-records.ts';
 import { madeUpRecords, sampleRecords } from '../data/sample-records.ts';
 import { emitFloat } from '../emit/float-experts.ts';
 import { Fault, isFault } from '../fault.ts';
-import { expertWeights, linearsOf } from '../moe/ffn-experts.ts';
-import type { Linear, MoeLayer } from '../moe/moe-layer.ts';
+import { expertWeights } from '../moe/ffn-experts.ts';
+import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { builder } from '../onnx/build.ts';
 import type { Model } from '../onnx/model.ts';
@@ -17,8 +17,7 @@ import { lookAt } from '../run/look-at.ts';
 import type { Probe } from '../run/probe.ts';
 import { walkLayers } from '../run/stage-walk.ts';
 import { toFloats } from '../runtime/session.ts';
-import type { DataType } from '../tensor/dtype.ts';
-import { dataTypeOf } from '../tensor/dtype.ts';
+import { computesInFloat } from './computes-in-float.ts';
 import type { Measure } from './output-differences.ts';
 import { differencesOf, exactly, roughly } from './output-differences.ts';
 
@@ -89,12 +88,12 @@ async function compareLayers({ model, layers }: PreparedModel, batches: readonly
     lookAt({ walk, model, batches }, index, { passOn }, () => outputProbe(model, layers[index]));
   try {
     for (const [index, layer] of layers.entries()) {
-      const isExact = computesInFloat(layer);
+      const isFloat = computesInFloat(layer);
       const before = await outputsOf(index, false);
       emitFloat(model, layer, true);
       const after = await outputsOf(index, true);
       const differences = differencesOf(before.rows, after.rows);
-      requireAlike(model.path, layer, isExact ? exactly(differences) : roughly(differences));
+      requireAlike(model.path, layer, isFloat ? exactly(differences) : roughly(differences));
     }
   } finally {
     walk.close();
@@ -132,20 +131,4 @@ function requireAlike(path: string, layer: MoeLayer, { difference, tolerance }: 
     why: `run on the same tokens, their outputs differ by up to ${difference.toPrecision(2)} of their size`,
     remedy: 'this is a defect of moeq, please report it; export the model in another form',
   });
-}
-
-const exactOps = new Set(['MatMul', 'Gemm', 'Einsum', 'Conv', 'MoE']);
-
-function computesInFloat({ boundary, experts }: MoeLayer): boolean {
-  const linears = experts.flatMap(linearsOf);
-  const types = [boundary!.output.dtype ?? boundary!.input.dtype, ...linears.map(typeOf)];
-  return types.every((type) => type === 'float32') && linears.every(({ node }) => exactOps.has(node.opType));
-}
-
-/** What a linear multiplies in: the type its weight is stored in, or brought to. */
-function typeOf({ node, weightInput, weight }: Linear): DataType {
-  let value = node.inputs[weightInput];
-  while (value?.producer && value.producer.opType !== 'Cast') value = value.producer.inputs[0] ?? null;
-  const to = value?.producer?.int('to');
-  return to === undefined ? weight.source.dtype : dataTypeOf(to)!;
 }

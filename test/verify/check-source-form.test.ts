@@ -1,21 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { DataRecord } from '../../src/data/record.ts';
 import type { MoeLayer } from '../../src/moe/moe-layer.ts';
 import type { PreparedModel } from '../../src/moe/prepare-model.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
-import type { Value } from '../../src/onnx/value.ts';
-import { writeModel } from '../../src/onnx/write-model.ts';
 import { checkSourceForm } from '../../src/verify/check-source-form.ts';
 import { bundledModel, bundledRecords, calibrationData, forms } from '../helpers/bundled.ts';
-import type { Part } from '../moe/helpers/parts.ts';
-import { block, choose, hidden, logits, maskedExperts, weight, width } from '../moe/helpers/parts.ts';
-import { gaussian } from '../quantize/random.ts';
-
-const folder = mkdtempSync(join(tmpdir(), 'moeq-source-form-'));
-afterAll(() => rmSync(folder, { recursive: true }));
 
 const records = bundledRecords(calibrationData, 20);
 
@@ -59,26 +48,6 @@ test.each(mistakes)(
     });
   },
 );
-
-/** Experts of half floats on tokens of a stream in float32, whose sums are in float32 again. */
-const halfExperts: Part = (b, x) => {
-  const half = (name: string, shape: number[]): Value => b.cast(weight(b, name, shape), 'float16');
-  return maskedExperts(b, x, choose(b, logits(b, x)), (_, tokens, e) => {
-    const up = b.op('Relu', [b.op('MatMul', [b.cast(tokens, 'float16'), half(`${e}.up`, [hidden, width])])]);
-    return b.cast(b.op('MatMul', [up, half(`${e}.down`, [width, hidden])]), 'float32');
-  });
-};
-
-test('experts in half floats may round, whatever type the layer puts out', async () => {
-  const path = join(folder, 'half.onnx');
-  writeModel(block(halfExperts), path);
-  const { data } = gaussian(32, hidden, 1);
-  const record: DataRecord = {
-    ...records[0],
-    inputs: { x: { dtype: 'float32', shape: [32, hidden], data } },
-  };
-  await expect(checkSourceForm(prepareModel(path), [record])).resolves.toEqual([]);
-});
 
 test('what ONNX Runtime cannot run as it stands is told, not compared', async () => {
   const broken: DataRecord = {
