@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import type { CommandModule } from 'yargs';
 import { threadedWorkshop } from '../jobs/threads/threaded-workshop.ts';
 import type { ConversionResult } from '../pipeline/convert.ts';
@@ -8,6 +7,7 @@ import { schemeNames } from '../quantize/scheme.ts';
 import { describeConversionPlan } from '../report/describe-conversion-plan.ts';
 import { describeConversion } from '../report/describe-conversion.ts';
 import { summarize } from '../report/summarize.ts';
+import { threadsOf } from '../runtime/threads-of.ts';
 import { paint, print, printJson } from './output.ts';
 import { configOf, withShared } from './run-options.ts';
 import { progressDisplay } from './show-progress.ts';
@@ -54,10 +54,7 @@ export const quantizeCommand: CommandModule<object, Arguments> = {
       return;
     }
     cleanOnSignal();
-    const workshop = threadedWorkshop(
-      model,
-      config.threads === 'auto' ? availableParallelism() : config.threads,
-    );
+    const workshop = threadedWorkshop(model, threadsOf(config.threads));
     let result: ConversionResult;
     try {
       result = await convert(conversion, progressDisplay(), workshop);

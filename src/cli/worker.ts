@@ -1,9 +1,9 @@
-import { availableParallelism } from 'node:os';
 import type { CommandModule } from 'yargs';
 import { Fault } from '../fault.ts';
 import { openQueueClient } from '../jobs/queue/queue-client.ts';
 import { serveQueue } from '../jobs/queue/serve-queue.ts';
 import { usableMemory } from '../jobs/threads/memory-budget.ts';
+import { threadsOf } from '../runtime/threads-of.ts';
 import { showNotice } from './output.ts';
 import { stopSignal } from './signals.ts';
 
@@ -19,7 +19,7 @@ export const workerCommand: CommandModule<object, Arguments> = {
   builder: (yargs) =>
     yargs.options({
       queue: { type: 'string', demandOption: true, describe: 'a Redis or Valkey server: redis://HOST:PORT' },
-      jobs: { type: 'number', default: availableParallelism(), describe: 'items done at a time' },
+      jobs: { type: 'number', default: threadsOf('auto'), describe: 'items done at a time' },
       silence: {
         type: 'number',
         default: 30,
@@ -34,7 +34,7 @@ export const workerCommand: CommandModule<object, Arguments> = {
     showNotice('waiting for work');
     await serveQueue(client, {
       jobs: Math.floor(jobs),
-      threads: availableParallelism(),
+      threads: threadsOf('auto'),
       memory: usableMemory(),
       silenceMs: silence * 1000,
       signal,

@@ -238,7 +238,9 @@ export const configSchema = z.strictObject({
   threads: z
     .union([z.literal('auto'), count()])
     .default('auto')
-    .describe('Threads in all; auto takes the cores. The result does not depend on it.'),
+    .describe(
+      'Threads in all, at most one per core; auto takes the cores. The result does not depend on it.',
+    ),
   seed: z
     .int()
     .min(0)

@@ -1,6 +1,6 @@
 import { mkdtempSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join, parse, resolve } from 'node:path';
 import type * as Ort from 'onnxruntime-node';
 import { Fault, reasonOf } from '../fault.ts';
@@ -11,6 +11,7 @@ import { weightBytesOf } from '../onnx/model.ts';
 import { encodeModel } from '../onnx/save-model.ts';
 import { writeModel } from '../onnx/write-model.ts';
 import type { DataType } from '../tensor/dtype.ts';
+import { threadsOf } from './threads-of.ts';
 
 /** A tensor on its way into or out of ONNX Runtime. */
 export interface RunTensor {
@@ -21,10 +22,15 @@ export interface RunTensor {
 
 export type Feeds = Record<string, RunTensor>;
 
+type Level = 'disabled' | 'basic' | 'extended' | 'all';
+
 export interface SessionOptions {
   threads?: number;
-  optimization?: 'disabled' | 'basic' | 'extended' | 'all';
+  /** All there is by default, or as much as the model loads with. */
+  optimization?: Level;
 }
+
+const levels: readonly Level[] = ['all', 'basic', 'disabled'];
 
 /** A loaded model. Release it: ONNX Runtime keeps its memory until then. */
 export interface Session {
@@ -41,20 +47,11 @@ export interface Session {
 export async function openSession(model: Model | string, options: SessionOptions = {}): Promise<Session> {
   const ort = loadOrt();
   const path = typeof model === 'string' ? model : model.path;
-  const settings: Ort.InferenceSession.SessionOptions = {
-    executionProviders: ['cpu'],
-    intraOpNumThreads: options.threads ?? availableParallelism(),
-    graphOptimizationLevel: options.optimization ?? 'all',
-    logSeverityLevel: 4,
-  };
   const stored = storeModel(model);
-  if (stored.root)
-    settings.extra = { session: { model_external_initializers_file_folder_path: stored.root } };
-  const load = (): Promise<Ort.InferenceSession> =>
-    typeof stored.model === 'string'
-      ? ort.InferenceSession.create(stored.model, settings)
-      : ort.InferenceSession.create(stored.model, settings);
-  const session = await guard('ORT_LOAD', 'ONNX Runtime cannot load the model', path, load).catch((fault) => {
+  const load = loaderOf(ort, stored, threadsOf(options.threads ?? 'auto'));
+  const session = await guard('ORT_LOAD', 'ONNX Runtime cannot load the model', path, () =>
+    loadAtSome(options.optimization ? [options.optimization] : levels, load),
+  ).catch((fault) => {
     stored.remove();
     throw fault;
   });
@@ -75,6 +72,47 @@ export async function openSession(model: Model | string, options: SessionOptions
       stored.remove();
     },
   };
+}
+
+/** What loads a stored model at a level of optimization. */
+function loaderOf(
+  ort: typeof Ort,
+  { model, root }: StoredModel,
+  threads: number,
+): (level: Level) => Promise<Ort.InferenceSession> {
+  const extra = root && { session: { model_external_initializers_file_folder_path: root } };
+  return (level) => {
+    const settings: Ort.InferenceSession.SessionOptions = {
+      executionProviders: ['cpu'],
+      intraOpNumThreads: threads,
+      graphOptimizationLevel: level,
+      logSeverityLevel: 4,
+      ...(extra && { extra }),
+    };
+    // Of two overloads.
+    return typeof model === 'string'
+      ? ort.InferenceSession.create(model, settings)
+      : ort.InferenceSession.create(model, settings);
+  };
+}
+
+/**
+ * Loads at the first of some levels at which it can be done: optimizers of ONNX Runtime 1.30 break some sound graphs, such
+ * as large ones that hold a model several times.
+ * @throws what the first level ends with
+ */
+async function loadAtSome<Loaded>(
+  [level, ...lower]: readonly Level[],
+  load: (level: Level) => Promise<Loaded>,
+): Promise<Loaded> {
+  try {
+    return await load(level);
+  } catch (reason) {
+    if (lower.length === 0) throw reason;
+    return loadAtSome(lower, load).catch(() => {
+      throw reason;
+    });
+  }
 }
 
 /** From here on weights are mapped from a file instead of copied four times, on their way to a message and out of it. */

@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { BatchJob } from '../../config/batch-jobs.ts';
 import type { Batch } from '../../config/load-batch.ts';
@@ -6,6 +5,7 @@ import type { DataRecord } from '../../data/record.ts';
 import { tokenizerFile } from '../../data/tokenizer.ts';
 import type { RecordReader } from '../../pipeline/open-conversion.ts';
 import { openRecords } from '../../pipeline/open-conversion.ts';
+import { threadsOf } from '../../runtime/threads-of.ts';
 import { errorRecord } from '../error-record.ts';
 import { usableMemory } from '../threads/memory-budget.ts';
 import { planJob } from './plan-job.ts';
@@ -14,7 +14,7 @@ import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
 /** Everything a batch would do. A model that cannot be read fails its own jobs only. */
 export async function planBatch(batch: Batch): Promise<BatchPlan> {
   const { output, stopOnFailure } = batch;
-  const threads = batch.threads === 'auto' ? availableParallelism() : batch.threads;
+  const threads = threadsOf(batch.threads);
   const memory = batch.memory === 'auto' ? usableMemory() : batch.memory * 1e9;
   const jobs: BatchPlan['jobs'] = [];
   const read = rememberingReader();
