@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
+import type { RunTensor } from '../../src/runtime/session.ts';
 import { openSession } from '../../src/runtime/session.ts';
 import { threadsOf } from '../../src/runtime/threads-of.ts';
 import { makeModel } from '../helpers/make-model.ts';
@@ -10,11 +11,13 @@ const twiceCast = makeModel({ x: ['float32', ['n']], s: ['float32', ['n']] }, (b
   return { y: b.op('Mul', [cast, b.op('Div', [b.constant('one', 'float32', [], [1]), s])]) };
 });
 
+function floats(...values: number[]): RunTensor {
+  return { dtype: 'float32', dims: [values.length], data: Float32Array.from(values) };
+}
+
 test('a model that an optimizer breaks is loaded without it, unless a level was asked for', async () => {
   await expect(openSession(twiceCast, { optimization: 'all' })).rejects.toMatchObject({ code: 'ORT_LOAD' });
   const session = await openSession(twiceCast);
-  const floats = (...data: number[]) =>
-    ({ dtype: 'float32', dims: [data.length], data: Float32Array.from(data) }) as const;
   const { y } = await session.run({ x: floats(3, 8), s: floats(2, 4) });
   await session.release();
   expect(y.data).toEqual(Float32Array.of(1.5, 2));
