@@ -2,8 +2,9 @@
 import type { CommandModule } from 'yargs';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
+import type { FaultRecord } from '../fault.ts';
 import { Fault, isFault } from '../fault.ts';
-import { isDiskFull, isMissedGate } from '../jobs/error-record.ts';
+import { isDiskFull, isMissedGate, refusedFile } from '../jobs/error-record.ts';
 import { version } from '../version.ts';
 import { startFolder } from './start-folder.ts';
 
@@ -32,10 +33,25 @@ async function main(args: readonly string[]): Promise<void> {
     .version(version)
     .wrap(100)
     .exitProcess(false)
+    .middleware(requireOneValue)
     .fail((message, error) => {
       throw error ?? new Fault({ code: 'USAGE', what: message, remedy: `see "${help}"` });
     })
     .parseAsync();
+}
+
+/** Flags that may be given several times. */
+const lists = new Set(['_', 'set', 'min', 'max']);
+
+/** Of a flag that was given twice, or to no value, nothing good can be made. @throws Fault USAGE */
+function requireOneValue(flags: Record<string, unknown>): void {
+  for (const [name, value] of Object.entries(flags)) {
+    const isRepeated = Array.isArray(value) && !lists.has(name);
+    if (!isRepeated && value !== '') continue;
+    const flag = name.length === 1 ? `-${name}` : `--${name}`;
+    const what = isRepeated ? `${flag} was given ${value.length} times` : `${flag} is empty`;
+    throw new Fault({ code: 'USAGE', what, remedy: 'give one value' });
+  }
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -44,6 +60,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.stderr.write(unforeseenError(error));
   process.exit(2);
 });
+
+// Nobody hears of the work; it is done all the same, and the exit code tells how.
+process.stderr.on('error', () => {});
 
 try {
   const folder = startFolder();
@@ -56,10 +75,13 @@ try {
 
 /** A failure nobody foresaw: say so, and show where it happened. A full disk may be met wherever something is written. */
 function unforeseenError(error: unknown): string {
-  if (isDiskFull(error)) {
-    const remedy = 'free some space, also where temporary files go (TMPDIR), and run again';
-    return `${new Fault({ code: 'DISK_FULL', what: 'there is no space left to write to', why: error.message, remedy }).message}\n`;
-  }
+  const known = isDiskFull(error) ? diskFull(error) : refusedFile(error);
+  if (known) return `${new Fault(known).message}\n`;
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return `INTERNAL: this is a defect of moeq, please report it\n${detail}\n`;
+}
+
+function diskFull({ message: why }: Error): FaultRecord {
+  const remedy = 'free some space, also where temporary files go (TMPDIR), and run again';
+  return { code: 'DISK_FULL', what: 'there is no space left to write to', why, remedy };
 }

@@ -14,15 +14,16 @@ export function stopSignal(): AbortSignal {
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
+  process.on('SIGHUP', onSignal);
   return controller.signal;
 }
 
 /**
- * Ctrl-C ends the process as it always does, but takes its temporary files along, which may be large. It dies of the
+ * Ctrl-C, or a terminal that is gone, ends the process as it always does, but takes its temporary files along, which may be large. It dies of the
  * signal: to exit would terminate threads, and those inside ONNX Runtime must not be.
  */
 export function cleanOnSignal(): void {
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     const onSignal = (): void => {
       removeTemporaries();
       // Not before: npm sends a second one.

@@ -1,4 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import { rmdirSync, rmSync } from 'node:fs';
+import { basename } from 'node:path';
+
+/** A name for what is to become the file at `path`. Names end at 255 bytes, which characters may take three or four of. */
+export function temporaryName(path: string): string {
+  return `${basename(path).slice(0, 48)}.${randomUUID()}.tmp`;
+}
 
 const present = new Set<string>();
 

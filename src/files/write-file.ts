@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { temporaryName } from './temporary.ts';
 
 /**
  * Writes a file under a temporary name and renames it, so that it is never seen in part.
@@ -8,7 +8,7 @@ import { basename, dirname, join } from 'node:path';
  */
 export function writeWhole(path: string, parts: readonly Uint8Array[], aside = dirname(path)): void {
   mkdirSync(dirname(path), { recursive: true });
-  const temporary = join(aside, `${basename(path)}.${randomUUID()}.tmp`);
+  const temporary = join(aside, temporaryName(path));
   try {
     const file = openSync(temporary, 'wx');
     try {

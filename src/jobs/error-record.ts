@@ -9,7 +9,7 @@ import { Fault, isFault } from '../fault.ts';
  */
 export function errorRecord(error: unknown, where: string, folder: string): FaultRecord {
   if (isFault(error)) return diskFull(error.cause, folder) ?? error.toRecord();
-  return diskFull(error, folder) ?? unforeseen(error, where);
+  return diskFull(error, folder) ?? refusedFile(error) ?? unforeseen(error, where);
 }
 
 /** What a thread handed back. @throws Fault where that is the record of one */
@@ -38,6 +38,15 @@ function diskFull(error: unknown, folder: string): FaultRecord | null {
     why: error.message,
     remedy: 'free some space and run again with --resume: what is finished is kept',
   };
+}
+
+/** What the operating system would not do with a file; null for any other error. */
+export function refusedFile(error: unknown): FaultRecord | null {
+  if (!(error instanceof Error)) return null;
+  const { syscall, path, message } = error as NodeJS.ErrnoException;
+  if (syscall === undefined || path === undefined) return null;
+  const remedy = 'check that it is there, how long its name is, and who may use it';
+  return { code: 'FILE_FAILED', what: 'a file could not be used', where: path, why: message, remedy };
 }
 
 function unforeseen(error: unknown, where: string): FaultRecord {

@@ -1,4 +1,5 @@
 import { Fault } from '../fault.ts';
+import { allNodes } from '../onnx/graph.ts';
 import { inlineFunctions } from '../onnx/inline-functions.ts';
 import { liftConstants } from '../onnx/lift-constants.ts';
 import type { FunctionProto } from '../onnx/messages.ts';
@@ -29,6 +30,7 @@ export const canonicalOpset = 21;
 export function prepareModel(source: string | Model, opset = canonicalOpset): PreparedModel {
   const { model, layers } = locateInFile(source);
   const { path, graph } = model;
+  requireDefinedValues(model);
   // Defaults of inputs: as inputs they would outlive what reads them.
   graph.inputs = graph.inputs.filter(({ tensor }) => !tensor);
   if (layers.length === 0) {
@@ -53,6 +55,20 @@ export function prepareModel(source: string | Model, opset = canonicalOpset): Pr
   raiseOpset(model, opset);
   for (const layer of layers) spellOutRouting(model, layer);
   return { model, layers };
+}
+
+/** ONNX Runtime would refuse what is written of such a graph, as it does the graph itself. */
+function requireDefinedValues({ path, graph }: Model): void {
+  const bodies = [...allNodes(graph)].flatMap(({ subgraphs }) => [...subgraphs.values()].flat());
+  const missing = [graph, ...bodies].flatMap(({ undefinedValues }) => undefinedValues);
+  const read = missing.find(({ uses }) => uses.length > 0);
+  if (!read) return;
+  throw new Fault({
+    code: 'ONNX_UNDEFINED',
+    what: `${read.uses[0].node.name || read.uses[0].node.opType} reads ${read.name}, which nothing defines`,
+    where: path,
+    remedy: 'check the model with onnx.checker and export it again',
+  });
 }
 
 /** A file of our own holds no layers that could be located: it says so itself. */

@@ -21,9 +21,9 @@ export function openModel(path: string): Model {
   if (!stat?.isFile()) {
     throw new Fault({
       code: 'FILE_MISSING',
-      what: 'there is no such model file',
+      what: stat ? 'this is no model file' : 'there is no such model file',
       where: path,
-      remedy: 'check the path',
+      remedy: stat?.isDirectory() ? 'give a file in this folder' : 'check the path',
     });
   }
   const model = decodeModel(fileSource(path, 0, stat.size), path);

@@ -1,9 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, linkSync, mkdirSync, openSync, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Fault, isFault, reasonOf } from '../fault.ts';
-import { temporary } from '../files/temporary.ts';
+import { temporary, temporaryName } from '../files/temporary.ts';
 import type { Model } from './model.ts';
 import { weightBytesOf } from './model.ts';
 import { requireDefined } from './require-defined.ts';
@@ -63,7 +62,7 @@ export function stageModel(
     if (!force) for (const each of paths) refuseExisting(each);
   };
   requireFree();
-  const folder = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
+  const folder = join(dirname(path), `.${temporaryName(path)}`);
   const staged = paths.map((each) => join(folder, basename(each)));
   const discard = temporary(folder);
   const guard = (work: () => void): void => {
@@ -92,7 +91,8 @@ export function stageModel(
         // Somebody else may have written them meanwhile.
         requireFree();
         // The weights before the model that names them.
-        for (let index = paths.length - 1; index >= 0; index--) renameSync(staged[index], paths[index]);
+        const move = force ? renameSync : moveToFree;
+        for (let index = paths.length - 1; index >= 0; index--) move(staged[index], paths[index]);
       });
       discard();
       return paths;
@@ -116,6 +116,18 @@ function flushNow(path: string): void {
     fsyncSync(file);
   } finally {
     closeSync(file);
+  }
+}
+
+/** A link fails where somebody took the name a moment ago; a rename would replace what they wrote. */
+function moveToFree(from: string, to: string): void {
+  try {
+    linkSync(from, to);
+  } catch (error) {
+    refuseExisting(to);
+    // File systems without links.
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw error;
+    renameSync(from, to);
   }
 }
 

@@ -24,14 +24,17 @@ export function refuseOutput(output: string, model: string, { force, externalDat
 function refuseOverwriting(output: string, model: string, force: boolean): void {
   if (!existsSync(output)) return;
   const isSource = isSameFile(output, model);
-  if (force && !isSource && statSync(output).isFile()) return;
+  const isFile = statSync(output).isFile();
+  if (force && !isSource && isFile) return;
   throw new Fault({
     code: 'OUTPUT_EXISTS',
-    what: 'the output file exists already',
+    what: isFile ? 'the output file exists already' : 'the output is a folder',
     where: output,
     remedy: isSource
       ? 'write to another file: a model is not converted in place'
-      : 'give another -o, or --force',
+      : isFile
+        ? 'give another -o, or --force'
+        : 'name a file in it',
   });
 }
 
@@ -83,6 +86,6 @@ function filesOfWeights(model: string): string[] {
 
 /** Whatever names and links lead to it. */
 function isSameFile(one: string, other: string): boolean {
-  const [a, b] = [statSync(one), statSync(other)];
-  return a.ino === b.ino && a.dev === b.dev;
+  const [a, b] = [one, other].map((path) => statSync(path, { throwIfNoEntry: false }));
+  return a !== undefined && a.ino === b?.ino && a.dev === b.dev;
 }

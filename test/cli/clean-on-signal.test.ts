@@ -42,11 +42,14 @@ async function stopWith(signal: NodeJS.Signals, name: string, args: string[]): P
   return ended;
 }
 
-test.each(['SIGINT', 'SIGTERM'] as const)('quantize takes its staged files along on %s', async (signal) => {
-  const args = ['quantize', model, '-o', join(folder, 'out.onnx'), ...set(...dataFree)];
-  expect(await stopWith(signal, '.out.onnx', args)).toBe(signal);
-  expect(leftovers()).toEqual([]);
-});
+test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+  'quantize takes its staged files along on %s',
+  async (signal) => {
+    const args = ['quantize', model, '-o', join(folder, 'out.onnx'), ...set(...dataFree)];
+    expect(await stopWith(signal, '.out.onnx', args)).toBe(signal);
+    expect(leftovers()).toEqual([]);
+  },
+);
 
 test('verify takes what waits between its stages along', async () => {
   const args = ['verify', model, model, '--data', calibrationData, ...set('verify.byLayer=always')];

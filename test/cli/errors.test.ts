@@ -165,7 +165,9 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     const always = [...quantize, '--set', 'output.externalData=always'];
     expectRefusal(always, 'OUTPUT_EXISTS', weights);
     mkdirSync(outputPath());
-    expectRefusal([...quantize, '--force'], 'OUTPUT_EXISTS', outputPath());
+    expectRefusal([...quantize, '--force'], 'OUTPUT_EXISTS', 'the output is a folder');
+    const none = join(folder, 'none.onnx');
+    expectRefusal(['quantize', none, '-o', weights, '--force'], 'FILE_MISSING', none);
   });
 
   test('results that have no place, told before the work', () => {
@@ -212,6 +214,16 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     expect(status).toBe(2);
   });
 
+  test('a reader of standard error that is gone changes nothing', () => {
+    const main = join(root, 'src/cli/main.ts');
+    const script = '{ "$0" "$@" 2>&1 >/dev/null; echo $? > "$CODE"; } | head -c 1';
+    const args = [main, 'quantize', model, '-c', join(root, 'configs/rtn.yaml'), '-o', outputPath()];
+    const env = { ...process.env, CODE: join(folder, 'code') };
+    spawnSync('sh', ['-c', script, process.execPath, ...args], { env });
+    expect(readFileSync(env.CODE, 'utf8')).toBe('0\n');
+    expect(existsSync(outputPath())).toBe(true);
+  });
+
   test('a quantized model without experts to compare', () => {
     const path = plainModel();
     expectRefusal(['verify', model, path, '--data', data], 'MOE_NONE', path);
@@ -221,6 +233,12 @@ describe('bad input ends in one clear error, exit code 2 and no output', () => {
     expectRefusal(['quantise', model], 'USAGE', 'quantise');
     expectRefusal(['inspect', model, '--jsn'], 'USAGE', 'jsn');
     expectRefusal(['quantize', model, '--schme', 'w4a4'], 'USAGE', 'see "moeq quantize --help"');
+  });
+
+  test('a flag that was given twice, or to nothing', () => {
+    const out = outputPath();
+    expectRefusal(['quantize', model, '-o', out, '-o', out], 'USAGE', '-o was given 2 times');
+    expectRefusal(['quantize', model, '--report', ''], 'USAGE', '--report is empty');
   });
 
   test('records that verify would pass over', () => {

@@ -3,7 +3,8 @@ import { locate } from '../../src/moe/locate.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
 import { frozenTokens } from '../../src/moe/rules/token-source.ts';
 import type { Builder } from '../../src/onnx/build.ts';
-import type { Value } from '../../src/onnx/value.ts';
+import { Value } from '../../src/onnx/value.ts';
+import { faultOf } from '../helpers/fault-of.ts';
 import { makeModel } from '../helpers/make-model.ts';
 import type { Part } from './helpers/parts.ts';
 import {
@@ -320,6 +321,18 @@ const frozen: Part = (b, x) => {
 it('a file that is wrong for all inputs but the traced one is refused and warned of', () => {
   const [layer] = locate(block(frozen)).layers;
   expect(layer).toMatchObject({ quantizable: false, reason: frozenTokens, warnings: [frozenTokens] });
+});
+
+it('a graph that reads what nothing defines is refused before the work', () => {
+  const model = block((b, x) => maskedExperts(b, x, choose(b, logits(b, x))));
+  const [product] = model.graph.nodes.filter(({ opType }) => opType === 'MatMul');
+  const missing = new Value('missing');
+  product.setInput(0, missing);
+  model.graph.undefinedValues.push(missing);
+  expect(faultOf(() => prepareModel(model))).toMatchObject({
+    code: 'ONNX_UNDEFINED',
+    what: `${product.name} reads missing, which nothing defines`,
+  });
 });
 
 describe('a layer is found and refused, and it is said why', () => {

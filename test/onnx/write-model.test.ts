@@ -71,6 +71,11 @@ describe('writeModel', () => {
     expect(readFileSync(join(folder, name), 'utf8')).toBe('of another');
   });
 
+  test('takes names as long as names can be', () => {
+    const path = join(folder, `${'x'.repeat(250)}.onnx`);
+    expect(writeModel(model(), path)).toEqual([path]);
+  });
+
   test('leaves nothing of a model that is discarded', () => {
     stageModel(model(), join(folder, 'm.onnx'), { externalData: true }).discard();
     expect(readdirSync(folder)).toEqual([]);
