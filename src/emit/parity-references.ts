@@ -7,6 +7,7 @@ import { dequantize } from '../quantize/quantized-tensor.ts';
 import { timesCodes } from '../quantize/times-codes.ts';
 import type { Matrix } from '../tensor/matrix.ts';
 import { matrix } from '../tensor/matrix.ts';
+import { uniform } from '../tensor/uniform.ts';
 import { applyActivation } from './activation.ts';
 import type { QuantizedExpert, QuantizedLinear } from './expert-emitter.ts';
 import type { RotationBlocks } from './forms/rotated-form.ts';
@@ -140,15 +141,6 @@ export function parityInput(width: number): Matrix {
   input.data.set([-4.47, 4.53], width);
   input.data.set([-4.53, 4.47], 2 * width);
   return input;
-}
-
-/** A repeatable stream of numbers in [0, 1) (a linear congruential generator; the high bits serve). */
-function uniform(): () => number {
-  let state = 1;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
 }
 
 /** x·Wᵀ + bias with W dequantized and x on its grid, if there is one. */

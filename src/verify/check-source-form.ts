@@ -26,7 +26,7 @@ import { differencesOf, exactly, roughly } from './output-differences.ts';
  * measured sets out from what was written out: where a layer was taken for something it is not, only this sees it.
  * Layers are run one by one, since a source form may hold its weights in a way of its own.
  * @param prepared a model just opened, which is changed
- * @param records a few of them are run, cut short; tokens are made up where there are none
+ * @param records a few of them are run, cut short; some are made up where there are none
  * @returns a note of why they were not compared; none where all layers agree
  * @throws Fault LAYER_MISREAD
  */
@@ -39,7 +39,8 @@ export async function checkSourceForm(
   const size = sampleSize(layers);
   const isMadeUp = records.length === 0;
   const sample = isMadeUp ? madeUpRecords(model, size) : sampleRecords(records, size);
-  if (sample.length === 0) return notCompared(path, 'there are no records, and it takes more than tokens');
+  if (sample.length === 0)
+    return notCompared(path, 'there are no records, and it takes more than tokens or numbers');
   const memory = isMadeUp ? freely : Math.max(freely, process.availableMemory() / 2);
   if (layers.some((layer) => memoryOf(layer) > memory))
     return notCompared(path, 'to run one takes more memory than there is to spare');
