@@ -34,7 +34,7 @@ test('numbers are made up for a model that takes numbers alone, of variance 1', 
   );
   const records = madeUpRecords(model, { records: 40, tokens: 32 });
   expect(records.map(({ inputs }) => [inputs['x'].shape, inputs['y'].shape])).toEqual(
-    Array(40).fill([[32, 8], [3]]),
+    Array.from({ length: 40 }, () => [[32, 8], [3]]),
   );
   const values = records.flatMap(({ inputs }) => [...inputs['x'].data].map(Number));
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
