@@ -1,5 +1,5 @@
 import { Fault } from '../fault.ts';
-import { allNodes } from '../onnx/graph.ts';
+import { allGraphs } from '../onnx/graph.ts';
 import { inlineFunctions } from '../onnx/inline-functions.ts';
 import { liftConstants } from '../onnx/lift-constants.ts';
 import type { FunctionProto } from '../onnx/messages.ts';
@@ -59,8 +59,7 @@ export function prepareModel(source: string | Model, opset = canonicalOpset): Pr
 
 /** ONNX Runtime would refuse what is written of such a graph, as it does the graph itself. */
 function requireDefinedValues({ path, graph }: Model): void {
-  const bodies = [...allNodes(graph)].flatMap(({ subgraphs }) => [...subgraphs.values()].flat());
-  const missing = [graph, ...bodies].flatMap(({ undefinedValues }) => undefinedValues);
+  const missing = [...allGraphs(graph)].flatMap(({ undefinedValues }) => undefinedValues);
   const read = missing.find(({ uses }) => uses.length > 0);
   if (!read) return;
   throw new Fault({

@@ -208,10 +208,14 @@ export function readsOf(node: Node): Value[] {
   return values;
 }
 
+/** A graph and all that are nested in it. */
+export function* allGraphs(graph: Graph): Generator<Graph> {
+  yield graph;
+  for (const { subgraphs } of graph.nodes)
+    for (const inner of [...subgraphs.values()].flat()) yield* allGraphs(inner);
+}
+
 /** The nodes of a graph and of all that are nested in it. */
 export function* allNodes(graph: Graph): Generator<Node> {
-  for (const node of graph.nodes) {
-    yield node;
-    for (const inner of [...node.subgraphs.values()].flat()) yield* allNodes(inner);
-  }
+  for (const { nodes } of allGraphs(graph)) yield* nodes;
 }

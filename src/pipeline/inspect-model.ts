@@ -10,7 +10,7 @@ import { rolesOf } from '../moe/roles.ts';
 import type { Model } from '../onnx/model.ts';
 import { opsetOf, parametersOf, storedBytesOf } from '../onnx/model.ts';
 import type { Inspection, LayerInspection } from '../report/inspection.ts';
-import { sourceOf, writtenRole } from '../verify/census.ts';
+import { constantsOf, sourceOf, writtenRole } from '../verify/census.ts';
 
 /** Says what a model holds; reads its graph and no weights. */
 export function inspectModel(path: string, { explain }: { explain: boolean }): Inspection {
@@ -72,8 +72,8 @@ function sizesOf(model: Model, layers: readonly MoeLayer[], record: ModelRecord 
   const bytes = new Map<Role, number>();
   const roles = rolesOf(model, layers);
   const told = rolesTold(record);
-  for (const { name, tensor } of model.graph.constants) {
-    const role = writtenRole(name) ?? told.get(sourceOf(name, told)) ?? roles.get(name)!;
+  for (const { name, tensor } of constantsOf(model)) {
+    const role = writtenRole(name) ?? told.get(sourceOf(name, told)) ?? roles.get(name) ?? 'other';
     bytes.set(role, (bytes.get(role) ?? 0) + tensor!.source.byteLength);
   }
   return [...bytes].map(([role, size]) => ({ role, bytes: size })).toSorted((a, b) => b.bytes - a.bytes);

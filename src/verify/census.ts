@@ -4,7 +4,9 @@ import { readModelRecord } from '../moe/model-record.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import type { Role } from '../moe/roles.ts';
 import { roles, rolesOf } from '../moe/roles.ts';
+import { allGraphs } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
+import type { Value } from '../onnx/value.ts';
 import type { CensusRow } from '../report/report.ts';
 
 /**
@@ -39,7 +41,7 @@ export function takeCensus(reference: PreparedModel, quantized: Model): Census {
   const rows = new Map(
     roles.map((role): [Role, CensusRow] => [role, { role, quantizedBytes: 0, keptBytes: 0, refused: [] }]),
   );
-  for (const { name, tensor } of quantized.graph.constants) {
+  for (const { name, tensor } of constantsOf(quantized)) {
     const { role, isQuantized } = placeOf(name, known);
     rows.get(role)![isQuantized ? 'quantizedBytes' : 'keptBytes'] += tensor!.source.byteLength;
   }
@@ -51,6 +53,11 @@ export function takeCensus(reference: PreparedModel, quantized: Model): Census {
     rows: [...rows.values()],
     expertBitsPerWeight: expertBytes > 0 ? (expertBytes * 8) / weights : null,
   };
+}
+
+/** All that is stored, in branches too. */
+export function constantsOf({ graph }: Model): Value[] {
+  return [...allGraphs(graph)].flatMap(({ constants }) => [...constants]);
 }
 
 function placeOf(name: string, known: ReadonlyMap<string, Role>): { role: Role; isQuantized: boolean } {
