@@ -40,13 +40,16 @@ test.each([
 
 const checkTasks = (name: string): void => requireKnownTasks({ min: { [name]: 0 }, max: {} }, ['add', 'a.b']);
 
-test.each(['task.add', 'task.a.b', 'task.*', 'tasks.a.b.quantized', 'topKAgreement'])(
+test.each(['task.add', 'task.a.b', 'task.*', 'task.mean', 'tasks.a.b.quantized', 'topKAgreement'])(
   'records of the tasks add and a.b can be held against %s',
   (name) => {
     expect(() => checkTasks(name)).not.toThrow();
   },
 );
 
-test.each(['task.ad', 'task.b', 'tasks.c.quantized'])('%s is a task of no record', (name) => {
-  expect(() => checkTasks(name)).toThrow(/GATE_UNKNOWN[\s\S]*the tasks of the records are add, a\.b/);
-});
+test.each(['task.ad', 'task.b', 'task.mean.x', 'tasks.c.quantized', 'tasks.mean.quantized'])(
+  '%s is a task of no record',
+  (name) => {
+    expect(() => checkTasks(name)).toThrow(/GATE_UNKNOWN[\s\S]*the tasks of the records are add, a\.b/);
+  },
+);

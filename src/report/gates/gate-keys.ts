@@ -39,6 +39,7 @@ export function requireKnownTasks(
   tasks: readonly string[],
 ): void {
   const isKnown = (key: string): boolean => {
+    if (key === 'task.mean') return true;
     const rest = behind(`.${key}`, 'task') ?? behind(`.${key}`, 'tasks');
     return rest === null || rest === '.*' || tasks.some((task) => behind(rest, task) !== null);
   };
@@ -49,7 +50,7 @@ export function requireKnownTasks(
     code: 'GATE_UNKNOWN',
     what: `no record belongs to the task that the gate "${unknown}" names`,
     why: `the tasks of the records are ${known}`,
-    remedy: 'name one of these, task.* for all of them, or give other records',
+    remedy: 'name one of these, task.* for the worst, task.mean for all of them, or give other records',
   });
 }
 
