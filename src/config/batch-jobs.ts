@@ -1,5 +1,4 @@
 import { basename, dirname } from 'node:path';
-import { Fault } from '../fault.ts';
 import type { BatchFile } from './batch-schema.ts';
 import { defaultNaming } from './batch-schema.ts';
 import type { QuantizeConfig, Settings } from './schema.ts';
@@ -29,14 +28,11 @@ interface Match {
 /**
  * The jobs of a batch, models in order and the recipes of each in order. A job's settings are, from the weakest to the
  * strongest, those of the batch, of the recipe, of the model and of the first override that matches.
- * @param file names the batch in Faults.
- * @throws Fault BATCH_EMPTY when no pair is left, BATCH_NAME when two jobs would have one name.
  */
 export function batchJobs(
   batch: BatchFile,
   models: readonly BatchModel[],
   recipes: readonly (readonly [string, Settings])[],
-  file: string,
 ): BatchJob[] {
   const {
     data,
@@ -49,7 +45,7 @@ export function batchJobs(
     naming = defaultNaming,
   } = batch;
   const common: Settings = { data, tokenizer, verify, gates };
-  const jobs = models.flatMap((model) =>
+  return models.flatMap((model) =>
     recipes.flatMap(([recipe, recipeSettings]): BatchJob[] => {
       const matches = (rule: Match): boolean => isMatch(rule, model.path, recipe);
       if (!include.some(matches) || exclude.some(matches)) return [];
@@ -58,8 +54,6 @@ export function batchJobs(
       return [{ name: nameOf(model.path, recipe, naming), model: model.path, recipe, config }];
     }),
   );
-  checkNames(jobs, file);
-  return jobs;
 }
 
 function isMatch({ model = '*', recipe = '*' }: Match, path: string, recipeName: string): boolean {
@@ -79,29 +73,6 @@ function nameOf(path: string, recipe: string, naming: string): string {
 
 function stemOf(path: string): string {
   return basename(path, '.onnx');
-}
-
-function checkNames(jobs: readonly BatchJob[], file: string): void {
-  if (jobs.length === 0) {
-    const remedy = 'loosen include and exclude';
-    throw new Fault({ code: 'BATCH_EMPTY', what: 'the batch has no job', where: file, remedy });
-  }
-  const first = new Map<string, BatchJob>();
-  for (const job of jobs) {
-    const other = first.get(job.name);
-    if (other) throw clash(job, other, file);
-    first.set(job.name, job);
-  }
-}
-
-function clash(job: BatchJob, other: BatchJob, file: string): Fault {
-  return new Fault({
-    code: 'BATCH_NAME',
-    what: `two jobs would be named ${job.name}`,
-    where: file,
-    why: `${other.model} with ${other.recipe}, and ${job.model} with ${job.recipe}`,
-    remedy: 'tell them apart by naming, for example "{folder}.{model}.{recipe}"',
-  });
 }
 
 /** Objects merged key by key, at any depth; where both are not objects the later one stands. */

@@ -23,7 +23,12 @@ export const batchSchema = z.strictObject({
   models: z.array(model).min(1).describe('Models, by path or glob, with what is special to them.'),
   recipes: z
     .record(
-      z.string().regex(/^[\w.-]+$/, 'a recipe is named by letters, digits, "_", "-" and "."'),
+      z
+        .string()
+        .regex(
+          /^(?!\.+$)[\w.-]+$/,
+          'a recipe is named by letters, digits, "_", "-" and ".", not by dots alone',
+        ),
       z.union([pathString().describe('A config file.'), configSchema]),
     )
     .refine((recipes) => Object.keys(recipes).length > 0, 'there is no recipe')
@@ -43,7 +48,7 @@ export const batchSchema = z.strictObject({
     .regex(/^([^{}]|\{(model|recipe|folder)\})+$/, 'the placeholders are {model}, {recipe} and {folder}')
     .default(defaultNaming)
     .describe(
-      'Name of a job and its results: {model} is the file without .onnx, {folder} the folder it is in.',
+      'Name of a job and its results in the output folder: {model} is the file without .onnx, {folder} the folder it is in.',
     ),
   jobs: z.int().min(1).default(1).describe('Jobs that run at a time.'),
   threads: z

@@ -2,6 +2,7 @@ import { globSync } from 'node:fs';
 import { Fault } from '../fault.ts';
 import { batchJobs, type BatchJob, type BatchModel } from './batch-jobs.ts';
 import { batchSchema, type BatchFile } from './batch-schema.ts';
+import { checkNames } from './job-names.ts';
 import { openDocument } from './open-document.ts';
 import { configSchema, type Settings } from './schema.ts';
 import type { Override } from './set.ts';
@@ -23,7 +24,7 @@ export interface Batch {
 /**
  * Reads a batch file and lists its jobs.
  * @throws Fault as {@link openDocument} and {@link validate} do; BATCH_NO_MODEL for a glob without a match;
- *   BATCH_EMPTY when no pair of model and recipe is left; BATCH_NAME when two jobs would have one name.
+ *   BATCH_EMPTY when no pair of model and recipe is left; those of {@link checkNames}.
  */
 export function loadBatch(file: string, overrides: readonly Override[] = []): Batch {
   const document = openDocument(batchSchema, file, overrides);
@@ -36,14 +37,9 @@ export function loadBatch(file: string, overrides: readonly Override[] = []): Ba
     typeof recipe === 'string' ? readRecipe(recipe) : recipe,
   ]);
   const models = batch.models.flatMap((entry, i) => findModels(entry, document.whereOf(['models', i])));
-  return {
-    output,
-    concurrency,
-    threads,
-    memory,
-    stopOnFailure,
-    jobs: batchJobs(batch, models, recipes, file),
-  };
+  const jobs = batchJobs(batch, models, recipes);
+  checkNames(jobs, { file, naming: document.whereOf(['naming']) });
+  return { output, concurrency, threads, memory, stopOnFailure, jobs };
 }
 
 function readRecipe(file: string): Settings {

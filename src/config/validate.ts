@@ -94,6 +94,7 @@ function wrongValue(issue: Issue, schema: z.ZodType, document: ConfigDocument): 
 }
 
 function explain(issue: Issue): string {
+  if (issue.code === 'invalid_key') return issue.issues[0].message;
   if (issue.code !== 'invalid_union') return issue.message;
   return issue.errors.map(([error]) => error.message).join('; or: ');
 }

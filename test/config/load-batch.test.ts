@@ -158,6 +158,24 @@ describe('loadBatch refuses', () => {
       { code: 'CONFIG_VALUE', why: 'the placeholders are {model}, {recipe} and {folder}' },
       ':6:1',
     ],
+    ...['../../evil', '/tmp/evil', '.moeq/x', 'a/../.moeq/x', '{folder}/../../{recipe}'].map(
+      (naming): (typeof cases)[number] => [
+        `results that go elsewhere by ${naming}`,
+        `output: out\n${models}${recipes}naming: '${naming}'\n`,
+        { code: 'CONFIG_VALUE', what: expect.stringMatching(/^naming cannot name a job /) },
+        ':6:1',
+      ],
+    ),
+    [
+      'a recipe that is named like a folder',
+      `output: out\n${models}recipes:\n  ..: {}\n`,
+      {
+        code: 'CONFIG_VALUE',
+        what: expect.stringContaining('recipes.'),
+        why: expect.stringContaining('dots alone'),
+      },
+      ':4:3',
+    ],
     [
       'a glob without a match',
       `output: out\nmodels: [a/small.onnx, c/*.onnx]\n${recipes}`,

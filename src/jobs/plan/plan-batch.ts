@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { BatchJob } from '../../config/batch-jobs.ts';
+import { workFolder } from '../../config/job-names.ts';
 import type { Batch } from '../../config/load-batch.ts';
 import type { DataRecord } from '../../data/record.ts';
 import { tokenizerFile } from '../../data/tokenizer.ts';
@@ -21,7 +22,7 @@ export async function planBatch(batch: Batch): Promise<BatchPlan> {
   for (const job of batch.jobs) jobs.push(await planOrFault(job, output, read));
   // Every job has at least one thread, and all of them together no more than there are.
   const concurrency = Math.min(batch.concurrency, jobs.length, threads);
-  return { output, work: join(output, '.moeq'), concurrency, threads, memory, stopOnFailure, jobs };
+  return { output, work: join(output, workFolder), concurrency, threads, memory, stopOnFailure, jobs };
 }
 
 /** The jobs of a batch share their records: each file is read once by each tokenizer. */
