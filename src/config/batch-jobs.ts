@@ -27,12 +27,14 @@ interface Match {
 
 /**
  * The jobs of a batch, models in order and the recipes of each in order. A job's settings are, from the weakest to the
- * strongest, those of the batch, of the recipe, of the model and of the first override that matches.
+ * strongest, those of the batch, of the recipe, of the model, of the first override that matches, and what the command
+ * line gives for all.
  */
 export function batchJobs(
   batch: BatchFile,
   models: readonly BatchModel[],
   recipes: readonly (readonly [string, Settings])[],
+  given: Settings,
 ): BatchJob[] {
   const {
     data,
@@ -50,7 +52,9 @@ export function batchJobs(
       const matches = (rule: Match): boolean => isMatch(rule, model.path, recipe);
       if (!include.some(matches) || exclude.some(matches)) return [];
       const special = overrides.find(matches)?.settings ?? {};
-      const config = configSchema.parse(merge(common, recipeSettings, model.settings, special));
+      const written = configSchema.parse(merge(common, recipeSettings, model.settings, special));
+      // Apart, for limits can be written in two ways: as parsed they have one.
+      const config = configSchema.parse(merge<Settings>(written, given));
       return [{ name: nameOf(model.path, recipe, naming), model: model.path, recipe, config }];
     }),
   );

@@ -5,6 +5,8 @@ import { configSchema } from './schema.ts';
 /** What models come with and batches share: keys of the quantization config. */
 const shared = configSchema.pick({ data: true, tokenizer: true, verify: true, gates: true }).partial().shape;
 
+export const sharedKeys: readonly string[] = Object.keys(shared);
+
 const model = z.union([
   pathString().describe('Path or glob of models.'),
   z.strictObject({ path: pathString().describe('Path or glob of models.'), ...shared }),

@@ -3,6 +3,7 @@ import { Fault } from '../fault.ts';
 import { batchJobs, type BatchJob, type BatchModel } from './batch-jobs.ts';
 import { batchSchema, type BatchFile } from './batch-schema.ts';
 import { checkNames } from './job-names.ts';
+import { givenForAll } from './given-for-all.ts';
 import { openDocument } from './open-document.ts';
 import { configSchema, type Settings } from './schema.ts';
 import type { Override } from './set.ts';
@@ -24,7 +25,8 @@ export interface Batch {
 /**
  * Reads a batch file and lists its jobs.
  * @throws Fault as {@link openDocument} and {@link validate} do; BATCH_NO_MODEL for a glob without a match;
- *   BATCH_EMPTY when no pair of model and recipe is left; those of {@link checkNames}.
+ *   BATCH_EMPTY when no pair of model and recipe is left; those of {@link checkNames} and
+ *   {@link givenForAll}.
  */
 export function loadBatch(file: string, overrides: readonly Override[] = []): Batch {
   const document = openDocument(batchSchema, file, overrides);
@@ -37,7 +39,7 @@ export function loadBatch(file: string, overrides: readonly Override[] = []): Ba
     typeof recipe === 'string' ? readRecipe(recipe) : recipe,
   ]);
   const models = batch.models.flatMap((entry, i) => findModels(entry, document.whereOf(['models', i])));
-  const jobs = batchJobs(batch, models, recipes);
+  const jobs = batchJobs(batch, models, recipes, givenForAll(overrides));
   checkNames(jobs, { file, naming: document.whereOf(['naming']) });
   return { output, concurrency, threads, memory, stopOnFailure, jobs };
 }

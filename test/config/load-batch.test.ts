@@ -25,6 +25,14 @@ function write(batch: string): string {
 const recipes = 'recipes:\n  rtn: { rounding: { method: rtn } }\n  file: recipe.yaml\n';
 const names = (file: string) => loadBatch(file).jobs.map(({ name }) => name);
 
+/** A batch with a flag beside one that gives `data` for all jobs. */
+const besideData = (text: string) => {
+  const file = write(
+    `output: out\nmodels: [{ path: a/small.onnx }]\n${recipes}overrides: [{ settings: { seed: 1 } }]\n`,
+  );
+  return loadBatch(file, [parseSet(text), parseSet('data=d')]);
+};
+
 describe('loadBatch', () => {
   test('pairs every model with every recipe, in order', () => {
     const file = write(`output: out\nmodels: [a/*.onnx]\n${recipes}data: calib\n`);
@@ -105,6 +113,39 @@ overrides:
     const batch = loadBatch(file, overrides);
     expect(batch).toMatchObject({ output: 'elsewhere', concurrency: 2 });
     expect(batch.jobs[0].config).toMatchObject({ data: 'd', rounding: { method: 'clip' } });
+  });
+
+  test('what a flag gives for all jobs stands above what the file says of some', () => {
+    const file = write(
+      `output: out
+models:
+  - { path: a/small.onnx, data: model-data, gates: { min: { task.add: 0.6 } } }
+  - a/large.onnx
+${recipes}  strict: { gates: { min: { topKAgreement: 0.5, exactSet: 0.4 } } }
+overrides: [{ recipe: rtn, settings: { gates: { min: { task: { add: 0.7 } } } } }]
+`,
+    );
+    const flags = ['data=d', 'gates.min.topKAgreement=0.999', 'gates.min.task.add=0.1'];
+    const { jobs } = loadBatch(
+      file,
+      flags.map((text) => parseSet(text)),
+    );
+    const given = { topKAgreement: 0.999, 'task.add': 0.1 };
+    const strict = { ...given, exactSet: 0.4 };
+    expect(jobs.map(({ config }) => config.data)).toEqual(jobs.map(() => 'd'));
+    expect(jobs.map(({ config }) => config.gates.min)).toEqual([given, given, strict, given, given, strict]);
+  });
+
+  test.each(['recipes.rtn.data=e', 'models.0.data=e', 'overrides.0.settings.data=e'])(
+    '%s contradicts a flag for all jobs',
+    (text) => {
+      const fault = faultOf(() => besideData(text)).toRecord();
+      expect(fault).toMatchObject({ code: 'CONFIG_SET', where: `--set ${text}` });
+    },
+  );
+
+  test.each(['recipes.rtn.verify.data=e', 'jobs=2'])('%s does not', (text) => {
+    expect(() => besideData(text)).not.toThrow();
   });
 });
 
