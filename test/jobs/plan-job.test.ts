@@ -1,4 +1,4 @@
-import { copyFileSync, mkdtempSync, utimesSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -7,6 +7,8 @@ import { planJob } from '../../src/jobs/plan/plan-job.ts';
 import type { WorkItem } from '../../src/jobs/plan/plan.ts';
 import { locate } from '../../src/moe/locate.ts';
 import { openModel } from '../../src/onnx/open-model.ts';
+import { writeModel } from '../../src/onnx/write-model.ts';
+import { modelFacts } from '../../src/verify/facts.ts';
 import { smallTextModel } from '../helpers/small-text-model.ts';
 
 const fixture = join(import.meta.dirname, '../fixtures/models/tasks-olmoe/loop.dyn.onnx');
@@ -59,11 +61,19 @@ describe('planJob', () => {
     const nbits = await plan({ ...dataFree, scheme: 'w4a16', target: 'nbits', group: 32 }, fixture);
     // 48 experts: gate and up [64, 128], down [128, 64]; one float16 scale per row, or per 32 weights.
     const [weights, rows] = [48 * 3 * 128 * 64, 48 * (64 + 64 + 128)];
+    expect(int.size.before).toBe(statSync(fixture).size);
     expect(int.size.after).toBe(int.size.before - weights * 4 + weights / 2 + rows * 2);
     expect(nbits.size.after).toBe(nbits.size.before - weights * 4 + weights / 2 + (weights / 32) * 2);
     await expect(plan({ scheme: 'w4a16', target: 'int' }, fixture)).rejects.toMatchObject({
       code: 'SCHEME_TARGET',
     });
+  });
+
+  test('a model has the size of its file and of the weights beside it, as in its report', async () => {
+    const path = join(folder, 'external.onnx');
+    writeModel(openModel(small), path, { externalData: true });
+    const { size } = await plan(dataFree, path);
+    expect(size.before).toBe((await modelFacts(openModel(path))).bytes);
   });
 
   test('records that are not there are told before anything runs', async () => {

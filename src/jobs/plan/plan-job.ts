@@ -4,7 +4,8 @@ import { resolveTarget } from '../../emit/resolve-target.ts';
 import { ffnExperts, linearsOf } from '../../moe/ffn-experts.ts';
 import type { Expert } from '../../moe/moe-layer.ts';
 import { prepareModel } from '../../moe/prepare-model.ts';
-import { weightBytesOf } from '../../onnx/model.ts';
+import { storedBytesOf } from '../../onnx/model.ts';
+import { openModel } from '../../onnx/open-model.ts';
 import type { Variant } from '../../pipeline/layer/variant.ts';
 import { layerStep } from '../../pipeline/layer/variant.ts';
 import { resultBytes } from '../../pipeline/model-size.ts';
@@ -26,16 +27,17 @@ import { balanceItem, layerRunItem, variantsItem, routerItems, runFacts, verifyI
 /**
  * The work of one conversion, from the records and the model's graph and headers; no weight is read, and nothing is
  * written.
- * @throws Fault those of `openRecordsOf`, `prepareModel` and `requireConvertible`
+ * @throws Fault those of `openRecordsOf`, `openModel`, `prepareModel` and `requireConvertible`
  */
 export async function planJob(job: BatchJob, output: string, read?: RecordReader): Promise<JobPlan> {
   const { name, config } = job;
   const target = resolveTarget(config);
   const isMeasured = (config.verify.data ?? config.data) !== null;
   const records = openRecordsOf(job.model, config, isMeasured, read);
-  const prepared = prepareModel(job.model, target.opset);
+  const opened = openModel(job.model);
+  const before = storedBytesOf(opened);
+  const prepared = prepareModel(opened, target.opset);
   requireConvertible(config, prepared, records);
-  const before = weightBytesOf(prepared.model);
   const layers = prepared.layers.map((layer) => resultBytes(layer, target));
   const after = before - expertBytes(prepared) + sum(layers);
   const ingredients = await ingredientsOf(job, prepared);

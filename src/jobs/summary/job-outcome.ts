@@ -27,7 +27,7 @@ export interface JobOutcome {
   reused: boolean;
   seconds: number;
   files: OutputFile[];
-  /** Bytes of the model's weights, and of the files written. */
+  /** Bytes of the model and of what was written, each the file with its external data. */
   size: { before: number; after: number } | null;
   expertBitsPerWeight: number | null;
   gates: Gate[];
