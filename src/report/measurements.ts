@@ -81,8 +81,9 @@ export function taskPlace(name: string): string {
 
 function outputMeasurements({ output }: Report): Measurement[] {
   const { reference, quantized } = output.perplexity ?? { reference: Number.NaN, quantized: Number.NaN };
+  const perplexityRatio = reference < Infinity ? quantized / reference : Number.NaN;
   return [
-    { metric: 'perplexityRatio', where: '', value: quantized / reference, ...ratio },
+    { metric: 'perplexityRatio', where: '', value: perplexityRatio, ...ratio },
     { metric: 'output.kl', where: '', value: output.kl, ...error },
     { metric: 'output.top1Agreement', where: '', value: output.top1Agreement, ...share },
     { metric: 'output.sqnrDb', where: '', value: output.sqnrDb, ...decibel },

@@ -1,6 +1,6 @@
 import { formatAmount, formatCount, formatDecibels, formatShare } from './format.ts';
 import { expertPlace } from './measurements.ts';
-import { median } from './median.ts';
+import { measured, median } from './median.ts';
 import type { LayerReport, Report } from './report.ts';
 
 /** A layer or expert far worse than its siblings: the first place to look. */
@@ -28,9 +28,10 @@ const keptTolerance = 0.2;
 const leastLost = 5;
 
 /**
- * Layers and experts that stand out from their siblings, worst first: experts by SQNR and by the tokens the router
- * leaves them within their layer, layers by the median SQNR of their experts and by router agreement. Routers are
- * judged on the reference's own input: cumulative agreement falls with depth in any model, so it accuses nobody.
+ * Layers and experts that stand out from their siblings, worst first: experts whose outputs are not finite, experts by
+ * SQNR and by the tokens the router leaves them within their layer, layers by the median SQNR of their experts and by
+ * router agreement. Routers are judged on the reference's own input: cumulative agreement falls with depth in any model,
+ * so it accuses nobody.
  */
 export function findOutliers({ layers }: Report): Outlier[] {
   const found = [
@@ -38,6 +39,7 @@ export function findOutliers({ layers }: Report): Outlier[] {
     ...layers.flatMap(columnOutliers),
     ...layerOutliers(layers),
     ...layers.flatMap(expertOutliers),
+    ...layers.flatMap(lostExperts),
   ];
   return found.toSorted((a, b) => b.severity - a.severity);
 }
@@ -61,7 +63,7 @@ function routerOutliers(layers: LayerReport[]): Outlier[] {
 }
 
 function layerOutliers(layers: LayerReport[]): Outlier[] {
-  const medians = layers.map(({ experts }) => median(experts.flatMap(({ sqnrDb }) => sqnrDb ?? [])));
+  const medians = layers.map(({ experts }) => medianSqnr(experts));
   const typical = median(medians.filter((value) => !Number.isNaN(value)));
   return layers.flatMap(({ id }, i) => {
     const expected = Math.max(typical, lostDecibels + decibelTolerance);
@@ -97,7 +99,7 @@ function columnOutliers({ id: layer, experts }: LayerReport): Outlier[] {
 }
 
 function expertOutliers({ id: layer, experts }: LayerReport): Outlier[] {
-  const typical = median(experts.flatMap(({ sqnrDb }) => sqnrDb ?? []));
+  const typical = medianSqnr(experts);
   return experts.flatMap(({ id: expert, sqnrDb }) => {
     const severity = sqnrDb === null ? 0 : (typical - sqnrDb) / decibelTolerance;
     if (!(severity > 1)) return [];
@@ -111,5 +113,17 @@ function expertOutliers({ id: layer, experts }: LayerReport): Outlier[] {
         severity,
       },
     ];
+  });
+}
+
+function medianSqnr(experts: LayerReport['experts']): number {
+  return median(measured(experts.map(({ sqnrDb }) => sqnrDb)));
+}
+
+function lostExperts({ id: layer, experts }: LayerReport): Outlier[] {
+  return experts.flatMap(({ id: expert, tokens, notFinite = 0 }) => {
+    if (notFinite === 0) return [];
+    const finding = `its output is not finite for ${notFinite} of ${formatAmount(tokens, 'token')}`;
+    return [{ layer, expert, place: expertPlace(layer, expert), finding, severity: Infinity }];
   });
 }

@@ -55,7 +55,10 @@ const expertReport = z.object({
     .string()
     .exactOptional()
     .describe('How its weights were rounded: gptq, say, or clip where nothing was known of its tokens'),
-  sqnrDb: z.number().nullable().describe('null: the expert saw no token'),
+  sqnrDb: z.number().nullable().describe('null: the expert saw no token, or none it could be measured on'),
+  notFinite: count
+    .exactOptional()
+    .describe('Tokens for which its output is not finite in one of the models; absent where there is none'),
   kept: z
     .object({ local: figure, cumulative: figure })
     .exactOptional()

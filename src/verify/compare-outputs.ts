@@ -9,7 +9,7 @@ export interface OutputDistance {
   kl: Value;
   /** Negative log likelihood of the target, if there are targets. */
   nll: Value | null;
-  /** Arg-max. */
+  /** Arg-max; -1 where values are not finite. */
   top: Value;
 }
 
@@ -37,7 +37,7 @@ export function compareOutputs<Run extends string>(
       error: sumOfSquares(b, b.op('Sub', [rows, otherRows])),
       kl: sum(b, b.op('Mul', [b.op('Exp', [log]), b.op('Sub', [log, otherLog])])),
       nll: targets && likelihood(b, otherLog, targets),
-      top: argMax(b, otherRows),
+      top: topClass(b, otherRows, otherLog),
     };
   };
   const distances = Object.entries<Value>(others).map(([name, output]) => [name, read(output)]);
@@ -45,7 +45,7 @@ export function compareOutputs<Run extends string>(
     reference: {
       power: sumOfSquares(b, rows),
       nll: targets && likelihood(b, log, targets),
-      top: argMax(b, rows),
+      top: topClass(b, rows, log),
     },
     ...(Object.fromEntries(distances) as Record<Run, OutputDistance>),
   };
@@ -65,8 +65,10 @@ function sum(b: Builder, x: Value): Value {
   return b.op('ReduceSum', [x, b.ints([-1])], { keepdims: 0 });
 }
 
-function argMax(b: Builder, x: Value): Value {
-  return b.op('ArgMax', [x], { axis: -1, keepdims: 0 });
+/** A NaN or an infinity shows in every log probability of its row; classes may be masked by minus infinity. */
+function topClass(b: Builder, rows: Value, log: Value): Value {
+  const top = b.op('ArgMax', [rows], { axis: -1, keepdims: 0 });
+  return b.op('Where', [b.op('IsNaN', [sum(b, log)]), b.ints(-1), top]);
 }
 
 function likelihood(b: Builder, logProbabilities: Value, targets: Value): Value {

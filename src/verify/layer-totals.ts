@@ -8,7 +8,7 @@ import type { RunTensor } from '../runtime/session.ts';
 import { decibel } from './decibel.ts';
 import type { ExpertErrors } from './expert-errors.ts';
 import type { LayerComparison } from './join-models.ts';
-import type { Choice, RouterSums } from './router-metrics.ts';
+import type { Choice, Decision, RouterSums } from './router-metrics.ts';
 import { addToken, decisionOf, emptySums, meansOf, referenceDecisionOf } from './router-metrics.ts';
 import { readRouting } from './router-values.ts';
 
@@ -17,6 +17,8 @@ export interface LayerTotals {
   layer: MoeLayer;
   local: RouterSums;
   cumulative: RouterSums;
+  /** Tokens for which a router decided by values that are not finite; of the quantized ones where the reference did not. */
+  notFinite: { reference: number; local: number; cumulative: number };
   /** Experts that have weights, in the order of their pairs. */
   experts: ExpertTotals[];
 }
@@ -28,6 +30,8 @@ interface ExpertTotals {
   kept: { local: number; cumulative: number };
   error: number;
   power: number;
+  /** Tokens for which what it computes is not finite; in the quantized model where it is in the reference. */
+  notFinite: { reference: number; quantized: number };
 }
 
 /** Top-k agreement of one record's tokens, summed. */
@@ -43,12 +47,14 @@ export function emptyTotals(layer: MoeLayer): LayerTotals {
     layer,
     local: emptySums(),
     cumulative: emptySums(),
+    notFinite: { reference: 0, local: 0, cumulative: 0 },
     experts: experts.map((expert) => ({
       expert,
       tokens: 0,
       kept: { local: 0, cumulative: 0 },
       error: 0,
       power: 0,
+      notFinite: { reference: 0, quantized: 0 },
     })),
   };
 }
@@ -77,7 +83,8 @@ export function* addBatch(
       local: addToken(local, decision, own.local),
       cumulative: addToken(cumulative, decision, own.cumulative),
     };
-    countTokens(byColumn, decision.chosen, { local: own.local.chosen, cumulative: own.cumulative.chosen });
+    countTokens(byColumn, decision.chosen, own);
+    countNonFinite(totals.notFinite, decision, own);
   }
   addErrors(experts, comparison.experts, real, results);
 }
@@ -85,15 +92,29 @@ export function* addBatch(
 function countTokens(
   byColumn: ReadonlyMap<number, ExpertTotals>,
   chosen: Choice,
-  quantized: { local: Choice; cumulative: Choice },
+  quantized: { local: Decision; cumulative: Decision },
 ): void {
   for (const column of chosen.keys()) {
     const expert = byColumn.get(column);
     if (!expert) continue;
     expert.tokens += 1;
-    expert.kept.local += Number(quantized.local.has(column));
-    expert.kept.cumulative += Number(quantized.cumulative.has(column));
+    expert.kept.local += keeps(quantized.local, column);
+    expert.kept.cumulative += keeps(quantized.cumulative, column);
   }
+}
+
+function keeps({ chosen, isSound }: Decision, column: number): number {
+  return Number(isSound && chosen.has(column));
+}
+
+function countNonFinite(
+  counts: LayerTotals['notFinite'],
+  reference: Decision,
+  own: { local: Decision; cumulative: Decision },
+): void {
+  if (!reference.isSound) counts.reference += 1;
+  else if (!own.local.isSound) counts.local += 1;
+  else if (!own.cumulative.isSound) counts.cumulative += 1;
 }
 
 /** Adds the errors of all pairs whose token is no padding. */
@@ -111,6 +132,8 @@ function addErrors(
     const expert = experts[pairExperts[pair]];
     expert.error += error[pair];
     expert.power += power[pair];
+    if (!Number.isFinite(power[pair])) expert.notFinite.reference += 1;
+    else if (!Number.isFinite(error[pair])) expert.notFinite.quantized += 1;
   }
 }
 
@@ -125,13 +148,19 @@ export function layerReport(
     id: layer.id,
     router: { local: meansOf(local), cumulative: meansOf(cumulative) },
     sqnrDb: decibel(power, error),
-    experts: experts.map(({ expert, tokens, kept, ...sums }, i) => ({
+    experts: experts.map(({ expert, tokens, kept, notFinite, ...sums }, i) => ({
       id: expert.id,
       tokens,
       calibrationTokens: record.calibrationTokens?.[i] ?? null,
       ...(record.methods && { method: record.methods[i] }),
       sqnrDb: tokens > 0 ? decibel(sums.power, sums.error) : null,
       kept: { local: kept.local / tokens, cumulative: kept.cumulative / tokens },
+      ...notFiniteOf(notFinite),
     })),
   };
+}
+
+function notFiniteOf({ reference, quantized }: ExpertTotals['notFinite']): { notFinite?: number } {
+  const tokens = reference + quantized;
+  return tokens > 0 ? { notFinite: tokens } : {};
 }

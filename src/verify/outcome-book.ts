@@ -31,6 +31,8 @@ export class OutcomeBook {
   private readonly sums: RecordSums[];
   private readonly layerIds: readonly string[];
   private readonly isLanguage: boolean;
+  /** Positions at which outputs are not finite. */
+  readonly notFinite = { reference: 0, quantized: 0 };
 
   constructor(records: readonly DataRecord[], layerIds: readonly string[], isLanguage: boolean) {
     this.records = records;
@@ -64,7 +66,9 @@ export class OutcomeBook {
       sums.error += error[at];
       sums.power += power[at];
       sums.kl += kl[at];
-      sums.top1 += top.reference[at] === top.quantized[at] ? 1 : 0;
+      sums.top1 += top.quantized[at] >= 0 && top.reference[at] === top.quantized[at] ? 1 : 0;
+      for (const side of ['reference', 'quantized'] as const)
+        if (top[side][at] < 0) this.notFinite[side] += 1;
       const next = this.isLanguage ? nextToken(this.records[record], step) : undefined;
       if (next === undefined) continue;
       const { answerStart } = this.records[record];

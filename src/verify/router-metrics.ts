@@ -25,6 +25,8 @@ export type Choice = ReadonlyMap<number, number>;
 export interface Decision {
   logits: Float32Array;
   chosen: Choice;
+  /** Whether it decided by numbers: an expert may be masked by minus infinity, but NaN chooses nobody. */
+  isSound: boolean;
 }
 
 /** A decision that others are compared with. */
@@ -42,25 +44,27 @@ export interface ReferenceDecision extends Decision {
  * - `weightL1`: sum over experts of the absolute difference of routing weights.
  * - `marginFlipRate`: 1 when the root-mean-square logit error exceeds half the reference's margin between the last
  *   selected and the first rejected logit.
+ * A decision by values that are not finite agrees with none.
  */
 export function addToken(
   sums: RouterSums,
-  { logits: r, chosen, margin }: ReferenceDecision,
-  { logits: q, chosen: other }: Decision,
+  { logits: r, chosen, margin, ...reference }: ReferenceDecision,
+  { logits: q, chosen: other, ...own }: Decision,
 ): number {
+  const isSound = reference.isSound && own.isSound;
   const k = chosen.size;
   const mse = meanSquare(r, q);
   const both = sharedBy(chosen, other);
-  const agreement = agreementOf(chosen, other);
+  const agreement = isSound ? agreementOf(chosen, other) : 0;
   sums.tokens += 1;
   sums.mse += mse;
   sums.kl += softmaxDivergence(r, q);
   sums.topKKl += softmaxDivergence(among(chosen, r), among(chosen, q));
   sums.topKAgreement += agreement;
-  sums.exactSet += both === k && other.size === k ? 1 : 0;
-  sums.top1Agreement += heaviest(chosen) === heaviest(other) ? 1 : 0;
+  sums.exactSet += isSound && both === k && other.size === k ? 1 : 0;
+  sums.top1Agreement += isSound && heaviest(chosen) === heaviest(other) ? 1 : 0;
   sums.weightL1 += l1(chosen, other);
-  sums.marginFlipRate += Math.sqrt(mse) > margin / 2 ? 1 : 0;
+  sums.marginFlipRate += isSound && !(Math.sqrt(mse) > margin / 2) ? 0 : 1;
   return agreement;
 }
 
@@ -82,11 +86,11 @@ export function choiceOf({ indices, weights, k }: TokenChoices, token: number): 
 }
 
 export function decisionOf(routing: TokenRouting, token: number): Decision {
-  const { logits, experts } = routing;
-  return {
-    logits: logits.subarray(token * experts, (token + 1) * experts),
-    chosen: choiceOf(routing, token),
-  };
+  const { experts } = routing;
+  const logits = routing.logits.subarray(token * experts, (token + 1) * experts);
+  const chosen = choiceOf(routing, token);
+  const isSound = logits.every((logit) => logit < Infinity) && [...chosen.values()].every(Number.isFinite);
+  return { logits, chosen, isSound };
 }
 
 export function referenceDecisionOf(routing: TokenRouting, token: number): ReferenceDecision {

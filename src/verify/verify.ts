@@ -14,6 +14,7 @@ import { checkSourceForm } from './check-source-form.ts';
 import { hashRecords, modelFacts } from './facts.ts';
 import { joinModels, mainOutput, recordOf } from './join-models.ts';
 import { emptyTotals, layerReport } from './layer-totals.ts';
+import { notesOnNonFinite } from './not-finite.ts';
 import { openQuantized } from './open-quantized.ts';
 import { OutcomeBook } from './outcome-book.ts';
 import type { JoinedRun } from './run-joined.ts';
@@ -64,7 +65,11 @@ export async function verify(
   await runJoined(joined, batches, { layers, book, causes, records }, running);
   const summary = book.summary();
   const isUnjudged = !language && records.some(({ answerStart }) => answerStart !== null);
-  const notes = [...uncompared, ...notesOf(joined.unmixed, isUnjudged)];
+  const notes = [
+    ...notesOnNonFinite(layers, book.notFinite, summary.data.tokens),
+    ...uncompared,
+    ...notesOf(joined.unmixed, isUnjudged),
+  ];
   return {
     ...facts,
     ...summary,

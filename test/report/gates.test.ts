@@ -1,11 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { evaluateGates } from '../../src/report/gates/gates.ts';
 import { parseLimits } from '../../src/report/gates/limits.ts';
+import { listMeasurements } from '../../src/report/measurements.ts';
 import { buildReport } from './helpers/build-report.ts';
 
 const report = buildReport();
 const min = (limits: Record<string, number>, of = report) => evaluateGates(of, { min: limits, max: {} });
 const max = (limits: Record<string, number>, of = report) => evaluateGates(of, { min: {}, max: limits });
+
+/** Nothing in it is a number but what is counted. */
+const lost = JSON.parse(JSON.stringify(report), (key, value: unknown) =>
+  typeof value === 'number' && key !== 'tokens' ? Number.NaN : value,
+) as typeof report;
+const measured = new Set(listMeasurements(report).map(({ metric }) => metric));
 
 describe('per-layer metrics', () => {
   test('count by the worst layer, cumulative unless local is asked for', () => {
@@ -106,6 +113,17 @@ describe('never silently passes', () => {
     expect(max({ [key]: 1e9 }, broken)).toMatchObject([
       { value: Number.NaN, ok: false, why: 'not measured' },
     ]);
+  });
+
+  test.each([...measured].filter((name) => name !== 'census.refused'))('%s of nothing but NaN', (key) => {
+    expect(min({ [key]: -1e9 }, lost)).toMatchObject([{ ok: false, why: 'not measured' }]);
+    expect(max({ [key]: 1e9 }, lost)).toMatchObject([{ ok: false, why: 'not measured' }]);
+  });
+
+  test('a perplexity beyond all bounds that another is held against', () => {
+    const perplexity = { reference: Infinity, quantized: 2 };
+    const broken = { ...report, output: { ...report.output, perplexity } };
+    expect(max({ perplexityRatio: 1.05 }, broken)).toMatchObject([{ ok: false, why: 'not measured' }]);
   });
 
   test.each([

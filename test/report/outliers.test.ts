@@ -15,6 +15,17 @@ test('one bad expert is named', () => {
   expect(findOutliers(report)).toMatchObject([{ place: 'expert L2.E7' }]);
 });
 
+test('an expert whose output is not finite comes first, and leaves the others their median', () => {
+  const report = buildReport();
+  const { experts } = report.layers[2];
+  experts[3] = { ...experts[3], sqnrDb: Number.NaN, notFinite: 2, tokens: 5 };
+  experts[7].sqnrDb = -20;
+  expect(findOutliers(report)).toMatchObject([
+    { place: 'L2 expert 3', finding: 'its output is not finite for 2 of 5 tokens' },
+    { place: 'L2 expert 7' },
+  ]);
+});
+
 test('a router that chooses differently on the same input is named, without an expert', () => {
   const report = buildReport();
   report.layers[1].router.local.topKAgreement = 0.7;

@@ -15,7 +15,7 @@ import { reportHtml } from '../../src/report/html.ts';
 import type { Gate, Report } from '../../src/report/report.ts';
 import { summarize } from '../../src/report/summarize.ts';
 import { verify } from '../../src/verify/verify.ts';
-import { clipHidden, scaleExpert, swapColumns } from '../helpers/break-model.ts';
+import { clipHidden, editConstant, scaleExpert, swapColumns } from '../helpers/break-model.ts';
 import { bundledModel, bundledRecords, configFrom, dataFree, evaluationData } from '../helpers/bundled.ts';
 
 const reference = bundledModel('loop.dyn');
@@ -91,6 +91,53 @@ describe('is caught and named:', () => {
           new RegExp(`expert ${expert}(</strong>)?: the router sends its tokens to others`),
         );
     }
+  });
+
+  test('one scale of one expert that is no number', async () => {
+    const report = await measured((model) =>
+      editConstant(model, 'moeq/L1/down/scales', (values) => {
+        values[Math.floor((5.5 / 16) * values.length)] = Number.NaN;
+      }),
+    );
+    const names = failed(report.gates).map(([name]) => name);
+    expect(names).toEqual(['expert.sqnrDb', 'layer.sqnrDb', 'perplexityRatio']);
+    const [note] = report.notes!;
+    const [, lost, all] = /outputs at (\d+) of (\d+) positions\.$/.exec(note)!.map(Number);
+    expect(note).toContain('in the quantized model: L1 (expert L1.E5), L2 (router, by its input), outputs');
+    const finite = 1 - lost / all;
+    expect(report.output.top1Agreement).toBeLessThanOrEqual(finite);
+    expect(report.layers[2].router.cumulative.topKAgreement).toBeLessThanOrEqual(finite);
+    for (const screen of firstScreens(report))
+      expect(screen).toMatch(/L1\.E5(<\/strong>)?: its output is not finite/);
+  });
+
+  test('one weight of a router that is no number', async () => {
+    const report = await measured((model) =>
+      editConstant(model, layers[1].router.linear!.name, (values) => {
+        values[7] = Number.NaN;
+      }),
+    );
+    expect(failed(report.gates)).toContainEqual(['local.topKAgreement', 'L1']);
+    expect(report.layers[1].router.local).toMatchObject({ topKAgreement: 0, exactSet: 0, top1Agreement: 0 });
+    expect(report.notes).toContainEqual(
+      expect.stringMatching(/^Not finite in the quantized model: L1 \(router\)/),
+    );
+  });
+
+  test('a reference that is no number itself', async () => {
+    const model = openModel(reference);
+    editConstant(model, layers[0].router.linear!.name, (values) => {
+      values[7] = Number.NaN;
+    });
+    const path = join(folder, 'lost.onnx');
+    writeModel(model, path);
+    const { layers: found, notes } = await verify(path, join(folder, 'good.onnx'), records, {
+      attribution: false,
+    });
+    expect(found.map(({ router }) => router.local.topKAgreement)).toEqual([0, 0, 0]);
+    expect(notes![0]).toEqual(
+      expect.stringMatching(/^Not finite in the reference model: L0 \(router\), L1 \(router/),
+    );
   });
 
   test('the activations of one layer clipped', async () => {

@@ -31,11 +31,15 @@ function tasksOf(
   isLanguage: boolean,
   told: Record<string, number>,
 ): Report['tasks'] {
+  return bookOf(names, isLanguage, told).summary().tasks;
+}
+
+function bookOf(names: readonly string[], isLanguage: boolean, told: Record<string, number>): OutcomeBook {
   const records = names.map(recordOf);
   const inputs = [{ name: 'input_ids', dtype: 'int64', shape: [null, null] }];
   const book = new OutcomeBook(records, [], isLanguage);
   for (const batch of makeBatches(records, inputs)) book.addOutputs(batch, output, resultsOf(batch, told));
-  return book.summary().tasks;
+  return book;
 }
 
 function resultsOf({ batch }: Batch, told: Record<string, number>): Record<string, RunTensor> {
@@ -59,6 +63,12 @@ test('tasks may have any name', () => {
   const score = { records: 1, reference: 1, quantized: 0 };
   const tasks = tasksOf(names, true, { reference: answer, quantized: answer + 1 });
   expect(Object.entries(tasks)).toEqual(names.map((name) => [name, score]));
+});
+
+test('positions without a largest class agree with none, and are counted', () => {
+  const book = bookOf(['add'], true, { reference: -1, quantized: -1 });
+  expect(book.summary().output.top1Agreement).toBe(0);
+  expect(book.notFinite).toEqual({ reference: 2, quantized: 2 });
 });
 
 test('where no answer can be judged there is no score', () => {

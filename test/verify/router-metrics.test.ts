@@ -103,6 +103,24 @@ test('without a top-k every expert takes part and weights are compared one by on
   expect(result.marginFlipRate).toBe(0);
 });
 
+test.each([
+  ['a NaN in the logits', [Number.NaN, 2, 1, 0], [0.5, 0.5]],
+  ['an infinite logit', [Infinity, 2, 1, 0], [0.5, 0.5]],
+  ['a NaN for a weight', [3, 2, 1, 0], [Number.NaN, 0.5]],
+])('%s agrees with nothing, with itself neither', (_, logits, weights) => {
+  const sound = route([[3, 2, 1, 0]], 2);
+  const lost = { ...sound, logits: Float32Array.from(logits), weights: Float32Array.from(weights) };
+  const worst = { topKAgreement: 0, exactSet: 0, top1Agreement: 0, marginFlipRate: 1 };
+  expect(metrics(sound, lost)).toMatchObject(worst);
+  expect(metrics(lost, sound)).toMatchObject(worst);
+  expect(metrics(lost, lost)).toMatchObject(worst);
+});
+
+test('experts masked by minus infinity are no reason to doubt a choice', () => {
+  const masked = route([[3, 2, -Infinity, -Infinity]], 2);
+  expect(metrics(masked, masked)).toMatchObject({ topKAgreement: 1, exactSet: 1, top1Agreement: 1 });
+});
+
 test('no token gives no figure', () => {
   expect(meansOf(emptySums()).kl).toBeNaN();
 });

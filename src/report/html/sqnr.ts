@@ -1,6 +1,6 @@
 import { formatDb, formatDecibels } from '../format.ts';
 import { identicalDb } from '../format.ts';
-import { median } from '../median.ts';
+import { measured, median } from '../median.ts';
 import type { Report } from '../report.ts';
 import { heatMap } from './heat-map.ts';
 import { type Markup, markup } from './markup.ts';
@@ -11,8 +11,8 @@ const edges = [-9, -6, -4, -2, 0, 3];
 
 /** SQNR of every expert: the lowest stand out. */
 export function sqnrSection({ layers }: Report): Markup {
-  const values = layers.flatMap(({ experts }) => experts.flatMap(({ sqnrDb }) => sqnrDb ?? []));
-  if (values.length === 0) return markup`<p>No expert saw a token.</p>\n`;
+  const values = measured(layers.flatMap(({ experts }) => experts.map(({ sqnrDb }) => sqnrDb)));
+  if (values.length === 0) return markup`<p>No expert has an SQNR.</p>\n`;
   const middle = Math.min(median(values), identicalDb);
   const text = `From ${formatDecibels(Math.min(...values))} to ${formatDecibels(Math.max(...values))}, ${formatDecibels(middle)} at the median.`;
   const map = heatMap({
