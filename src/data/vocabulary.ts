@@ -20,7 +20,7 @@ export function checkVocabulary(records: readonly DataRecord[], size: number | n
         code: 'DATA_VOCABULARY',
         what: `token ${id} at position ${i} is outside the model's vocabulary of ${size}`,
         where: source,
-        remedy: 'set tokenizer to the one the model was trained with',
+        remedy: 'set tokenizer to the one the model was trained with, or mend the ids that the record gives',
       });
     }
   }

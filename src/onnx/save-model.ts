@@ -108,7 +108,7 @@ function graphProto(graph: Graph): GraphProto {
     ...graph.proto,
     ...inner,
     name: graph.name,
-    node: nodes.map(nodeProto),
+    node: namedApart(nodes.map(nodeProto)),
     input: graph.inputs.map(valueInfo),
     output: graph.outputs.map(valueInfo),
     valueInfo: [
@@ -138,6 +138,19 @@ function nodeProto(node: Node): NodeProto {
     output: node.outputs.map((value) => value?.name ?? ''),
     attribute: [...node.attributes.values()].map((attribute) => attributeProto(node, attribute)),
   };
+}
+
+/** ONNX Runtime refuses two nodes of one name in a graph, though none may have any. */
+function namedApart(nodes: NodeProto[]): NodeProto[] {
+  const taken = new Set(nodes.map(({ name }) => name));
+  const counts = new Map<string, number>();
+  return nodes.map((node) => {
+    const { name } = node;
+    let count = 1 + (counts.get(name ?? '') ?? 0);
+    while (count > 1 && taken.has(`${name}_${count}`)) count++;
+    counts.set(name ?? '', count);
+    return name && count > 1 ? { ...node, name: `${name}_${count}` } : node;
+  });
 }
 
 function attributeProto(node: Node, attribute: AttributeProto): AttributeProto {

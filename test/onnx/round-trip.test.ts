@@ -110,6 +110,18 @@ describe('older and unusual files', () => {
     expect(canonical(saved(bytes))).toEqual(canonical(bytes));
   });
 
+  test('whose nodes have one name run after saving', async () => {
+    const model = makeModel({ x: ['float32', [2]] }, (b, x) => ({
+      y: b.op('Neg', [b.op('Abs', [b.op('Neg', [x])])]),
+    }));
+    for (const { proto } of model.graph.nodes) proto.name = 'same';
+    model.graph.nodes[2].proto.name = 'same_2';
+    const path = join(folder, 'same.onnx');
+    saveModel(model, path);
+    expect(await runModel(path, { x: float32([-2, 2]) })).toEqual({ y: [-2, -2] });
+    expect(openModel(path).graph.nodes.map(({ name }) => name)).toEqual(['same', 'same_3', 'same_2']);
+  });
+
   test('with functions run alike after saving', async () => {
     const path = join(folder, 'function.onnx');
     writeFileSync(path, functionCall());
