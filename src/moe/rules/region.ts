@@ -84,9 +84,10 @@ const residualOps = new Set([
 
 function isExit(node: Node, { input, colour, aliases }: Region, facts: GraphFacts): boolean {
   if (!residualOps.has(node.opType)) return false;
-  // The residual is as wide as the input; a router that adds what another one left is not.
+  // The residual is as wide as the input, or holds several streams of its width side by side (hyper-connections); what a
+  // router adds that another one left is narrower.
   const [width, own] = [input, node.outputs[0]!].map((value) => facts.shapes.shapeOf(value)?.at(-1));
-  if (typeof width === 'number' && typeof own === 'number' && width !== own) return false;
+  if (typeof width === 'number' && typeof own === 'number' && own % width !== 0) return false;
   const operands = (node.opType.startsWith('Skip') ? node.inputs.slice(0, 2) : node.inputs).filter(
     (value) => value !== null,
   );
