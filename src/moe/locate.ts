@@ -1,5 +1,5 @@
-import type { Graph } from '../onnx/graph.ts';
 import type { Model } from '../onnx/model.ts';
+import type { Node } from '../onnx/node.ts';
 import type { GraphFacts } from './graph/graph-facts.ts';
 import { graphFacts } from './graph/graph-facts.ts';
 import type { MoeLayer, Rejection } from './moe-layer.ts';
@@ -13,6 +13,7 @@ import { expertBank } from './rules/expert-bank.ts';
 import { fusedLayers } from './rules/fused.ts';
 import { isGate } from './rules/gates.ts';
 import { layerInputs } from './rules/layer-inputs.ts';
+import { leftOut } from './rules/left-out.ts';
 import { regionLinears } from './rules/levels.ts';
 import { growRegion } from './rules/region.ts';
 import { twins } from './rules/twins.ts';
@@ -24,6 +25,8 @@ export interface Location {
   /** In graph order. */
   layers: MoeLayer[];
   rejected: Rejection[];
+  /** Weights shaped like those of the experts that were found, which belong to no layer: they stay in float. */
+  leftOut?: Rejection[];
 }
 
 /**
@@ -34,18 +37,19 @@ export interface Location {
  * top-k, an arg-max or a softmax, or whose scores are picked by a table, or, where no layer has one, gates of single experts. From the router's input the region
  * of the layer is grown up to the residual addition; linears whose work the routing selects or weighs are its experts.
  */
-export function locate(model: Model): Location {
+export function locate(model: Model): Required<Location> {
   simplify(model.graph);
-  const rejected: Rejection[] = [];
-  const chosen = locateIn(model.graph, { rejected, isAnchor: isChoice });
+  const facts = graphFacts(model.graph);
+  const found = { rejected: [] as Rejection[], held: new Set<Node>() };
+  const chosen = locateIn(facts, { ...found, isAnchor: isChoice });
   // Gates are everywhere: they are looked at only where nothing else was found.
-  const layers = chosen.length > 0 ? chosen : locateIn(model.graph, { rejected, isAnchor: isGate });
+  const layers = chosen.length > 0 ? chosen : locateIn(facts, { ...found, isAnchor: isGate });
   layers.forEach((layer, index) => {
     layer.id = `L${index}`;
     for (const expert of layer.experts) expert.id = `${layer.id}.E${expert.index}`;
   });
-  if (layers.length === 0) rejected.push(...twins(graphFacts(model.graph)));
-  return { layers, rejected: distinct(rejected) };
+  const rejected = layers.length === 0 ? [...found.rejected, ...twins(facts)] : found.rejected;
+  return { layers, rejected: distinct(rejected), leftOut: leftOut(facts, layers, found.held) };
 }
 
 function distinct(rejected: readonly Rejection[]): Rejection[] {
@@ -54,23 +58,25 @@ function distinct(rejected: readonly Rejection[]): Rejection[] {
 
 interface Search {
   rejected: Rejection[];
+  /** Linears of the experts of every layer, and those a router chooses among that were not understood. */
+  held: Set<Node>;
   isAnchor: IsAnchor;
 }
 
-function locateIn(graph: Graph, search: Search, outer?: GraphFacts): MoeLayer[] {
-  const { rejected, isAnchor } = search;
-  const facts = graphFacts(graph, outer);
+function locateIn(facts: GraphFacts, search: Search): MoeLayer[] {
+  const { rejected, held, isAnchor } = search;
   const fused = fusedLayers(facts).map(({ node, layer }) => ({ position: facts.position.get(node)!, layer }));
-  const written = mergeGates(
-    routerCandidates(facts, rejected, isAnchor).flatMap((candidate) =>
-      tryCandidate(candidate, facts, rejected),
-    ),
+  const written = routerCandidates(facts, rejected, isAnchor).flatMap((candidate) =>
+    tryCandidate(candidate, facts, rejected),
   );
-  const own = [...fused, ...written].toSorted((a, b) => a.position - b.position).map(({ layer }) => layer);
+  for (const node of written.flatMap(({ linears }) => [...linears])) held.add(node);
+  const own = [...fused, ...mergeGates(written)]
+    .toSorted((a, b) => a.position - b.position)
+    .map(({ layer }) => layer);
   const inner = facts.nodes.flatMap((node) =>
-    [...node.subgraphs.values()].flat().flatMap((each) => locateIn(each, search, facts)),
+    [...node.subgraphs.values()].flat().flatMap((each) => locateIn(graphFacts(each, facts), search)),
   );
-  if (outer) for (const layer of own) refuseInBody(layer, graph);
+  if (facts.graph.owner) for (const layer of own) refuseInBody(layer, facts.graph);
   return [...own, ...inner];
 }
 

@@ -64,9 +64,12 @@ describe('routers that choose by gates alone', () => {
   });
 
   it('the gate of a GLU is none of them', () => {
-    expect(locate(block((b, x) => expert(b, x, 0)))).toEqual({ layers: [], rejected: [] });
+    expect(locate(block((b, x) => expert(b, x, 0)))).toEqual({ layers: [], rejected: [], leftOut: [] });
   });
 });
+
+/** A layer that is found beside one that is not, which reads something else. */
+const besideHash: Part = (b, x) => sum(b, [gated(sigmoid)(b, x), gated(tokenHash)(b, b.op('Tanh', [x]))]);
 
 const first = (b: Builder, table: Value, count: number): Value =>
   b.op('Slice', [table, b.ints([0]), b.ints([count]), b.ints([-1])]);
@@ -109,5 +112,13 @@ it('experts without a router that is known are told of', () => {
   expect(layers).toEqual([]);
   expect(rejected.map(({ reason }) => reason)).toEqual([
     expect.stringMatching(/^8 weights of 12 by 8 stand side by side here/),
+  ]);
+});
+
+it('experts like those of a layer that belong to none are told of beside it', () => {
+  const { layers, leftOut } = locate(block(besideHash));
+  expect(layers).toHaveLength(1);
+  expect(leftOut.map(({ reason }) => reason)).toEqual([
+    expect.stringMatching(/^8 weights of 12 by 8, as experts of L0 have, .* belong to no layer/),
   ]);
 });

@@ -9,17 +9,39 @@ import type { Rejection } from '../moe-layer.ts';
 const fewest = 4;
 const picking = new Set([...layoutOps, 'Gather', 'GatherND', 'Slice', 'Split']);
 
+/** Linears of one shape on one input, or a stack of weights. */
+export interface Twins {
+  node: string;
+  shape: string;
+  count: number;
+}
+
 /**
  * Linears side by side that look like experts although no router was found for them: as many of one shape on one input,
  * or a stack of weights. Told where nothing else is, so that a model with experts never passes for one without.
  */
 export function twins(facts: GraphFacts): Rejection[] {
-  const linears = facts.nodes.flatMap((node) => facts.linearOf(node) ?? []);
+  return twinsAmong(linearsIn(facts)).map(({ node, shape, count }) => ({
+    node,
+    reason: `${count} weights of ${shape} stand side by side here, but nothing was found that chooses among them`,
+  }));
+}
+
+export function linearsIn(facts: GraphFacts): LinearNode[] {
+  return facts.nodes.flatMap((node) => facts.linearOf(node) ?? []);
+}
+
+/** The groups that are too many to be anything but experts. */
+export function twinsAmong(linears: readonly LinearNode[]): Twins[] {
   const groups = Map.groupBy(linears, (linear) => sourceOf(linear.input));
   return [...groups.values()].flatMap((readers) => {
-    const shapes = Map.groupBy(readers, (linear) => `${linear.out} by ${linear.in}`);
-    return [...shapes].flatMap(([shape, alike]) => rejectionOf(shape, alike) ?? []);
+    const shapes = Map.groupBy(readers, shapeOf);
+    return [...shapes].flatMap(([shape, alike]) => twinsOf(shape, alike) ?? []);
   });
+}
+
+export function shapeOf(linear: Pick<LinearNode, 'out' | 'in'>): string {
+  return `${linear.out} by ${linear.in}`;
 }
 
 /** What tokens were picked from. */
@@ -30,11 +52,9 @@ function sourceOf(value: Value): Value {
   return source;
 }
 
-function rejectionOf(shape: string, alike: readonly LinearNode[]): Rejection | null {
+function twinsOf(shape: string, alike: readonly LinearNode[]): Twins | null {
   const [{ node }] = alike;
   const weights = new Set(alike.map(({ view }) => `${view.name} ${view.offset}`)).size;
   const count = Math.max(weights, ...alike.map(stackSize));
-  if (count < fewest) return null;
-  const reason = `${count} weights of ${shape} stand side by side here, but nothing was found that chooses among them`;
-  return { node: node.name || node.opType, reason };
+  return count < fewest ? null : { node: node.name || node.opType, shape, count };
 }
