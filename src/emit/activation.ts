@@ -8,20 +8,30 @@ import type { Matrix } from '../tensor/matrix.ts';
 /** From the results of the first linears ([n, intermediate] each) to the input of `down`. */
 export function emitActivation(b: Builder, activation: Activation, gate: Value | null, up: Value): Value {
   const { limit, upOffset } = activation;
-  const atMost = (x: Value, name: string): Value =>
-    limit === null ? x : b.op('Min', [x, scalar(b, limit)], {}, { name });
-  if (!gate) return nonlinearity(b, activation, atMost(up, 'up'), 'hidden');
+  if (!gate) return bounded(b, activation, up, ['up', 'hidden']);
   const clipped =
     limit === null ? up : b.op('Clip', [up, scalar(b, -limit), scalar(b, limit)], {}, { name: 'up' });
   const shifted = upOffset === 0 ? clipped : b.op('Add', [clipped, scalar(b, upOffset)], {}, { name: 'up' });
-  const activated = nonlinearity(b, activation, atMost(gate, 'gate'), 'activated');
+  const activated = bounded(b, activation, gate, ['gate', 'activated']);
   return b.op('Mul', [activated, shifted], {}, { name: 'hidden' });
+}
+
+/** The function of the result of one linear, whose input is cut to at most the limit, or else what it gives. */
+function bounded(b: Builder, activation: Activation, x: Value, names: [string, string]): Value {
+  const { name, limit } = activation;
+  const [before, after] = names;
+  const atMost = (value: Value, hint: string): Value =>
+    limit === null ? value : b.op('Min', [value, scalar(b, limit)], {}, { name: hint });
+  return name === 'capped-silu'
+    ? atMost(nonlinearity(b, activation, x, before), after)
+    : nonlinearity(b, activation, atMost(x, before), after);
 }
 
 function nonlinearity(b: Builder, { name, alpha }: Activation, x: Value, hint: string): Value {
   const options = { name: hint };
   switch (name) {
-    case 'silu': {
+    case 'silu':
+    case 'capped-silu': {
       const scaled = alpha === 1 ? x : b.op('Mul', [x, scalar(b, alpha)]);
       return b.op('Mul', [x, b.op('Sigmoid', [scaled])], {}, options);
     }

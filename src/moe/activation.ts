@@ -2,18 +2,22 @@ import { gelu, geluTanh } from './graph/scalar-function.ts';
 import type { Activation } from './moe-layer.ts';
 
 /** What an activation computes; the reference for fitting and for anyone who runs a layer anew. */
-export function activate(
-  { name, alpha, limit, upOffset }: Activation,
-  gate: number | null,
-  up: number,
-): number {
-  const cut = limit ?? Infinity;
-  if (gate === null) return functions[name](Math.min(up, cut), alpha);
-  return functions[name](Math.min(gate, cut), alpha) * (Math.min(cut, Math.max(-cut, up)) + upOffset);
+export function activate(activation: Activation, gate: number | null, up: number): number {
+  if (gate === null) return bounded(activation, up);
+  const cut = activation.limit ?? Infinity;
+  return bounded(activation, gate) * (Math.min(cut, Math.max(-cut, up)) + activation.upOffset);
 }
 
-const functions: Record<Activation['name'], (x: number, alpha: number) => number> = {
-  silu: (x, alpha) => x / (1 + Math.exp(-alpha * x)),
+/** The function alone, whose input is cut to at most the limit, or else what it gives. */
+function bounded({ name, alpha, limit }: Activation, x: number): number {
+  const cut = limit ?? Infinity;
+  return name === 'capped-silu' ? Math.min(silu(x, alpha), cut) : functions[name](Math.min(x, cut), alpha);
+}
+
+const silu = (x: number, alpha: number): number => x / (1 + Math.exp(-alpha * x));
+
+const functions: Record<Exclude<Activation['name'], 'capped-silu'>, (x: number, alpha: number) => number> = {
+  silu,
   gelu,
   'gelu-tanh': geluTanh,
   relu: (x) => Math.max(x, 0),

@@ -114,12 +114,12 @@ export interface Expert {
 /**
  * What happens between the first linears and `down`: `f(gate) · (up + upOffset)` for gated experts, `f(up)` otherwise.
  * With a `limit`, gate is cut to at most it and up to ± it, before anything else (gpt-oss); without a gate, up is cut to
- * at most it (ReLU6).
+ * at most it (ReLU6). `capped-silu` cuts not what it is given but what it gives (Step 3.7).
  */
 export interface Activation {
   /** `silu` is x·sigmoid(alpha·x); `relu2` is relu squared; `gelu` is exact, `gelu-tanh` its approximation. */
-  name: 'silu' | 'gelu' | 'gelu-tanh' | 'relu' | 'relu2' | 'identity' | 'unknown';
-  /** Only for silu; 1 otherwise. */
+  name: 'silu' | 'capped-silu' | 'gelu' | 'gelu-tanh' | 'relu' | 'relu2' | 'identity' | 'unknown';
+  /** Only for silu, capped or not; 1 otherwise. */
   alpha: number;
   limit: number | null;
   upOffset: number;

@@ -42,6 +42,14 @@ const clampedByMinAndMax: Spelling = ({ add, scalar }, gate, up) => {
   return add('Mul', [add('Mul', [g, add('Sigmoid', [g])]), u]);
 };
 
+const cappedAt =
+  (...[gateLimit, upLimit]: [number, number]): Spelling =>
+  (build, gate, up) => {
+    const { add, scalar } = build;
+    const g = add('Clip', [silu(build, gate), null, scalar(gateLimit)]);
+    return add('Mul', [g, add('Clip', [up, scalar(-upLimit), scalar(upLimit)])]);
+  };
+
 const plain = { alpha: 1, limit: null, upOffset: 0 };
 
 function fit(spell: Spelling): ReturnType<typeof fitActivation> {
@@ -79,6 +87,9 @@ describe('fitActivation', () => {
       { name: 'silu', ...plain, limit: 10 },
     ],
     ['no limit that gate and up do not share', clampedAt(10, 20), { name: 'unknown', ...plain }],
+    ['SwiGLU cut after SiLU (Step 3.7)', cappedAt(7, 7), { name: 'capped-silu', ...plain, limit: 7 }],
+    ['SiLU cut far out, where it is its input', cappedAt(16, 16), { name: 'silu', ...plain, limit: 16 }],
+    ['no limit of SiLU that up does not share', cappedAt(7, 9), { name: 'unknown', ...plain }],
     [
       'a limit that is worked out',
       ({ add, scalar }, gate, up) => {

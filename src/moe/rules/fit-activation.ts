@@ -91,7 +91,9 @@ function functionsWith(constants: readonly number[]): Activation[] {
   const alphas = new Set([1, ...constants.filter((each) => each > 0)]);
   return [
     ...plain.map((name) => ({ name, alpha: 1, limit: null, upOffset: 0 })),
-    ...[...alphas].map((alpha) => ({ name: 'silu' as const, alpha, limit: null, upOffset: 0 })),
+    ...(['silu', 'capped-silu'] as const).flatMap((name) =>
+      [...alphas].map((alpha) => ({ name, alpha, limit: null, upOffset: 0 })),
+    ),
   ];
 }
 
