@@ -6,6 +6,7 @@ import type { MoeLayer, Rejection } from './moe-layer.ts';
 import { simplify } from './rewrite/simplify.ts';
 import type { IsAnchor, RouterCandidate } from './rules/anchor.ts';
 import { isChoice, routerCandidates } from './rules/anchor.ts';
+import { withoutApartColumns } from './rules/apart-columns.ts';
 import { refuseInBody } from './rules/bodies.ts';
 import type { FoundLayer } from './rules/describe-layer.ts';
 import { describeLayer } from './rules/describe-layer.ts';
@@ -67,7 +68,7 @@ function locateIn(facts: GraphFacts, search: Search): MoeLayer[] {
   const { rejected, held, isAnchor } = search;
   const fused = fusedLayers(facts).map(({ node, layer }) => ({ position: facts.position.get(node)!, layer }));
   const written = routerCandidates(facts, rejected, isAnchor).flatMap((candidate) =>
-    tryCandidate(candidate, facts, rejected),
+    tryCandidate(withoutApartColumns(candidate, facts), facts, rejected),
   );
   for (const node of written.flatMap(({ linears }) => [...linears])) held.add(node);
   const own = [...fused, ...mergeGates(written)]
@@ -87,7 +88,7 @@ function tryCandidate(candidate: RouterCandidate, facts: GraphFacts, rejected: R
   const attempts: Attempt[] = [];
   const routers = new Set([candidate.linear.node]);
   for (const input of layerInputs(candidate, facts)) {
-    const region = growRegion(input, { routers, lookedUp: candidate.lookedUp }, facts);
+    const region = growRegion(input, { ...candidate, routers }, facts);
     const linears = regionLinears(region, facts);
     const result = expertBank(linears, region, facts, candidate.experts);
     if ('bank' in result) {

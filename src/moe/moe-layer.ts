@@ -40,7 +40,10 @@ export interface MoeLayer {
 }
 
 export interface Router {
-  /** The linear that makes the logits: weight [experts, hidden]. Null for routers without one (hash tables). */
+  /**
+   * The linear that makes the logits: weight [experts, hidden]. Null for routers without one of just these columns (hash
+   * tables, and routers that weigh shared experts too).
+   */
   linear: Linear | null;
   /** Width of the router: the number of experts it knows. */
   experts: number;

@@ -18,6 +18,10 @@ export interface RouterCandidate {
   x: Value;
   /** The chosen experts [tokens, k], where not the logits decide; see `lookedUpChoice`. */
   lookedUp: Value | null;
+  /** The TopK and ArgMax nodes that its output reaches. */
+  selections: readonly Node[];
+  /** What holds columns that none of them sees; see `withoutApartColumns`. */
+  apart: ReadonlySet<Value>;
 }
 
 /** More columns than this and the "router" is a vocabulary or a list of classes. */
@@ -38,26 +42,28 @@ export function routerCandidates(
   const found = new Map<Node, RouterCandidate>();
   for (const node of facts.nodes) {
     if (!isAnchor(node, facts)) continue;
-    const lookedUp = lookedUpChoice(node);
     const linears = node.inputs[0] ? linearSources(node.inputs[0], facts) : [];
     for (const linear of linears) {
       const known = found.get(linear.node);
       const refusal = known ? null : refuse(linear, node);
       if (refusal) rejected.push({ node: node.name, reason: refusal });
-      // Scores may pass a softmax before they are picked.
-      else found.set(linear.node, candidate(linear, known?.lookedUp ?? lookedUp));
+      else found.set(linear.node, candidate(linear, known, node));
     }
   }
   return [...found.values()];
 }
 
-function candidate(linear: LinearNode, lookedUp: Value | null): RouterCandidate {
+/** What is known of a linear once one more anchor is: scores may pass a softmax before they are picked. */
+function candidate(linear: LinearNode, known: RouterCandidate | undefined, anchor: Node): RouterCandidate {
+  const selects = anchor.opType === 'TopK' || anchor.opType === 'ArgMax';
   return {
     linear,
     logits: linear.output,
     experts: linear.out * stackSize(linear),
     x: aliasRoot(linear.input),
-    lookedUp,
+    lookedUp: known?.lookedUp ?? lookedUpChoice(anchor),
+    selections: [...(known?.selections ?? []), ...(selects ? [anchor] : [])],
+    apart: new Set(),
   };
 }
 

@@ -3,6 +3,7 @@ import type { Boundary, Norm } from '../moe-layer.ts';
 import type { Evidence } from './describe-layer.ts';
 import { linearsOf } from './expert-bank.ts';
 import { normOf } from './norm.ts';
+import { isOwnLinear } from './scoring.ts';
 import type { FoundShared } from './shared-expert.ts';
 
 /**
@@ -31,6 +32,7 @@ export function normOfLayer(
  */
 function inputReaders({ candidate, bank, facts }: Evidence, shared: readonly FoundShared[]): Set<Node> {
   const firsts = linearsOf(bank.branches).filter(({ origins }) => origins.length === 0);
-  const nodes = [candidate.linear.node, ...firsts.map(({ node }) => node), ...(shared[0]?.readers ?? [])];
+  const router = isOwnLinear(candidate) ? [candidate.linear.node] : [];
+  const nodes = [...router, ...firsts.map(({ node }) => node), ...(shared[0]?.readers ?? [])];
   return new Set(nodes.filter((node) => facts.linearOf(node)?.view.numbers === 'plain'));
 }

@@ -21,6 +21,8 @@ export interface Region {
   routers: ReadonlySet<Node>;
   /** A choice of experts that no router makes, which counts as routing too; see `RouterCandidate`. */
   lookedUp: Value | null;
+  /** Columns of the router that weigh what every token visits, which do not count as routing. */
+  apart: ReadonlySet<Value>;
   /** Additions to the residual stream, which end the region. */
   exits: Node[];
 }
@@ -31,13 +33,13 @@ export interface Region {
  */
 export function growRegion(
   input: Value,
-  { routers, lookedUp }: Pick<Region, 'routers' | 'lookedUp'>,
+  { routers, lookedUp, apart }: Pick<Region, 'routers' | 'lookedUp' | 'apart'>,
   facts: GraphFacts,
 ): Region {
   const aliases = aliasesOf(input);
   const colour = new Map<Value, number>([[input, fromInput]]);
   if (lookedUp) colour.set(lookedUp, fromRouter);
-  const region: Region = { input, aliases, nodes: [], colour, routers, lookedUp, exits: [] };
+  const region: Region = { input, aliases, nodes: [], colour, routers, lookedUp, apart, exits: [] };
   const begins = [...colour.keys()];
   // Uses of coloured values that lie ahead; the scan stops when none is left.
   let pending = begins.reduce((sum, { uses }) => sum + uses.length, 0);
@@ -57,7 +59,7 @@ export function growRegion(
     if (bits === 0) continue;
     region.nodes.push(node);
     for (const output of node.outputs) {
-      if (!output) continue;
+      if (!output || apart.has(output)) continue;
       colour.set(output, bits);
       pending += output.uses.length;
     }

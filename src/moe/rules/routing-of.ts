@@ -32,7 +32,7 @@ function scaledInput(
 ): Routing | string {
   if (weights.some((each) => each.length > 0))
     return 'the routing weighs both input and output of the experts';
-  const { value } = weightSource(scale, evidence.region);
+  const { value } = weightSource(scale, evidence, router);
   const last = evidence.facts.shapes.shapeOf(value)?.at(-1);
   if (last !== router.experts || !evidence.bank.isStacked)
     return "the weights of the experts' inputs were not found";
@@ -54,7 +54,7 @@ function scaledOutput(
   const weighings = weights.map(([weighing]) => weighing);
   const masked = maskedRouting(weighings, evidence, router);
   if (masked) return masked;
-  const [table, ...others] = weighings.map(({ weight }) => weightSource(weight, evidence.region));
+  const [table, ...others] = weighings.map(({ weight }) => weightSource(weight, evidence, router));
   if (others.some(({ value }) => value !== table.value)) return 'its experts are weighed by unequal tables';
   return source.isDispatched
     ? slotRouting(weighings[0].node, table, evidence, router)

@@ -2,7 +2,10 @@ import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { isConstant } from '../graph/constant.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
+import { onlyCut } from '../graph/cuts.ts';
 import { layoutOps } from '../graph/operators.ts';
+import type { Router } from '../moe-layer.ts';
+import type { Evidence } from './describe-layer.ts';
 import type { Region } from './region.ts';
 import { fromRouter } from './region.ts';
 
@@ -15,7 +18,11 @@ export interface RoutingSource {
 const picking = new Set(['Gather', 'GatherND', 'Slice', 'Split', 'GatherElements']);
 
 /** Walks back from a weight, through layout and selection, to the table that it is taken from. */
-export function weightSource(weight: Value, { colour }: Region): RoutingSource {
+export function weightSource(
+  weight: Value,
+  { region: { colour }, facts }: Evidence,
+  router: Router,
+): RoutingSource {
   let value = weight;
   let isTransposed = false;
   for (;;) {
@@ -24,10 +31,18 @@ export function weightSource(weight: Value, { colour }: Region): RoutingSource {
     if (!node || !input || colour.get(input) !== fromRouter) break;
     // Picking by the very choice (from all scores) is where the table of chosen weights is made.
     if (!layoutOps.has(node.opType) && !(picking.has(node.opType) && node.opType !== 'GatherElements')) break;
+    if (isTableOfChoices(value, router, facts)) break;
     if (node.opType === 'Transpose') isTransposed = !isTransposed;
     value = input;
   }
   return { value, isTransposed };
+}
+
+/** Whether the weights of all choices are cut out of a wider table, which holds more than those. */
+function isTableOfChoices(value: Value, { topK, experts }: Router, { shapes }: GraphFacts): boolean {
+  const cut = onlyCut(value, shapes);
+  const isLast = cut?.axis === (shapes.shapeOf(value)?.length ?? 0) - 1;
+  return isLast && cut?.length === topK && cut.size !== experts;
 }
 
 const indexOps = new Set(

@@ -29,7 +29,7 @@ export function readRouter(
     lookedUp ? lookedUpChoice(node) === lookedUp : selects(node, candidate.experts, facts),
   );
   return {
-    linear: candidate.linear.view.numbers === 'plain' ? linearRecord(candidate.linear, null) : null,
+    linear: isOwnLinear(candidate) ? linearRecord(candidate.linear, null) : null,
     experts: candidate.experts,
     topK: topKOf(selections, candidate.experts, facts),
     scoring: candidate.linear.fused === 'Sigmoid' ? 'sigmoid' : scoringOf(used, selections, region),
@@ -37,6 +37,11 @@ export function readRouter(
     bias: candidate.linear.bias !== null || hasSelectionBias(used, selections, candidate.experts, facts),
     logits: candidate.logits,
   };
+}
+
+/** Whether the linear of a router can be rewritten: its weight is stored as numbers, and nothing else is made by it. */
+export function isOwnLinear({ linear, apart }: RouterCandidate): boolean {
+  return linear.view.numbers === 'plain' && apart.size === 0;
 }
 
 /** The router as it is described: choosing all experts is choosing none. */
