@@ -5,7 +5,7 @@ import type { Builder } from '../../src/onnx/build.ts';
 import type { Model } from '../../src/onnx/model.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import { makeModel } from '../helpers/make-model.ts';
-import { choose, experts, hidden, k, logits, norm, weight, width } from './helpers/parts.ts';
+import { choose, experts, flat, hidden, k, logits, norm, weight, width } from './helpers/parts.ts';
 import { replayError, replayValues } from './helpers/replay.ts';
 import { randomFeeds, valuesOf } from './helpers/run-model.ts';
 
@@ -62,25 +62,62 @@ function onlyLayer(model: Model): MoeLayer {
   return layers[0];
 }
 
-it.each([
-  ['a condition', where],
-  ['a bound and a product', cutAndMultiply],
-])('columns beyond the stack that %s weigh with zero are experts that do nothing', async (_way, mask) => {
-  const model = gatheredStacks(mask);
-  const layer = onlyLayer(model);
-  expect(layer).toMatchObject({ complete: true, quantizable: true, reason: '', warnings: [] });
-  expect(layer.router).toMatchObject({ experts: columns, topK: k });
-  expect(layer.experts.map(({ index, kind }) => [index, kind])).toEqual([
-    [0, 'ffn'],
-    [1, 'ffn'],
-    [2, 'ffn'],
-    [3, 'ffn'],
-    [4, 'zero'],
-    [5, 'zero'],
-  ]);
-  const values = await valuesOf(model, replayValues(layer.boundary!), randomFeeds(model));
-  expect(replayError(layer, values)).toBeLessThan(1e-5);
-});
+it.each<[string, Mask, typeof gatheredStacks]>([
+  ['a condition', where, gatheredStacks],
+  ['a bound and a product', cutAndMultiply, gatheredStacks],
+  ['a condition, in a loop,', where, loopedStacks],
+])(
+  'columns beyond the stack that %s weigh with zero are experts that do nothing',
+  async (_way, mask, write) => {
+    const model = write(mask);
+    const layer = onlyLayer(model);
+    expect(layer).toMatchObject({ complete: true, quantizable: true, reason: '', warnings: [] });
+    expect(layer.router).toMatchObject({ experts: columns, topK: k });
+    expect(layer.experts.map(({ index, kind }) => [index, kind])).toEqual([
+      [0, 'ffn'],
+      [1, 'ffn'],
+      [2, 'ffn'],
+      [3, 'ffn'],
+      [4, 'zero'],
+      [5, 'zero'],
+    ]);
+    const values = await valuesOf(model, replayValues(layer.boundary!), randomFeeds(model));
+    expect(replayError(layer, values)).toBeLessThan(1e-5);
+  },
+);
+
+/** One after the other, every expert that some token chose, its weights picked from stacks by its number. */
+function loopedStacks(mask: Mask): Model {
+  return makeModel({ x: ['float32', ['batch', 'sequence', hidden]] }, (b, stream) => {
+    const x = flat(b, norm(b, stream));
+    const [weights, indices] = choose(b, logits(b, x, columns));
+    const [index, share] = mask(b, indices, weights);
+    const chosen = b.op('OneHot', [index, b.ints(columns), b.ints([0, 1])]);
+    const table = b.op('Transpose', [chosen], { perm: [2, 0, 1] });
+    const hit = b.op('NonZero', [
+      b.op('Cast', [b.op('ReduceMax', [table, b.ints([1, 2])], { keepdims: 0 })], { to: 9 }),
+    ]);
+    const list = b.op('Transpose', [hit], { perm: [1, 0] });
+    const numbers = b.ops(experts, 'Split', [list, b.ints(Array.from({ length: experts }, () => 1))]);
+    const zeros = b.op('ConstantOfShape', [b.op('Shape', [x])]);
+    const write = (total: Value, number: Value): Value => {
+      const e = b.op('Gather', [b.op('Squeeze', [number, b.ints([0])]), b.ints(0)]);
+      const pick = (name: string, shape: number[]): Value => b.op('Gather', [weight(b, name, shape), e]);
+      const places = b.op('NonZero', [b.op('Gather', [table, e])]);
+      const rows = b.op('Gather', [places, b.ints(0)]);
+      const up = b.op('MatMul', [b.op('Gather', [x, rows]), pick('up', [experts, hidden, width])]);
+      const down = b.op('MatMul', [b.op('Relu', [up]), pick('down', [experts, width, hidden])]);
+      const shares = b.op('GatherND', [share, b.op('Transpose', [places], { perm: [1, 0] })]);
+      const weighed = b.op('Mul', [down, b.op('Unsqueeze', [shares, b.ints([-1])])]);
+      return b.op('ScatterND', [total, b.op('Unsqueeze', [rows, b.ints([-1])]), weighed], {
+        reduction: 'add',
+      });
+    };
+    return {
+      y: b.op('Add', [stream, b.op('Reshape', [numbers.reduce(write, zeros), b.op('Shape', [stream])])]),
+    };
+  });
+}
 
 it.each([
   ['are shifted against the stack', shifted],

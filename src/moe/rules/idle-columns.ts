@@ -24,9 +24,13 @@ export function maskedColumns({ bank, candidate }: Evidence, boundary: Boundary)
   if (routing.kind !== 'topk') return null;
   const held = new Set(bank.experts.map(({ key }) => key));
   const columns = Array.from({ length: candidate.experts }, (_, column) => column);
-  const index = bank.branches[0].down.view.selector?.index ?? routing.indices;
-  const table = choiceBehind(index);
+  const table = choiceBehind(routing.indices);
   if (!table || held.has(null)) return null;
+  // Loops sort and compare by the table of the routing; their index has no number for each column.
+  const index = [bank.branches[0].down.view.selector?.index, routing.indices].find(
+    (each) => each && evaluate(each, new Map([[table, 0]])) !== null,
+  );
+  if (!index) return null;
   const others = columns.filter((column) => !held.has(column));
   const isMasked =
     columns.every((column) => !held.has(column) || evaluate(index, new Map([[table, column]])) === column) &&
