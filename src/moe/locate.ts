@@ -59,7 +59,7 @@ function distinct(rejected: readonly Rejection[]): Rejection[] {
 
 interface Search {
   rejected: Rejection[];
-  /** Linears of the experts of every layer, and those a router chooses among that were not understood. */
+  /** Linears of routers and experts of every layer, and those a router chooses among that were not understood. */
   held: Set<Node>;
   isAnchor: IsAnchor;
 }
@@ -70,7 +70,7 @@ function locateIn(facts: GraphFacts, search: Search): MoeLayer[] {
   const written = routerCandidates(facts, rejected, isAnchor).flatMap((candidate) =>
     tryCandidate(withoutApartColumns(candidate, facts), facts, rejected),
   );
-  for (const node of written.flatMap(({ linears }) => [...linears])) held.add(node);
+  for (const node of written.flatMap(({ linears, beside }) => [...linears, ...beside])) held.add(node);
   const own = [...fused, ...mergeGates(written)]
     .toSorted((a, b) => a.position - b.position)
     .map(({ layer }) => layer);

@@ -294,13 +294,15 @@ const shared = (b: Builder, x: Value, name: string): Value => {
   return b.op('MatMul', [relu(b, up), weight(b, `${name}.down`, [width, hidden])]);
 };
 
-it('of two shared experts one is described, and it is said so', () => {
-  const model = block((b, x) =>
-    sum(b, [masked(expert)(b, x), shared(b, x, 'first'), shared(b, x, 'second')]),
-  );
-  const [layer] = locate(model).layers;
-  expect(layer.shared).toMatchObject({ intermediate: width });
-  expect(layer.warnings).toEqual(['it has 2 shared experts, of which one is described']);
+it.each([2, 5])('of %i shared experts one is described, and it is said so', (count) => {
+  const model = block((b, x) => {
+    const names = Array.from({ length: count }, (_, at) => `shared.${at}`);
+    return sum(b, [masked(expert)(b, x), ...names.map((name) => shared(b, x, name))]);
+  });
+  const { layers, leftOut } = locate(model);
+  expect(layers[0].shared).toMatchObject({ intermediate: width });
+  expect(layers[0].warnings).toEqual([`it has ${count} shared experts, of which one is described`]);
+  expect(leftOut).toEqual([]);
 });
 
 /** Rows sorted by expert, cut at the places they had when the file was traced. */

@@ -21,6 +21,8 @@ export interface FoundLayer {
   /** Which weights its experts hold (null where they could not be put together), and the nodes that multiply by them. */
   weights: string | null;
   linears: ReadonlySet<Node>;
+  /** The router's linear and the first ones of shared experts. */
+  beside: ReadonlySet<Node>;
   /** What the layer was grown from. */
   input: Value;
   layer: MoeLayer;
@@ -68,7 +70,8 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const weights = bank.branches.map(({ down }) => `${down.view.name} ${down.view.offset}`).join();
   const position = facts.position.get(candidate.linear.node)!;
   const nodes = new Set(linearsOf(bank.branches).map(({ node }) => node));
-  return { position, weights, linears: nodes, input: region.input, layer };
+  const beside = new Set([candidate.linear.node, ...shared.flatMap(({ readers }) => readers)]);
+  return { position, weights, linears: nodes, beside, input: region.input, layer };
 }
 
 /** What shows that the branches are no experts; null if nothing does. */

@@ -1,7 +1,7 @@
 import type { Node } from '../../onnx/node.ts';
 import { linearsOf } from '../ffn-experts.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
-import type { Linear, MoeLayer, Rejection } from '../moe-layer.ts';
+import type { MoeLayer, Rejection } from '../moe-layer.ts';
 import { linearsIn, shapeOf, twinsAmong } from './twins.ts';
 
 /**
@@ -14,8 +14,7 @@ export function leftOut(
   held: ReadonlySet<Node>,
 ): Rejection[] {
   const shapes = expertShapes(layers, facts);
-  const own = new Set([...held, ...layers.flatMap(besideExperts).map(({ node }) => node)]);
-  const others = linearsIn(facts).filter((linear) => shapes.has(shapeOf(linear)) && !own.has(linear.node));
+  const others = linearsIn(facts).filter((linear) => shapes.has(shapeOf(linear)) && !held.has(linear.node));
   return twinsAmong(others).map(({ node, shape, count }) => ({
     node,
     reason: `${count} weights of ${shape}, as experts of ${shapes.get(shape)} have, stand side by side here, but belong to no layer that was found`,
@@ -33,9 +32,4 @@ function expertShapes(layers: readonly MoeLayer[], facts: GraphFacts): Map<strin
     }
   }
   return shapes;
-}
-
-function besideExperts({ router, shared }: MoeLayer): Linear[] {
-  const parts = shared ? [shared.gate, shared.up, shared.down, shared.sigmoidGate] : [];
-  return [router.linear, ...parts].filter((linear) => linear !== null);
 }

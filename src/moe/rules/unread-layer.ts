@@ -35,6 +35,7 @@ export function unreadLayer(
     position: facts.position.get(candidate.linear.node)!,
     weights: null,
     linears: new Set(routed.map(({ node }) => node)),
+    beside: new Set([candidate.linear.node]),
     input: region.input,
     layer: refused(describedRouter(router), candidate.linear.in, reason),
   };
