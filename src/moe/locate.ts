@@ -27,7 +27,7 @@ export interface Location {
   layers: MoeLayer[];
   rejected: Rejection[];
   /** Weights shaped like those of the experts that were found, which belong to no layer: they stay in float. */
-  leftOut?: Rejection[];
+  leftOut: Rejection[];
 }
 
 /**
@@ -38,7 +38,7 @@ export interface Location {
  * top-k, an arg-max or a softmax, or whose scores are picked by a table, or, where no layer has one, gates of single experts. From the router's input the region
  * of the layer is grown up to the residual addition; linears whose work the routing selects or weighs are its experts.
  */
-export function locate(model: Model): Required<Location> {
+export function locate(model: Model): Location {
   simplify(model.graph);
   const facts = graphFacts(model.graph);
   const found = { rejected: [] as Rejection[], held: new Set<Node>() };

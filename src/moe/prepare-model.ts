@@ -14,9 +14,8 @@ import type { MoeLayer } from './moe-layer.ts';
 import { spellOutRouting } from './spell-out-routing.ts';
 
 /** A model whose MoE layers can be written anew. */
-export interface PreparedModel {
+export interface PreparedModel extends Pick<Location, 'layers' | 'leftOut'> {
   model: Model;
-  layers: MoeLayer[];
 }
 
 /** The operator set in which layers are written: the first with INT4. */
@@ -28,7 +27,7 @@ export const canonicalOpset = 21;
  * @throws Fault MOE_NONE, MOE_NOT_QUANTIZABLE, and those of `openModel`
  */
 export function prepareModel(source: string | Model, opset = canonicalOpset): PreparedModel {
-  const { model, layers } = locateInFile(source);
+  const { model, layers, leftOut } = locateInFile(source);
   const { path, graph } = model;
   requireDefinedValues(model);
   // Defaults of inputs: as inputs they would outlive what reads them.
@@ -54,7 +53,7 @@ export function prepareModel(source: string | Model, opset = canonicalOpset): Pr
   noteFlatOutputs(model, layers);
   raiseOpset(model, opset);
   for (const layer of layers) spellOutRouting(model, layer);
-  return { model, layers };
+  return { model, layers, leftOut };
 }
 
 /** ONNX Runtime would refuse what is written of such a graph, as it does the graph itself. */

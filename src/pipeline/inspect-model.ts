@@ -11,10 +11,12 @@ import type { Model } from '../onnx/model.ts';
 import { opsetOf, parametersOf, storedBytesOf } from '../onnx/model.ts';
 import type { Inspection, LayerInspection } from '../report/inspection.ts';
 import { constantsOf, sourceOf, writtenRole } from '../verify/census.ts';
+import { leftOutNotes } from './left-out-notes.ts';
 
 /** Says what a model holds; reads its graph and no weights. */
 export function inspectModel(path: string, { explain }: { explain: boolean }): Inspection {
-  const { model, layers, rejected } = locateInFile(path);
+  const { model, ...location } = locateInFile(path);
+  const { layers, rejected } = location;
   const record = readModelRecord(model);
   return {
     model: {
@@ -29,7 +31,7 @@ export function inspectModel(path: string, { explain }: { explain: boolean }): I
     layers: layers.map(inspectLayer),
     rejected: explain ? rejected : [],
     sizes: sizesOf(model, layers, record),
-    notes: inspectionNotes(record, { layers, rejected }),
+    notes: inspectionNotes(record, location),
   };
 }
 
@@ -90,11 +92,12 @@ function rolesTold(record: ModelRecord | null): Map<string, Role> {
 
 /**
  * What is to be said of a model as a whole: that moeq wrote it (its experts have a form of their own then, which is not
- * located again), or that no layer was found, and whether something came close.
+ * located again), that no layer was found, and whether something came close, or that weights of layers may be left out.
  */
-function inspectionNotes(record: ModelRecord | null, { layers, rejected }: Location): string[] {
+function inspectionNotes(record: ModelRecord | null, location: Location): string[] {
+  const { layers, rejected } = location;
   if (record) return [writtenNote(record)];
-  if (layers.length > 0) return [];
+  if (layers.length > 0) return leftOutNotes(location);
   const near = rejected.length === 0 ? '' : `; what came closest (${rejected.length}): see --explain`;
   return [`No Mixture-of-Experts layer was found${near}.`];
 }

@@ -11,6 +11,7 @@ import { openCalibrator } from './calibrator.ts';
 import { deviations } from './deviations.ts';
 import type { Variant } from './layer/variant.ts';
 import { variantName } from './layer/variant.ts';
+import { leftOutNotes } from './left-out-notes.ts';
 import { requireRecords } from './needs-records.ts';
 import type { Progress } from './progress.ts';
 import { requireConvertible } from './require-convertible.ts';
@@ -80,7 +81,13 @@ export async function quantizePrepared(
   return {
     ...written,
     routers,
-    notes: [...uncompared, ...notes, ...starving, ...deviations(written, config, unrealigned)],
+    notes: [
+      ...leftOutNotes(prepared),
+      ...uncompared,
+      ...notes,
+      ...starving,
+      ...deviations(written, config, unrealigned),
+    ],
   };
 }
 

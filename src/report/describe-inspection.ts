@@ -26,7 +26,7 @@ export function describeInspection(inspection: Inspection, paint: Paint = plainP
   if (layers.length > 0)
     lines.push('', ...terminalTable(layerColumns, layers.map(layerRow), paint), ...remarks(layers));
   lines.push('', ...sizeLines(inspection, paint));
-  if (layers.length > 0) lines.push('', ...schemeLines(layers, paint));
+  if (layers.some(({ experts }) => experts.count > 0)) lines.push('', ...schemeLines(layers, paint));
   if (rejected.length > 0)
     lines.push('', 'Not accepted:', ...rejected.map(({ node, reason }) => `  ${node}: ${reason}`));
   return lines.join('\n');
@@ -58,14 +58,16 @@ function layerRow({
   complete,
 }: LayerInspection): string[] {
   const status = quantizable ? 'ok' : 'refused';
+  // Experts that could not be put together have no sizes, and what is read of their router may be wrong.
+  const known = (text: string | number): string => (experts.count > 0 ? String(text) : '?');
   return [
     id,
     form,
     router.scoring + (router.renormalized ? ', renormalized' : ''),
-    experts.count === router.experts ? String(experts.count) : `${experts.count} of ${router.experts}`,
-    String(router.topK ?? 'all'),
-    String(experts.hidden),
-    String(experts.intermediate),
+    known(experts.count === router.experts ? experts.count : `${experts.count} of ${router.experts}`),
+    known(router.topK ?? 'all'),
+    known(experts.hidden),
+    known(experts.intermediate),
     String(shared?.intermediate ?? '–'),
     norm ? (norm.foldable ? 'foldable' : 'fixed') : '–',
     complete ? status : 'incomplete',

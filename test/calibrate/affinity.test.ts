@@ -21,7 +21,10 @@ async function statsOf(appliesTo: 'output' | 'input', affinity: boolean, sign = 
   const routes = randomRoutes(spec, tokens);
   const feeds = feedsOf(spec, gaussian(tokens, spec.hidden, 9), routes) as Record<string, Feed>;
   const batch: Batch = { feeds, valid: null, records: [0], lengths: [tokens], batch: 1, sequence: tokens };
-  const [stats] = await calibrate(() => ({ model, layers: [layer] }), [batch], { gram: true, affinity });
+  const [stats] = await calibrate(() => ({ model, layers: [layer], leftOut: [] }), [batch], {
+    gram: true,
+    affinity,
+  });
   return stats;
 }
 

@@ -14,7 +14,16 @@ import { bundledModel, configFrom, dataFree } from '../helpers/bundled.ts';
 import { faultOf } from '../helpers/fault-of.ts';
 import { makeModel } from '../helpers/make-model.ts';
 import { root } from '../helpers/run-cli.ts';
-import { weight } from '../moe/helpers/parts.ts';
+import {
+  block,
+  choose,
+  expert,
+  logits,
+  maskedExperts,
+  sharedExperts,
+  sum,
+  weight,
+} from '../moe/helpers/parts.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'moeq-inspect-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -77,6 +86,38 @@ test('a model without experts says so, and whether something came close', () => 
   expect(inspected(classifier).notes).toEqual([
     'No Mixture-of-Experts layer was found; what came closest (1): see --explain.',
   ]);
+});
+
+/** Four experts that nothing weighs beside a layer, on an input of their own. */
+function besides(): Model {
+  return block((b, x) => {
+    const own = maskedExperts(b, x, choose(b, logits(b, x)));
+    const other = b.op('Tanh', [x]);
+    const twins = [4, 5, 6, 7].map((e) => expert(b, other, e));
+    return sum(b, [own, ...twins]);
+  });
+}
+
+test('weights like those of experts that belong to no layer are told of', async () => {
+  const notes = [
+    expect.stringMatching(/8 weights of 12 by 8, as experts of L0 have.* They stay as they are\.$/),
+  ];
+  const { notes: inspectionNotes, model } = inspected(besides());
+  expect(inspectionNotes).toEqual(notes);
+  const quantized = await quantizeModel(model.path, null, configFrom(...dataFree));
+  expect(quantized.notes).toEqual(notes);
+});
+
+test('a layer whose experts could not be put together claims nothing of them', () => {
+  const ungated = sharedExperts();
+  const unequal = block((b, x) =>
+    maskedExperts(b, x, choose(b, logits(b, x)), (_, tokens, e) =>
+      (e === 2 ? ungated : expert)(b, tokens, e),
+    ),
+  );
+  const text = describeInspection(inspected(unequal));
+  expect(text).toMatch(/^L0 +loop +softmax +\? +\? +\? +\? +– +– +incomplete$/m);
+  expect(text).not.toContain('NaN');
 });
 
 test('a model with layers needs no note', () => {

@@ -1,8 +1,8 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { isConstant } from '../graph/constant.ts';
-import type { GraphFacts } from '../graph/graph-facts.ts';
 import { onlyCut } from '../graph/cuts.ts';
+import type { GraphFacts } from '../graph/graph-facts.ts';
 import { layoutOps } from '../graph/operators.ts';
 import type { Router } from '../moe-layer.ts';
 import type { Evidence } from './describe-layer.ts';
