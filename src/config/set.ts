@@ -23,11 +23,17 @@ export function parseSet(assignment: string, flagName = '--set'): Override {
   return { flag, path, value: parseValue(assignment.slice(equals + 1).trim(), flag) };
 }
 
-/** The document with the overrides in order; their places are the flags. */
+/**
+ * The document with the overrides in order; their places are the flags.
+ * @throws Fault CONFIG_SET for a key inside of what has none, such as the path of a recipe: it would be lost.
+ */
 export function applyOverrides(document: ConfigDocument, overrides: readonly Override[]): ConfigDocument {
   const latestFirst = overrides.toReversed();
   return {
-    value: overrides.reduce((value, { path, value: leaf }) => setAt(value, path, leaf), document.value),
+    value: overrides.reduce<unknown>((value, override) => {
+      requireKeys(value, override);
+      return setAt(value, override.path, override.value);
+    }, document.value),
     whereOf(path) {
       const origin = latestFirst.find((override) => override.path.every((key, i) => key === String(path[i])));
       return origin?.flag ?? document.whereOf(path);
@@ -45,6 +51,23 @@ function parseValue(text: string, flag: string): unknown {
   const { contents } = document;
   const whole = isScalar(contents) && contents.range?.[1] === text.length;
   return !error && (whole || text === '') ? document.toJS() : text;
+}
+
+function requireKeys(value: unknown, { path, flag }: Override): void {
+  let at = value;
+  for (const [depth, key] of path.entries()) {
+    if (at === undefined || at === null) return;
+    if (typeof at !== 'object') {
+      const outer = path.slice(0, depth).join('.');
+      throw new Fault({
+        code: 'CONFIG_SET',
+        what: `${outer} is ${JSON.stringify(at)}, which has no keys`,
+        where: flag,
+        remedy: `set ${outer} as a whole, or write out in the file what it stands for`,
+      });
+    }
+    at = Object.hasOwn(at, key) ? (at as Record<string, unknown>)[key] : undefined;
+  }
 }
 
 /** A copy of `value` with `leaf` at the path; what is on the way and no list becomes an object. */

@@ -108,6 +108,18 @@ describe('applyOverrides', () => {
     expect(document.value).toEqual({ models: [{ path: 'a' }, 'b'] });
   });
 
+  test.each([
+    ['recipes.mine.group=32', 'recipes.mine is "mine.yaml", which has no keys'],
+    ['models.1.data=d', 'models.1 is "b", which has no keys'],
+  ])('%s would lose what stands there', (assignment, what) => {
+    const document = parseConfigDocument(
+      'recipes: { mine: mine.yaml }\nmodels: [{ path: a }, b]\n',
+      'c.yaml',
+    );
+    const fault = faultOf(() => applyOverrides(document, [parseSet(assignment)]));
+    expect(fault).toMatchObject({ code: 'CONFIG_SET', what, where: `--set ${assignment}` });
+  });
+
   test('a key named like a prototype is only a key', () => {
     const { value } = set('__proto__.polluted=yes');
     expect(Object.keys(value as object)).toEqual(['__proto__']);
