@@ -35,8 +35,9 @@ export interface Location {
  * the graph is simplified first, which changes the model but not what it computes.
  *
  * Fused operators are taken as they are. Every other layer is found from its router: a linear whose output reaches a
- * top-k, an arg-max or a softmax, or whose scores are picked by a table, or, where no layer has one, gates of single experts. From the router's input the region
- * of the layer is grown up to the residual addition; linears whose work the routing selects or weighs are its experts.
+ * top-k, an arg-max or a softmax, or whose scores are picked by a table, or, where no layer has one, gates of single
+ * experts. From the router's input the region of the layer is grown up to the residual addition; linears whose work the
+ * routing selects or weighs are its experts.
  */
 export function locate(model: Model): Location {
   simplify(model.graph);

@@ -100,7 +100,7 @@ describe('a change of a router', () => {
     expect(faultOf(() => changeRouter(model, layer, change))).toMatchObject({
       code: 'ROUTER_UNSUPPORTED',
       where: 'layer L0',
-      why: 'it is not made by a linear',
+      why: 'no linear makes its logits and nothing else',
     });
     const stacked = routerModel((b, input) =>
       b.op('MatMul', [input, b.constant('w', 'float32', [1, hidden, experts], transpose(weight).data)]),

@@ -29,7 +29,7 @@ export function routerLinear(layer: MoeLayer): RouterLinear {
 
 /** The same, or the reason why the router is no plain linear. */
 export function findRouterLinear({ router }: MoeLayer): RouterLinear | string {
-  if (!router.linear) return 'it is not made by a linear';
+  if (!router.linear) return 'no linear makes its logits and nothing else';
   const { node } = router.linear;
   const constant = weightConstant(node);
   if (!constant) return `its ${node.opType} is no MatMul or Gemm that reads a stored weight on its right`;
