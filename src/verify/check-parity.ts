@@ -23,7 +23,8 @@ export async function checkParity(
 async function runCheck(model: Model, check: ParityCheck, options: SessionOptions): Promise<void> {
   const cut = cutOf(model, check);
   if (check.exactKernels) computeExactly(cut.model);
-  const session = await openSession(cut.model, options);
+  // As users load it, or not at all.
+  const session = await openSession(cut.model, { optimization: 'all', ...options });
   try {
     for (const feeds of cut.ways) {
       const results = await session.run(feeds);
