@@ -23,7 +23,8 @@ import { quantizePrepared } from './quantize-model.ts';
 import { weightsBeside } from './refuse-output.ts';
 import { reportCalibration } from './report-calibration.ts';
 import { requireConvertible } from './require-convertible.ts';
-import { verifyOptions } from './run-options.ts';
+import { requireLoadable } from './require-loadable.ts';
+import { sessionOptions, verifyOptions } from './run-options.ts';
 import type { Workshop } from './workshop.ts';
 import { plainWorkshop } from './workshop.ts';
 import { checksOf } from './write-experts.ts';
@@ -76,11 +77,11 @@ async function convertPrepared(
   const quantized = await quantizePrepared(prepared, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
-  const place = { model: path, output, isMeasured: measuredOn !== null };
-  const counted = await publishWithParity(staged, place, quantized, progress, workshop);
+  const place = { model: path, output, isMeasured: measuredOn !== null, threads: config.threads };
+  const { counted, unloaded } = await publishWithParity(staged, place, quantized, progress, workshop);
   const measured = measuredOn && (await verifyWritten(conversion, output, measuredOn, progress));
   const calibration = reportCalibration(quantized);
-  const notes = [...(data ? [] : [dataFree]), ...quantized.notes, ...(measured?.notes ?? [])];
+  const notes = [...(data ? [] : [dataFree]), ...unloaded, ...quantized.notes, ...(measured?.notes ?? [])];
   const unjudged = measured && {
     ...measured,
     // The file holds what made it; the report also tells with which records.
@@ -112,29 +113,37 @@ async function convertPrepared(
 
 const dataFree = 'data-free: no record was calibrated on';
 
+interface Place extends Pick<QuantizeConfig, 'threads'> {
+  model: string;
+  output: string;
+  /** A report will count what was written. */
+  isMeasured: boolean;
+}
+
 type Counted = Pick<Report, 'census' | 'size' | 'execution'>;
 
 /**
- * Lets the files that were written take their place if they compute what they should, and counts them unless they are to
- * be measured.
+ * Lets the files that were written take their place if they load and compute what they should, and counts them unless
+ * they are to be measured.
  */
 async function publishWithParity(
   staged: StagedModel,
-  { model, output, isMeasured }: { model: string; output: string; isMeasured: boolean },
+  { model, output, isMeasured, threads }: Place,
   quantized: QuantizedModel,
   progress: Progress,
   workshop: Workshop,
-): Promise<Counted | null> {
+): Promise<{ counted: Counted | null; unloaded: string[] }> {
   progress({ stage: 'parity', detail: 'every written linear, executed' });
   try {
     // The disk takes the files meanwhile.
     await Promise.all([staged.flush(), workshop.check(staged.path, checksOf(quantized))]);
+    const unloaded = await requireLoadable(staged.path, model, sessionOptions({ threads }));
     // Not in their place, where another conversion may put its own; a report counts for itself.
     const counted = isMeasured ? null : count(model, staged.path);
     const weights = weightsBeside(output);
     const written = staged.publish();
     if (weights && !written.includes(weights)) rmSync(weights);
-    return counted;
+    return { counted, unloaded };
   } finally {
     staged.discard();
   }

@@ -1,0 +1,41 @@
+import { Fault, isFault } from '../fault.ts';
+import { openModel } from '../onnx/open-model.ts';
+import type { SessionOptions } from '../runtime/session.ts';
+import { openSession } from '../runtime/session.ts';
+import { isSmall } from './model-size.ts';
+
+/**
+ * Loads a written model as its users will, if it was made from a small one: the check of its linears runs pieces of it.
+ * @returns a note where ONNX Runtime takes neither it nor its source
+ * @throws Fault PARITY where it takes the source alone
+ */
+export async function requireLoadable(
+  written: string,
+  source: string,
+  options: SessionOptions,
+): Promise<string[]> {
+  if (!isSmall(openModel(source))) return [];
+  const why = await refusalOf(written, options);
+  if (why === null) return [];
+  if ((await refusalOf(source, options)) !== null)
+    return [`ONNX Runtime loads neither the model nor what was written of it: ${why}`];
+  throw new Fault({
+    code: 'PARITY',
+    what: 'ONNX Runtime loads the model, but not what was written of it',
+    where: source,
+    why,
+    remedy: 'this is a defect of the file or of ONNX Runtime: write another target, and report it',
+  });
+}
+
+/** Why ONNX Runtime does not load a file; null if it does. */
+async function refusalOf(path: string, options: SessionOptions): Promise<string | null> {
+  try {
+    const session = await openSession(path, { ...options, optimization: 'all' });
+    await session.release();
+    return null;
+  } catch (error) {
+    if (isFault(error)) return error.why ?? error.what;
+    throw error;
+  }
+}
