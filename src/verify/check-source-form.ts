@@ -5,7 +5,7 @@ import { declaredInputs } from '../data/model-input.ts';
 import { positionsOf } from '../data/positions.ts';
 import type { DataRecord } from '../data/record.ts';
 import type { SampleSize } from '../data/sample-records.ts';
-import { madeUpRecords, sampleRecords } from '../data/sample-records.ts';
+import { inPairs, madeUpRecords, sampleRecords } from '../data/sample-records.ts';
 import { emitFloat } from '../emit/float-experts.ts';
 import { Fault, isFault } from '../fault.ts';
 import { expertWeights } from '../moe/ffn-experts.ts';
@@ -45,8 +45,8 @@ export async function checkSourceForm(
   if (layers.some((layer) => memoryOf(layer) > memory))
     return notCompared(path, 'to run one takes more memory than there is to spare');
   try {
-    // One by one, for source forms may take padding for tokens.
-    const batches = sample.flatMap((record) => [...makeBatches([record], declaredInputs(model))]);
+    // Without padding, which source forms may take for tokens.
+    const batches = inPairs(sample).flatMap((pair) => [...makeBatches(pair, declaredInputs(model))]);
     await compareLayers(prepared, batches);
     return [];
   } catch (error) {
@@ -69,9 +69,10 @@ function sampleSize(layers: readonly MoeLayer[]): SampleSize {
   return { records, tokens: Math.min(tokens, ...layers.map(tokensAtATime)) };
 }
 
+/** Of each of the two records that are run together. */
 function tokensAtATime({ form, hidden, intermediate, router: { topK, experts } }: MoeLayer): number {
   const perToken = form === 'loop' ? 0 : (topK ?? experts) * hidden * intermediate;
-  return Math.max(4, Math.floor(gathered / perToken));
+  return Math.max(4, Math.floor(gathered / (2 * perToken)));
 }
 
 /** May be taken without asking: without records memory follows the largest expert of a conversion, and no layer. */

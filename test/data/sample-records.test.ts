@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { madeUpRecords, sampleRecords } from '../../src/data/sample-records.ts';
+import { inPairs, madeUpRecords, sampleRecords } from '../../src/data/sample-records.ts';
 import { openModel } from '../../src/onnx/open-model.ts';
 import { bundledModel, bundledRecords, calibrationData } from '../helpers/bundled.ts';
 import { makeModel } from '../helpers/make-model.ts';
@@ -14,6 +14,14 @@ test('the first records are taken, and the first tokens of them', () => {
     expect(input_ids.shape).toEqual([5]);
     expect(input_ids.data).toEqual(records[at].inputs['input_ids'].data.slice(0, 5));
   });
+});
+
+test('two records at a time have one length', () => {
+  const pairs = inPairs(bundledRecords(calibrationData, 5));
+  const lengths = pairs.map((pair) => pair.map(({ inputs }) => inputs['input_ids'].data.length));
+  expect(lengths).toHaveLength(3);
+  for (const [first, second] of lengths) expect(second).toBe(first);
+  expect(pairs[2][1]).toEqual(pairs[2][0]);
 });
 
 test('tokens are made up from all over the vocabulary', () => {

@@ -136,8 +136,38 @@ describe('no layer is found, and it is said why', () => {
   });
 });
 
+/** Experts of which each takes its first three tokens, and no more. */
+const capped: Part = (b, x) => {
+  const tokens = flat(b, x);
+  const [weights, indices] = choose(b, logits(b, tokens));
+  const zeros = b.op('ConstantOfShape', [b.op('Shape', [tokens])]);
+  const routed = Array.from({ length: experts }, (_, e) => e).reduce((total, e) => {
+    const all = b.op('NonZero', [b.op('Equal', [indices, b.ints(e)])]);
+    const places = b.op('Slice', [all, b.ints([0]), b.ints([3]), b.ints([1])]);
+    const rows = b.op('Gather', [places, b.ints(0)]);
+    const shares = b.op('GatherND', [weights, b.op('Transpose', [places], { perm: [1, 0] })]);
+    const output = expert(b, b.op('Gather', [tokens, rows]), e);
+    const weighed = b.op('Mul', [output, b.op('Unsqueeze', [shares, b.ints([-1])])]);
+    const at = b.op('Unsqueeze', [rows, b.ints([-1])]);
+    return b.op('ScatterND', [total, at, weighed], { reduction: 'add' });
+  }, zeros);
+  return b.op('Reshape', [routed, b.op('Shape', [x])]);
+};
+
 /** Where a layer is found that cannot be written anew. */
 const refusals: Record<string, [Part, string]> = {
+  'a number of tokens that an expert takes at most': [capped, 'is no table of 2 experts per token'],
+  'experts that give other channels than they read': [
+    (b, x) => {
+      const wide: Write = (_, tokens, e) =>
+        b.op('MatMul', [
+          b.op('Relu', [b.op('MatMul', [tokens, weight(b, `${e}.up`, [hidden, width])])]),
+          weight(b, `${e}.down`, [width, 2 * hidden]),
+        ]);
+      return b.op('Slice', [masked(wide)(b, x), b.ints([0]), b.ints([hidden]), b.ints([-1])]);
+    },
+    'its experts read 8 channels and give 16',
+  ],
   'a mix of channels inside the experts': [
     (b, x) => {
       const chosen = choose(b, logits(b, x));

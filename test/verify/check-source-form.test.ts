@@ -1,10 +1,20 @@
-import { describe, expect, test } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
 import type { DataRecord } from '../../src/data/record.ts';
 import type { MoeLayer } from '../../src/moe/moe-layer.ts';
 import type { PreparedModel } from '../../src/moe/prepare-model.ts';
 import { prepareModel } from '../../src/moe/prepare-model.ts';
+import type { Value } from '../../src/onnx/value.ts';
+import { writeModel } from '../../src/onnx/write-model.ts';
 import { checkSourceForm } from '../../src/verify/check-source-form.ts';
 import { bundledModel, bundledRecords, calibrationData, forms } from '../helpers/bundled.ts';
+import type { Part } from '../moe/helpers/parts.ts';
+import { block, choose, experts, flat, logits, maskedExperts } from '../moe/helpers/parts.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'moeq-source-form-'));
+afterAll(() => rmSync(folder, { recursive: true }));
 
 const records = bundledRecords(calibrationData, 20);
 
@@ -48,6 +58,20 @@ test.each(mistakes)(
     });
   },
 );
+
+/** Tokens and logits are sorted by time, which is as they come only where there is one record. */
+const byTime: Part = (b, x) => {
+  const turn = (value: Value): Value => b.op('Transpose', [value], { perm: [1, 0, 2] });
+  const rows = b.op('Reshape', [turn(logits(b, x)), b.ints([-1, experts])]);
+  const routed = maskedExperts(b, flat(b, turn(x)), choose(b, rows));
+  return turn(b.op('Reshape', [routed, b.op('Shape', [turn(x)])]));
+};
+
+test('tokens in another order than they are read in show where there are several records', async () => {
+  const path = join(folder, 'by-time.onnx');
+  writeModel(block(byTime), path);
+  await expect(checkSourceForm(prepareModel(path), [])).rejects.toMatchObject({ code: 'LAYER_MISREAD' });
+});
 
 test('what ONNX Runtime cannot run as it stands is told, not compared', async () => {
   const broken: DataRecord = {

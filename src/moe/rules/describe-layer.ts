@@ -98,6 +98,9 @@ function reasonsAgainst(
 ): string[] {
   const reasons: string[] = [];
   if (held < router.experts) reasons.push(`the file holds ${held} of ${router.experts} experts`);
+  const [{ down }] = bank.branches;
+  if (bank.experts[0].down && down.out !== bank.hidden)
+    reasons.push(`its experts read ${bank.hidden} channels and give ${down.out}`);
   if (linears.some(({ isSwapped }) => isSwapped))
     reasons.push('the shapes of its weights do not fit: ONNX Runtime refuses such a file');
   if (bank.experts.some(({ key }) => key === null)) reasons.push(...bank.warnings);

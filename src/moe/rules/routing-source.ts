@@ -3,7 +3,7 @@ import type { Value } from '../../onnx/value.ts';
 import { isConstant } from '../graph/constant.ts';
 import { onlyCut } from '../graph/cuts.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
-import { layoutOps } from '../graph/operators.ts';
+import { aliasRoot, layoutOps } from '../graph/operators.ts';
 import type { Router } from '../moe-layer.ts';
 import type { Evidence } from './describe-layer.ts';
 import type { Region } from './region.ts';
@@ -62,7 +62,8 @@ export function indexSource(index: Value, region: Region, facts: GraphFacts): Va
     if (seen.has(value)) continue;
     seen.add(value);
     const node = value.producer;
-    const isTable = value === region.lookedUp || (node && isSelection(node, facts));
+    const isTable =
+      value === region.lookedUp || (node && (isSelection(node, facts) || isCapped(node, facts)));
     if (!node || !indexOps.has(node.opType) || isTable) roots.add(value);
     else pending.push(...indexInputs(node, region));
   }
@@ -75,6 +76,14 @@ function isSelection(node: Node, { shapes }: GraphFacts): boolean {
   return (
     node.opType === 'TopK' && (node.int('k') !== undefined || shapes.integersOf(node.inputs[1])?.[0] != null)
   );
+}
+
+/** A cut that leaves so many rows of an unknown number, or as many at most: tokens beyond them go to no expert. */
+function isCapped({ opType, inputs: [, , end], outputs }: Node, { shapes }: GraphFacts): boolean {
+  if (opType !== 'Slice') return false;
+  const cut = onlyCut(outputs[0]!, shapes);
+  const isFixed = cut !== null && cut.size === null && cut.length !== null;
+  return isFixed || (end ? aliasRoot(end).producer?.opType === 'Min' : false);
 }
 
 /** What an index is made of, without what only says where to look or how large things are. */

@@ -1,8 +1,11 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { isConstant } from '../graph/constant.ts';
+import { onlyCut } from '../graph/cuts.ts';
+import type { GraphFacts } from '../graph/graph-facts.ts';
 import { aliasRoot, isShapeInput, layoutOps } from '../graph/operators.ts';
 import type { Evidence } from './describe-layer.ts';
+import type { ExpertBank } from './expert-bank.ts';
 import type { Region } from './region.ts';
 import { fromInput, fromRouter } from './region.ts';
 
@@ -23,7 +26,7 @@ export const frozenTokens =
   'the file sends a fixed number of tokens to each expert: it computes wrong results for inputs other than the traced one';
 
 /** Walks back from what the first linears read to the layer's input. */
-export function tokenSource({ bank, region }: Evidence): TokenSource | string {
+export function tokenSource({ bank, region, facts }: Evidence): TokenSource | string {
   let value = bank.branches[0].up.linears[0].input;
   const found: TokenSource = { value, index: null, isDispatched: false, scale: null };
   const bits = (each: Value | null | undefined): number => (each && region.colour.get(each)) ?? 0;
@@ -31,7 +34,7 @@ export function tokenSource({ bank, region }: Evidence): TokenSource | string {
     const node = value.producer;
     if (!node || region.aliases.has(value) || !region.colour.has(value)) break;
     const [data, second] = node.inputs;
-    if (isFrozen(node, bits)) return frozenTokens;
+    if (isFrozen(node, bits) && !cutsExperts(value, bank, facts)) return frozenTokens;
     if (layoutOps.has(node.opType) || node.opType === 'Slice' || node.opType === 'Split') value = data!;
     else if ((node.opType === 'Gather' || node.opType === 'GatherND') && bits(second) === fromRouter) {
       if (found.index) return `${node.name} picks tokens a second time`;
@@ -97,4 +100,9 @@ function isFrozen({ opType, inputs }: Node, bits: (value: Value | null | undefin
   if (!(bits(inputs[0]) & fromRouter)) return false;
   const bounds = opType === 'Slice' ? inputs.slice(1, 3) : [inputs[1]];
   return (opType === 'Slice' || opType === 'Split') && bounds.every((value) => bits(value) === 0);
+}
+
+/** A cut along an axis of experts, which has one place for each. */
+function cutsExperts(value: Value, { experts }: ExpertBank, { shapes }: GraphFacts): boolean {
+  return onlyCut(value, shapes)?.size === experts.length;
 }
