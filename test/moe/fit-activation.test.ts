@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { fitActivation } from '../../src/moe/rules/fit-activation.ts';
+import { builder as onnxBuilder } from '../../src/onnx/build.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import type { Builder } from './helpers/build.ts';
 import { builder } from './helpers/build.ts';
@@ -52,6 +53,15 @@ const cappedAt =
 
 const plain = { alpha: 1, limit: null, upOffset: 0 };
 
+/** The same with constants in half floats. */
+function inHalf(spell: Spelling): Spelling {
+  return (build, gate, up) => {
+    const scalar = (value: number): Value =>
+      onnxBuilder(build.graph, 'half').constant('c', 'float16', [], [value]);
+    return spell({ ...build, scalar }, gate, up);
+  };
+}
+
 function fit(spell: Spelling): ReturnType<typeof fitActivation> {
   const build = builder();
   const [gate, up] = [build.input('gate', ['n']), build.input('up', ['n'])];
@@ -73,6 +83,13 @@ describe('fitActivation', () => {
     ],
     ['gelu by Erf', gelu, { name: 'gelu', ...plain }],
     ['gelu by Tanh', geluTanh, { name: 'gelu-tanh', ...plain }],
+    ['gelu by Erf in half floats', inHalf(gelu), { name: 'gelu', ...plain }],
+    ['gelu by Tanh in half floats', inHalf(geluTanh), { name: 'gelu-tanh', ...plain }],
+    [
+      'GeGLU in half floats',
+      inHalf((build, gate, up) => build.add('Mul', [gelu(build, gate, up), up])),
+      { name: 'gelu', ...plain },
+    ],
     ['SwiGLU', (build, gate, up) => build.add('Mul', [silu(build, gate), up]), { name: 'silu', ...plain }],
     [
       'QuickGelu',

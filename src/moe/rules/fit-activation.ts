@@ -1,6 +1,7 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { activate } from '../activation.ts';
+import { tensorOf } from '../graph/constant.ts';
 import { elementwiseOps } from '../graph/operators.ts';
 import { evaluate } from '../graph/scalar-function.ts';
 import type { Activation } from '../moe-layer.ts';
@@ -36,12 +37,12 @@ export function fitActivation<Leaf extends ActivationLeaf>(
   leaves: readonly Leaf[],
 ): FittedActivation<Leaf> {
   const [first, second] = leaves;
-  const constants = constantsBetween(value, new Set(leaves.flatMap(({ names }) => names)));
-  const probes = probesAround(constants);
+  const { constants, isHalf } = constantsBetween(value, new Set(leaves.flatMap(({ names }) => names)));
+  const points = { probes: probesAround(constants), tolerance: isHalf ? halfTolerance : tolerance };
   const unknown: Activation = { name: 'unknown', alpha: 1, limit: null, upOffset: 0 };
   if (leaves.length === 1) {
     const activation = ungated(constants).find((each) =>
-      agrees(value, each, { gate: null, up: first }, probes),
+      agrees(value, each, { gate: null, up: first }, points),
     );
     return { activation: activation ?? unknown, gate: null, up: first };
   }
@@ -50,18 +51,28 @@ export function fitActivation<Leaf extends ActivationLeaf>(
       [first, second],
       [second, first],
     ]) {
-      const activation = gated(constants).find((each) => agrees(value, each, { gate, up }, probes));
+      const activation = gated(constants).find((each) => agrees(value, each, { gate, up }, points));
       if (activation) return { activation, gate, up };
     }
   }
   return { activation: unknown, gate: second ? first : null, up: second ?? first };
 }
 
+/** Where a function is compared, and how near it must be, as a share of one more than its size. */
+interface Points {
+  probes: readonly number[];
+  tolerance: number;
+}
+
+const tolerance = 1e-5;
+/** The root of two as a half float, in GELU, moves it by so much; its approximation by tanh is further away. */
+const halfTolerance = 6e-5;
+
 function agrees(
   value: Value,
   activation: Activation,
   { gate, up }: { gate: ActivationLeaf | null; up: ActivationLeaf },
-  probes: readonly number[],
+  { probes, tolerance }: Points,
 ): boolean {
   return probes.every((u) =>
     (gate ? probes : [0]).every((g) => {
@@ -71,7 +82,9 @@ function agrees(
       ]);
       const actual = evaluate(value, leaves);
       const expected = activate(activation, gate && g, u);
-      return actual !== null && Math.abs(actual - expected) <= 1e-5 * (1 + Math.abs(expected));
+      // What is off in the function of the gate is multiplied by up.
+      const size = (1 + Math.abs(expected)) * (gate ? Math.max(1, Math.abs(u)) : 1);
+      return actual !== null && Math.abs(actual - expected) <= tolerance * size;
     }),
   );
 }
@@ -104,8 +117,11 @@ function limitsAmong(constants: readonly number[]): (number | null)[] {
 /** Operators all of whose inputs are numbers, not places or sizes. */
 const counting = new Set([...elementwiseOps, 'Equal', 'Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual']);
 
-/** The distinct scalars an expression uses, worked out from others or not, attributes included. */
-function constantsBetween(value: Value, leaves: ReadonlySet<Value>): number[] {
+/** The distinct scalars an expression uses, worked out from others or not, attributes included; are some half floats? */
+function constantsBetween(
+  value: Value,
+  leaves: ReadonlySet<Value>,
+): { constants: number[]; isHalf: boolean } {
   const numbers = new Set<number>();
   const pending = [value];
   const seen = new Set<Value>();
@@ -118,7 +134,8 @@ function constantsBetween(value: Value, leaves: ReadonlySet<Value>): number[] {
     const inputs = node && counting.has(node.opType) ? node.inputs : (node?.inputs.slice(0, 1) ?? []);
     inputs.forEach((input) => input && pending.push(input));
   }
-  return [...numbers];
+  const isHalf = [...seen].some((each) => tensorOf(each)?.source.dtype === 'float16');
+  return { constants: [...numbers], isHalf };
 }
 
 function attributesOf(node: Node | null): number[] {
