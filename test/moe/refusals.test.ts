@@ -19,6 +19,7 @@ import {
   maskedLayer,
   pickedExperts,
   scalar,
+  scatter,
   sharedExperts,
   shareOf,
   sum,
@@ -72,7 +73,7 @@ const scattered =
   (reduction: string): Part =>
   (b, x) => {
     const tokens = flat(b, x);
-    return pickedExperts(b, tokens, choose(b, logits(b, tokens), 1), { reduction });
+    return pickedExperts(b, tokens, choose(b, logits(b, tokens), 1), { put: scatter(reduction) });
   };
 
 it.each(['none', 'add'])('one expert per token is put back by %s', (reduction) => {

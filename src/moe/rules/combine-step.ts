@@ -1,7 +1,9 @@
 import type { Node } from '../../onnx/node.ts';
-import type { Value } from '../../onnx/value.ts';
+import type { Use, Value } from '../../onnx/value.ts';
 import { isZero, scalarOf } from '../graph/constant.ts';
 import { layoutOps, shapeOps } from '../graph/operators.ts';
+import type { Accumulation } from './accumulation.ts';
+import { accumulationAt, accumulationOn } from './accumulation.ts';
 import type { Evidence } from './describe-layer.ts';
 import { fromInput, fromRouter } from './region.ts';
 
@@ -30,10 +32,15 @@ export interface Context extends Evidence {
   fromOthers: ReadonlySet<Value>;
 }
 
-/** The step that the one reader of a value takes; null where there are more, or where it is not linear in the value. */
+/**
+ * The step that the one reader of a value takes, or the two that add to rows of it; null where there are more, or where
+ * it is not linear in the value.
+ */
 export function nextStep(value: Value, context: Context): Step | null {
   const { region, bank } = context;
   const uses = value.uses.filter(({ node }) => !shapeOps.has(node.opType) && !isOnlyMeasured(node));
+  const accumulation = accumulationAfter(value, uses, context);
+  if (accumulation) return { ...plain, value: accumulation.output, isJoin: true };
   const [use, ...others] = uses;
   if (!use || others.length > 0 || region.exits.includes(use.node)) return null;
   const { node, index } = use;
@@ -44,6 +51,18 @@ export function nextStep(value: Value, context: Context): Step | null {
     return { ...plain, value: output };
   const found = Object.hasOwn(rules, node.opType) && rules[node.opType]({ node, index, rest, context });
   return found ? { ...plain, value: output, ...found } : null;
+}
+
+/** `results[rows] += value` into a part of the routed sum, or such an addition of another part to the value. */
+function accumulationAfter(value: Value, uses: readonly Use[], context: Context): Accumulation | null {
+  const { facts, region } = context;
+  const [use] = uses;
+  const isAdded = uses.length === 1 && use.node.opType === 'Add';
+  const found = isAdded ? accumulationAt(use.node, facts) : accumulationOn(value, uses, facts);
+  if (!found || region.exits.includes(found.add) || !region.colour.has(found.output)) return null;
+  const { table, rows, addend } = found;
+  const areParts = [table, addend].every((each) => each === value || isPart(each, context));
+  return areParts && (isRouting(rows, context) || isIndex(rows, context)) ? found : null;
 }
 
 const plain: Omit<Step, 'value'> = {

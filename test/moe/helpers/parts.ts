@@ -87,12 +87,20 @@ export function gatheredExperts(b: Builder, tokens: Value, [weights, indices]: [
   return b.op('ReduceSum', [weighed, b.ints([1])], { keepdims: 0 });
 }
 
+/** Brings the weighed rows of an expert to the sum of the experts before it. */
+export type Put = (b: Builder, total: Value, rows: Value, weighed: Value) => Value;
+
+export const scatter =
+  (reduction: string): Put =>
+  (b, total, rows, weighed) =>
+    b.op('ScatterND', [total, b.op('Unsqueeze', [rows, b.ints([-1])]), weighed], { reduction });
+
 /** Every expert on the tokens [tokens, hidden] that chose it; its rows are put back in their places. */
 export function pickedExperts(
   b: Builder,
   tokens: Value,
   [weights, indices]: [Value, Value],
-  { write = expert, reduction = 'add' } = {},
+  { write = expert, put = scatter('add') } = {},
 ): Value {
   const zeros = b.op('ConstantOfShape', [b.op('Shape', [tokens])]);
   return Array.from({ length: experts }, (_, e) => e).reduce((total, e) => {
@@ -101,7 +109,7 @@ export function pickedExperts(
     const shares = b.op('GatherND', [weights, b.op('Transpose', [places], { perm: [1, 0] })]);
     const output = write(b, b.op('Gather', [tokens, rows]), e);
     const weighed = b.op('Mul', [output, b.op('Unsqueeze', [shares, b.ints([-1])])]);
-    return b.op('ScatterND', [total, b.op('Unsqueeze', [rows, b.ints([-1])]), weighed], { reduction });
+    return put(b, total, rows, weighed);
   }, zeros);
 }
 
