@@ -30,6 +30,8 @@ export function checkVocabulary(records: readonly DataRecord[], size: number | n
 export function vocabularySize({ graph }: Model): number | null {
   const tokens = graph.inputs.find(({ name }) => name === tokenInput);
   const lookUp = tokens?.consumers.find(({ opType, inputs }) => opType === 'Gather' && inputs[1] === tokens);
-  const table = lookUp?.inputs[0]?.tensor?.source;
-  return table?.shape.length === 2 ? table.shape[0] : null;
+  let table = lookUp?.inputs[0];
+  while (table?.producer?.opType === 'Cast') [table] = table.producer.inputs;
+  const shape = table?.tensor?.source.shape;
+  return shape?.length === 2 ? shape[0] : null;
 }

@@ -32,6 +32,21 @@ test('tokens are made up from all over the vocabulary', () => {
   expect(new Set(ids).size).toBe(128);
 });
 
+test('tokens are made up for an embedding that is stored in another type', () => {
+  const model = makeModel({ input_ids: ['int64', ['batch', 'sequence']] }, (b, ids) => {
+    const table = b.constant(
+      'embedding',
+      'float16',
+      [9, 2],
+      Array.from({ length: 18 }, (_, i) => i),
+    );
+    return { y: b.op('Gather', [b.cast(table, 'float32'), ids]) };
+  });
+  const [{ inputs }] = madeUpRecords(model, size);
+  expect(inputs['input_ids'].shape).toEqual([5]);
+  expect(Math.max(...[...inputs['input_ids'].data].map(Number))).toBeLessThan(9);
+});
+
 test('numbers are made up for a model that takes numbers alone, of variance 1', () => {
   const model = makeModel(
     { x: ['float32', ['batch', 'sequence', 8]], y: ['float16', ['batch', 3]] },
