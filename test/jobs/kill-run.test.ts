@@ -23,12 +23,24 @@ recipes:
   clip: { scheme: w4a8, rotation: { down: none }, rounding: { method: clip } }
 `,
   );
-  const { met, expected, resumed, torn, kept, redone } = await killRun(batch, 20, seededRandom(7));
+  const told: string[] = [];
+  // On a busy machine short steps may be missed by twenty kills: then there are twenty more, of which all must hold, too.
+  for (let seed = 7; seed < 10 && kindsOf(told).length < steps.length - 2; seed++)
+    told.push(...(await expectSameBytes(batch, seed)));
+  expect(kindsOf(told)).toEqual(expect.arrayContaining(['quantize', 'publish']));
+  expect(kindsOf(told).length).toBeGreaterThanOrEqual(steps.length - 2);
+  rmSync(folder, { recursive: true });
+});
+
+/** Kinds of steps that were under way when a run was killed: files on their way to the output folder are met, too. */
+function kindsOf(told: readonly string[]): string[] {
+  return steps.filter((step) => told.some((each) => each.split(/ |: /).includes(step)));
+}
+
+/** Kills a run twenty times; gives what it had told last each time. */
+async function expectSameBytes(batch: string, seed: number): Promise<string[]> {
+  const { met, expected, resumed, torn, kept, redone } = await killRun(batch, 20, seededRandom(seed));
   expect(met.length).toBe(20);
-  // All of the run is met, files on their way to the output folder too; on a busy machine a short step may be missed.
-  const kinds = steps.filter((step) => met.some((told) => told.split(/ |: /).includes(step)));
-  expect(kinds).toEqual(expect.arrayContaining(['quantize', 'publish']));
-  expect(kinds.length).toBeGreaterThanOrEqual(steps.length - 2);
   expect(Object.keys(expected)).toEqual([
     expect.stringMatching(/^\.moeq\/jobs\/\w+\.json$/),
     expect.stringMatching(/^\.moeq\/jobs\/\w+\.json$/),
@@ -47,5 +59,5 @@ recipes:
   // What had been done was found again: kills added up to a finished run.
   expect(redone).toEqual([]);
   expect(kept).toBeGreaterThan(50);
-  rmSync(folder, { recursive: true });
-});
+  return met;
+}
