@@ -1,6 +1,9 @@
 import { constants } from 'node:os';
 import { removeTemporaries } from '../files/temporary.ts';
 
+/** Ctrl-C, an end that was asked for, a terminal that is gone. */
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /**
  * The first Ctrl-C lets the work under way end and keeps it; the second ends the process at once, which costs no more
  * than that work. A thread inside ONNX Runtime must not be terminated, so nothing gentler is left.
@@ -12,18 +15,16 @@ export function stopSignal(): AbortSignal {
     process.stderr.write('stopping after the work under way; again to stop at once\n');
     controller.abort();
   };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  process.on('SIGHUP', onSignal);
+  for (const signal of signals) process.on(signal, onSignal);
   return controller.signal;
 }
 
 /**
- * Ctrl-C, or a terminal that is gone, ends the process as it always does, but takes its temporary files along, which may be large. It dies of the
+ * A signal ends the process as it always does, but takes its temporary files along, which may be large. It dies of the
  * signal: to exit would terminate threads, and those inside ONNX Runtime must not be.
  */
 export function cleanOnSignal(): void {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  for (const signal of signals) {
     const onSignal = (): void => {
       removeTemporaries();
       // Not before: npm sends a second one.

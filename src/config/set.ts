@@ -30,10 +30,7 @@ export function parseSet(assignment: string, flagName = '--set'): Override {
 export function applyOverrides(document: ConfigDocument, overrides: readonly Override[]): ConfigDocument {
   const latestFirst = overrides.toReversed();
   return {
-    value: overrides.reduce<unknown>((value, override) => {
-      requireKeys(value, override);
-      return setAt(value, override.path, override.value);
-    }, document.value),
+    value: overrides.reduce<unknown>((value, override) => setAt(value, override), document.value),
     whereOf(path) {
       const origin = latestFirst.find((override) => override.path.every((key, i) => key === String(path[i])));
       return origin?.flag ?? document.whereOf(path);
@@ -53,34 +50,29 @@ function parseValue(text: string, flag: string): unknown {
   return !error && (whole || text === '') ? document.toJS() : text;
 }
 
-function requireKeys(value: unknown, { path, flag }: Override): void {
-  let at = value;
-  for (const [depth, key] of path.entries()) {
-    if (at === undefined || at === null) return;
-    if (typeof at !== 'object') {
-      const outer = path.slice(0, depth).join('.');
-      throw new Fault({
-        code: 'CONFIG_SET',
-        what: `${outer} is ${JSON.stringify(at)}, which has no keys`,
-        where: flag,
-        remedy: `set ${outer} as a whole, or write out in the file what it stands for`,
-      });
-    }
-    at = Object.hasOwn(at, key) ? (at as Record<string, unknown>)[key] : undefined;
+/** A copy of `value` with an override in it, from the key at `depth` on; what is missing on the way becomes an object. */
+function setAt(value: unknown, override: Override, depth = 0): unknown {
+  const { path, value: leaf } = override;
+  if (depth === path.length) return leaf;
+  const key = path[depth];
+  if (Array.isArray(value) && /^\d+$/.test(key) && Number(key) <= value.length) {
+    return value.toSpliced(Number(key), 1, setAt(value[Number(key)], override, depth + 1));
   }
+  if (value !== null && value !== undefined && typeof value !== 'object')
+    throw keyless(value, override, depth);
+  const map = new Map<string, unknown>(Object.entries(value ?? {}));
+  map.set(key, setAt(map.get(key), override, depth + 1));
+  return Object.fromEntries(map);
 }
 
-/** A copy of `value` with `leaf` at the path; what is on the way and no list becomes an object. */
-function setAt(value: unknown, path: readonly string[], leaf: unknown): unknown {
-  const [key, ...rest] = path;
-  if (key === undefined) return leaf;
-  if (Array.isArray(value) && /^\d+$/.test(key) && Number(key) <= value.length) {
-    return value.toSpliced(Number(key), 1, setAt(value[Number(key)], rest, leaf));
-  }
-  const entries = typeof value === 'object' && value !== null ? Object.entries(value) : [];
-  const map = new Map<string, unknown>(entries);
-  map.set(key, setAt(map.get(key), rest, leaf));
-  return Object.fromEntries(map);
+function keyless(value: unknown, { path, flag }: Override, depth: number): Fault {
+  const outer = path.slice(0, depth).join('.');
+  return new Fault({
+    code: 'CONFIG_SET',
+    what: `${outer} is ${JSON.stringify(value)}, which has no keys`,
+    where: flag,
+    remedy: `set ${outer} as a whole, or write out in the file what it stands for`,
+  });
 }
 
 function fault(where: string, what: string, why?: string): Fault {

@@ -1,4 +1,5 @@
 import type { Model } from '../onnx/model.ts';
+import { countOf } from '../tensor/dtype.ts';
 import { uniform } from '../tensor/uniform.ts';
 import { declaredInputs } from './model-input.ts';
 import type { NumericArray } from './numeric-array.ts';
@@ -88,7 +89,6 @@ function numbersOf(model: Model, { tokens }: SampleSize): InputsOf | null {
 
 /** Numbers of mean 0 and variance 1. */
 function evenly(shape: number[], next: () => number): NumericArray {
-  const length = shape.reduce((product, dim) => product * dim, 1);
-  const data = Float32Array.from({ length }, () => Math.sqrt(3) * (2 * next() - 1));
+  const data = Float32Array.from({ length: countOf(shape) }, () => Math.sqrt(3) * (2 * next() - 1));
   return { dtype: 'float32', shape, data };
 }

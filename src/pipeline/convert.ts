@@ -14,6 +14,7 @@ import { stageModel } from '../onnx/write-model.ts';
 import type { CensusRow, Report } from '../report/report.ts';
 import { takeCensus } from '../verify/census.ts';
 import { verify } from '../verify/verify.ts';
+import { isSmall } from './model-size.ts';
 import type { Conversion, ConversionRecords } from './open-conversion.ts';
 import { openConversion } from './open-conversion.ts';
 import type { Progress } from './progress.ts';
@@ -77,7 +78,13 @@ async function convertPrepared(
   const quantized = await quantizePrepared(prepared, data, config, progress, workshop);
   progress({ stage: 'write', detail: output });
   const staged = stageModel(quantized.model, output, { force: conversion.force, ...externalDataOf(config) });
-  const place = { model: path, output, isMeasured: measuredOn !== null, threads: config.threads };
+  const place = {
+    model: path,
+    output,
+    isMeasured: measuredOn !== null,
+    isLoaded: isSmall(prepared.model),
+    threads: config.threads,
+  };
   const { counted, unloaded } = await publishWithParity(staged, place, quantized, progress, workshop);
   const measured = measuredOn && (await verifyWritten(conversion, output, measuredOn, progress));
   const calibration = reportCalibration(quantized);
@@ -118,6 +125,8 @@ interface Place extends Pick<QuantizeConfig, 'threads'> {
   output: string;
   /** A report will count what was written. */
   isMeasured: boolean;
+  /** What was written fits into memory as a whole. */
+  isLoaded: boolean;
 }
 
 type Counted = Pick<Report, 'census' | 'size' | 'execution'>;
@@ -128,7 +137,7 @@ type Counted = Pick<Report, 'census' | 'size' | 'execution'>;
  */
 async function publishWithParity(
   staged: StagedModel,
-  { model, output, isMeasured, threads }: Place,
+  { model, output, isMeasured, isLoaded, threads }: Place,
   quantized: QuantizedModel,
   progress: Progress,
   workshop: Workshop,
@@ -137,7 +146,7 @@ async function publishWithParity(
   try {
     // The disk takes the files meanwhile.
     await Promise.all([staged.flush(), workshop.check(staged.path, checksOf(quantized))]);
-    const unloaded = await requireLoadable(staged.path, model, sessionOptions({ threads }));
+    const unloaded = isLoaded ? await requireLoadable(staged.path, model, sessionOptions({ threads })) : [];
     // Not in their place, where another conversion may put its own; a report counts for itself.
     const counted = isMeasured ? null : count(model, staged.path);
     const weights = weightsBeside(output);

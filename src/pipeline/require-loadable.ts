@@ -1,11 +1,9 @@
 import { Fault, isFault } from '../fault.ts';
-import { openModel } from '../onnx/open-model.ts';
 import type { SessionOptions } from '../runtime/session.ts';
 import { openSession } from '../runtime/session.ts';
-import { isSmall } from './model-size.ts';
 
 /**
- * Loads a written model as its users will, if it was made from a small one: the check of its linears runs pieces of it.
+ * Loads a written model as its users will: the check of its linears runs pieces of it.
  * @returns a note where ONNX Runtime takes neither it nor its source
  * @throws Fault PARITY where it takes the source alone
  */
@@ -14,7 +12,6 @@ export async function requireLoadable(
   source: string,
   options: SessionOptions,
 ): Promise<string[]> {
-  if (!isSmall(openModel(source))) return [];
   const why = await refusalOf(written, options);
   if (why === null) return [];
   if ((await refusalOf(source, options)) !== null)

@@ -6,6 +6,7 @@ import type { Dims } from './dims.ts';
 import { add, countOf, multiply, shapeSlice } from './dims.ts';
 import { equationOf } from './einsum.ts';
 import type { Shapes } from './shapes.ts';
+import { topKCount } from './top-k-count.ts';
 
 const broadcasting = new Set(
   'Add Sub Mul Div Pow Mod Max Min Sum Mean Where Equal Less Greater LessOrEqual GreaterOrEqual And Or Xor PRelu'.split(
@@ -129,7 +130,7 @@ const rules: Record<string, Rule> = {
     const x = facts.shapeOf(node.inputs[0]);
     if (!x) return null;
     const axis = positiveAxis(node.int('axis') ?? -1, x.length);
-    const k = facts.integersOf(node.inputs[1])?.[0] ?? node.int('k') ?? null;
+    const k = topKCount(node, facts);
     const shape = x.map((dim, index) => (index === axis ? k : dim));
     return [shape, shape];
   },

@@ -65,7 +65,7 @@ function isReadFrom(value: Value, scatter: Node, facts: GraphFacts): boolean {
 
 /** True for the places in a mask of one dimension, or of the tokens that chose one expert, which no token does twice. */
 function comeOnce(rows: Value, { shapes }: GraphFacts): boolean {
-  const places = originOf(rows, isMove);
+  const places = originOf(rows);
   const mask = places.producer?.opType === 'NonZero' ? places.producer.inputs[0]! : null;
   if (!mask || shapes.shapeOf(mask)?.length === 1) return mask !== null;
   const equal = aliasRoot(mask).producer;
@@ -81,9 +81,9 @@ function isMove(node: Node): boolean {
   return aliasOps.has(node.opType) || ['Transpose', 'Split', 'Slice'].includes(node.opType);
 }
 
-function originOf(value: Value, passes: (node: Node) => boolean): Value {
+function originOf(value: Value): Value {
   let origin = value;
-  while (origin.producer && passes(origin.producer) && origin.producer.inputs[0])
+  while (origin.producer && isMove(origin.producer) && origin.producer.inputs[0])
     origin = origin.producer.inputs[0];
   return origin;
 }

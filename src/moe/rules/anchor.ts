@@ -5,6 +5,7 @@ import type { GraphFacts } from '../graph/graph-facts.ts';
 import type { LinearNode } from '../graph/linear-node.ts';
 import { stackSize } from '../graph/linear-node.ts';
 import { aliasRoot, elementwiseOps, layoutOps } from '../graph/operators.ts';
+import { topKCount } from '../graph/top-k-count.ts';
 import type { Rejection } from '../moe-layer.ts';
 
 /** A linear that may be a router: its output reaches a top-k, an arg-max, a softmax, or a choice that was looked up. */
@@ -69,8 +70,7 @@ function candidate(linear: LinearNode, known: RouterCandidate | undefined, ancho
 
 /** Operators that choose among all logits or weigh them against each other. */
 export function isChoice(node: Node, facts: GraphFacts): boolean {
-  if (node.opType === 'TopK')
-    return node.int('k') !== undefined || facts.shapes.integersOf(node.inputs[1])?.[0] != null;
+  if (node.opType === 'TopK') return topKCount(node, facts.shapes) !== null;
   return node.opType === 'ArgMax' || node.opType === 'Softmax' || lookedUpChoice(node) !== null;
 }
 

@@ -4,6 +4,7 @@ import { isConstant } from '../graph/constant.ts';
 import { onlyCut } from '../graph/cuts.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import { aliasRoot, layoutOps } from '../graph/operators.ts';
+import { topKCount } from '../graph/top-k-count.ts';
 import type { Router } from '../moe-layer.ts';
 import type { Evidence } from './describe-layer.ts';
 import type { Region } from './region.ts';
@@ -73,9 +74,7 @@ export function indexSource(index: Value, region: Region, facts: GraphFacts): Va
 
 /** A top-k with a fixed k chooses experts; one whose k is computed sorts. */
 function isSelection(node: Node, { shapes }: GraphFacts): boolean {
-  return (
-    node.opType === 'TopK' && (node.int('k') !== undefined || shapes.integersOf(node.inputs[1])?.[0] != null)
-  );
+  return node.opType === 'TopK' && topKCount(node, shapes) !== null;
 }
 
 /** A cut that leaves so many rows of an unknown number, or as many at most: tokens beyond them go to no expert. */

@@ -6,6 +6,7 @@ import { linearRecord } from '../graph/linear-node.ts';
 import { aliasesOf } from '../graph/operators.ts';
 import type { Shapes } from '../graph/shapes.ts';
 import { storedView } from '../graph/stored-view.ts';
+import { topKCount } from '../graph/top-k-count.ts';
 import type { Router, Scoring } from '../moe-layer.ts';
 import type { RouterCandidate } from './anchor.ts';
 import { lookedUpChoice } from './anchor.ts';
@@ -125,7 +126,7 @@ function topKOf(selections: readonly Node[], experts: number, { shapes }: GraphF
 function countOf(node: Node, shapes: Shapes): number | null {
   if (node.opType === 'ArgMax') return 1;
   if (node.opType === 'GatherElements') return shapes.shapeOf(node.inputs[1])?.at(-1) ?? null;
-  return node.int('k') ?? shapes.integersOf(node.inputs[1])?.[0] ?? null;
+  return topKCount(node, shapes);
 }
 
 /** Whether parts of what a node chose are read: then it sorted. */
