@@ -53,7 +53,7 @@ function emitPairs(
   const experts = ffnExperts(layer);
   const dispatch = dispatchTokens(b, routing, experts, layer.router.experts);
   const results = emitter.emit(b, tokens, dispatch);
-  return { dispatch, results, sum: addPairs(b, tokens, results, dispatch) };
+  return { dispatch, results, sum: addPairs(b, tokens, results, layer.hidden, dispatch) };
 }
 
 /** Makes the old output of the new sum, in its element type and shape: the next layer may read it as it stands. */
@@ -95,7 +95,7 @@ function boundaryOf({ id, boundary, reason }: MoeLayer): Boundary {
  * Never one ScatterND with reduction over all pairs: ONNX Runtime 1.30 runs it on several threads without a lock and
  * loses additions where a token occurs twice. Slots are written once each and summed afterwards.
  */
-function addPairs(b: Builder, tokens: Value, results: Value, dispatch: Dispatch): Value {
+function addPairs(b: Builder, tokens: Value, results: Value, hidden: number, dispatch: Dispatch): Value {
   const weighted = dispatch.inputWeights
     ? results
     : b.op('Mul', [results, dispatch.weights], {}, { name: 'weighted' });
@@ -103,8 +103,7 @@ function addPairs(b: Builder, tokens: Value, results: Value, dispatch: Dispatch)
   const size = b.op('Mul', [b.op('Shape', [tokens]), b.op('Concat', [perToken, b.ints([1])], { axis: 0 })]);
   const at = b.op('Unsqueeze', [positions, b.ints([1])]);
   const slots = b.op('ScatterND', [b.op('ConstantOfShape', [size]), at, weighted], {}, { name: 'slots' });
-  const hidden = b.op('Shape', [tokens], { start: 1 });
-  const byToken = b.op('Concat', [b.ints([-1]), perToken, hidden], { axis: 0 });
+  const byToken = b.op('Concat', [b.ints([-1]), perToken, b.ints([hidden])], { axis: 0 });
   return b.op(
     'ReduceSum',
     [b.op('Reshape', [slots, byToken]), b.ints([1])],

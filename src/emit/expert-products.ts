@@ -1,6 +1,7 @@
 import type { Builder } from '../onnx/build.ts';
 import { builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
+import { bytesOf } from '../tensor/encode.ts';
 import type { Dispatch } from './dispatch-tokens.ts';
 import { splitByExpert } from './dispatch-tokens.ts';
 import { choiceOf, chooseWay } from './forms/choose-way.ts';
@@ -29,7 +30,7 @@ export interface Bank {
 export function expertProducts(
   b: Builder,
   input: Operand,
-  { counts, isAny, areFew }: Dispatch,
+  { counts, isAny, areFew, experts }: Dispatch,
   banks: readonly Bank[],
 ): Value[] {
   const [{ weights }] = banks;
@@ -42,7 +43,8 @@ export function expertProducts(
       (way) => products(way, input, counts, banks, ({ product }) => product),
       (way, otherWay) => {
         const operand = otherWay.prepare(way, input);
-        return products(way, operand, counts, banks, (weight) => weight.otherWay!.product);
+        const sums = products(way, operand, counts, banks, (weight) => weight.otherWay!.product);
+        return sums.map((sum, i) => addApart(way, sum, operand, experts, banks[i]));
       },
     );
   const results = banks.map((bank) => bank.products);
@@ -64,4 +66,16 @@ function products(
     });
     return b.op('Concat', parts, { axis: 0 }, { name });
   });
+}
+
+/** Adds to the sums [S, out] the products of what the operand lacks. */
+function addApart(b: Builder, sums: Value, { apart }: Operand, experts: Value, bank: Bank): Value {
+  if (!apart) return sums;
+  const { name, width } = bank.products;
+  const codes = bank.weights.map(({ otherWay }) => otherWay!.apart!);
+  const shape = [codes.length, codes[0].length / width, width];
+  const stored = b.constant(`${name}/apart`, 'int8', shape, Buffer.concat(codes.map(bytesOf)));
+  const own = b.op('Gather', [b.cast(stored, 'float32'), experts]);
+  const products = b.op('Squeeze', [b.op('MatMul', [apart, own]), b.ints([1])]);
+  return b.op('Add', [sums, products], {}, { name: `${name}/whole` });
 }

@@ -11,6 +11,8 @@ export interface Operand {
   /** The code of zero, for integer operands. */
   zeroCode?: number;
   zeroPoint?: Value;
+  /** Channels that lack in the products of \`operand\`, [n, 1, apart]. */
+  apart?: Value;
 }
 
 /** One expert's rows times its weight: from [n, in] to [n, out], without bias. Writes into the builder's graph. */
@@ -23,6 +25,8 @@ export interface OtherWay {
   /** From what the form prepared, for all weights that read it. */
   prepare(b: Builder, input: Operand): Operand;
   product: Product;
+  /** Weights of the channels that \`prepare\` sets apart, [apart, out]. */
+  apart?: Int8Array;
 }
 
 /** Rows that linears read: gate and up the layer's input, down the hidden activations. */

@@ -19,67 +19,90 @@ export type FewRowsWriter = (
  * whose weights are in the caches takes longer.
  *
  * At accuracy level 4 it rounds activations to whole multiples of s, the largest magnitude of their block over 127. Here
- * every block begins with a byte of padding in which activations are 127 and weights zero: s is 1, codes stay what they
- * are, the products are of integers, and with weight scales of 1 their sums are exact (in float32, below 2^24: rows of up
- * to 16,000 channels, whatever they hold). Padding in front always leaves the last block short, and so keeps away the
- * KleidiAI kernels of ARM processors, which take s from a whole row.
+ * the first of every block is 127: s is 1, codes stay what they are, the products are of integers, and with weight scales of
+ * 1 their sums are exact (in float32, below 2^24: whatever rows of up to 8,800 channels hold). What the first channels lack,
+ * one in 256, is multiplied apart, for all experts at once. Zero points, although they are the usual ones, keep away the KleidiAI
+ * kernels of ARM processors, which round by whole rows.
  */
 export function fewRowsWriter(): FewRowsWriter {
-  const known = new Map<string, Value>();
+  const filled = filledConstants();
   let unsaturated: Value | null = null;
   const gainsHere = (b: Builder): Value =>
     (unsaturated ??= b.op('Not', [saturates(b)], {}, { name: 'gains_here' }));
-  return (b, name, codes, { rows, cols, bits }) => {
-    const layout = layoutOf(cols, bits);
+  return (b, name, codes, weight) => {
+    const layout = layoutOf(weight);
     if (!layout) return null;
-    const { size, blocks } = layout;
-    const key = `ones_${rows}_${blocks}`;
-    const ones = known.get(key) ?? onesConstant(b, key, [rows, blocks]);
-    known.set(key, ones);
-    const K = cols + blocks * layout.perByte;
+    const { rows, cols } = weight;
+    const { bits, perByte, size, blocks } = layout;
     const blob = weightBlocks(b, name, codes, rows, layout);
+    const ones = filled(b, 'ones', 'float32', [rows, blocks], 1);
+    const zeros = filled(b, `zeros${bits}`, 'uint8', [rows, Math.ceil(blocks / perByte)], layout.zeros);
     const options = { domain: 'com.microsoft', name };
-    const attributes = { K, N: rows, bits: layout.bits, block_size: size, accuracy_level: 4 };
+    const attributes = { K: cols, N: rows, bits, block_size: size, accuracy_level: 4 };
     return {
-      when: (inner, areFew) =>
-        areFew && (layout.bits === 2 ? areFew : inner.op('And', [areFew, gainsHere(inner)])),
-      prepare: (inner, input) => ({ operand: activationBlocks(inner, input, layout), scales: null }),
-      product: (inner, { operand }) => inner.op('MatMulNBits', [operand, blob, ones], attributes, options),
+      when: (inner, areFew) => areFew && (bits === 2 ? areFew : inner.op('And', [areFew, gainsHere(inner)])),
+      prepare: (inner, input) => setApart(inner, input, layout),
+      product: (inner, { operand }) =>
+        inner.op('MatMulNBits', [operand, blob, ones, zeros], attributes, options),
+      apart: firstCodes(weight, layout),
     };
   };
 }
 
-/** Weight scales, the same for all experts. Constants: for others MatMulNBits computes wrongly without optimization. */
-function onesConstant({ graph }: Builder, name: string, [rows, blocks]: [number, number]): Value {
-  const ones = new Float32Array(rows * blocks).fill(1);
-  return builder(graph, 'moeq').constant(name, 'float32', [rows, blocks], ones);
+/** Matrices of one number, the same for all experts. Constants: for others MatMulNBits computes wrongly without optimization. */
+function filledConstants() {
+  const known = new Map<string, Value>();
+  return (
+    { graph }: Builder,
+    part: string,
+    dtype: 'float32' | 'uint8',
+    shape: [number, number],
+    value: number,
+  ): Value => {
+    const name = [part, ...shape].join('_');
+    const values = Array<number>(shape[0] * shape[1]).fill(value);
+    const constant = known.get(name) ?? builder(graph, 'moeq').constant(name, dtype, shape, values);
+    known.set(name, constant);
+    return constant;
+  };
 }
 
 interface Layout {
   /** As stored. */
   bits: 2 | 4;
-  /** Codes in a byte, and the length of the padding in front of every block. */
+  /** Codes in a byte. */
   perByte: number;
+  /** A byte of zeros. */
+  zeros: number;
   /** Codes in a block: the largest, and fastest, that MatMulNBits has a kernel for. */
   size: 128 | 256;
-  /** Blocks in a row, the last of them short. */
+  /** Blocks in a row, the last of them may be short. */
   blocks: number;
   /** Codes in a row. */
   cols: number;
 }
 
-function layoutOf(cols: number, bits: QuantizedTensor['bits']): Layout | null {
+function layoutOf({ cols, bits }: QuantizedTensor): Layout | null {
   if (bits === 8) return null;
   const stored = bits === 2 ? 2 : 4;
   const perByte = 8 / stored;
   if (cols % perByte !== 0) return null;
   const size = stored === 2 ? 128 : 256;
-  return { bits: stored, perByte, size, blocks: Math.floor(cols / (size - perByte)) + 1, cols };
+  const zeros = stored === 2 ? 0b10101010 : 0x88;
+  return { bits: stored, perByte, zeros, size, blocks: Math.ceil(cols / size), cols };
+}
+
+/** The codes of the first channel of every block, [blocks, rows]. */
+function firstCodes({ rows, cols, codes }: QuantizedTensor, { size, blocks }: Layout): Int8Array {
+  return Int8Array.from(
+    { length: blocks * rows },
+    (_, i) => codes[(i % rows) * cols + Math.floor(i / rows) * size],
+  );
 }
 
 /** The blob of MatMulNBits, [rows, blocks, bytes], by nodes that ONNX Runtime folds when it loads the model. */
 function weightBlocks(b: Builder, name: string, codes: Value, rows: number, layout: Layout): Value {
-  const { bits, perByte, size, cols } = layout;
+  const { bits, perByte, zeros, size, blocks, cols } = layout;
   const zero = 2 ** (bits - 1);
   const width = cols / perByte;
   const places = Array.from({ length: perByte }, (_, i) => 2 ** (bits * i));
@@ -96,44 +119,20 @@ function weightBlocks(b: Builder, name: string, codes: Value, rows: number, layo
     b.constant('zero', 'uint8', [], [0]),
   ];
   const bytes = b.op('QLinearMatMul', inputs, {}, { name: `${name}/bytes` });
-  const zeros = places.reduce((byte, place) => byte + zero * place, 0);
-  const sizes = { ...layout, width, block: size / perByte, lead: 1, fill: zeros, padding: zeros };
-  return blocked(b, bytes, sizes, `${name}/blob`);
+  const missing = b.ints([0, (blocks * size) / perByte - width]);
+  const whole = b.op('Pad', [bytes, missing, b.constant('zeros', 'uint8', [], [zeros]), b.ints([-1])]);
+  return b.op('Reshape', [whole, b.ints([rows, blocks, size / perByte])], {}, { name: `${name}/blob` });
 }
 
-/** uint8 codes [n, cols] in blocks, as float32 codes around zero [n, cols and padding]. */
-function activationBlocks(b: Builder, { operand, zeroCode }: Operand, layout: Layout): Value {
-  const { perByte, size, blocks, cols } = layout;
-  const zero = zeroCode!;
-  const sizes = { ...layout, width: cols, block: size, lead: perByte, fill: zero, padding: zero + 127 };
-  const whole = b.op('Reshape', [blocked(b, operand, sizes, 'blocks'), b.ints([0, blocks * size])]);
-  const codes = b.op('Slice', [whole, b.ints([0]), b.ints([cols + blocks * perByte]), b.ints([1])]);
-  const zeroPoint = b.constant('zero_point', 'uint8', [], [zero]);
-  return b.op('DequantizeLinear', [codes, b.constant('one', 'float32', [], [1]), zeroPoint]);
-}
-
-interface Blocking {
-  /** Bytes in a row. */
-  width: number;
-  blocks: number;
-  /** Bytes in a block, with `lead` bytes of padding in front. */
-  block: number;
-  lead: number;
-  /** What follows a row up to the end of its last block, and what stands in front of a block. */
-  fill: number;
-  padding: number;
-}
-
-/** uint8 rows [n, width] (or [n, 1, width]) as [n, blocks, block]. */
-function blocked(
-  b: Builder,
-  rows: Value,
-  { width, blocks, block, lead, fill, padding }: Blocking,
-  name: string,
-): Value {
-  const byte = (value: number): Value => b.constant('byte', 'uint8', [], [value]);
-  const missing = blocks * (block - lead) - width;
-  const filled = b.op('Pad', [rows, b.ints([0, missing]), byte(fill), b.ints([-1])]);
-  const cut = b.op('Reshape', [filled, b.ints([0, blocks, block - lead])]);
-  return b.op('Pad', [cut, b.ints([lead, 0]), byte(padding), b.ints([-1])], {}, { name });
+/** Codes around zero in float32, [n, cols], with 127 for the first of each block; apart from them what that lacks. */
+function setApart(b: Builder, { operand, zeroCode }: Operand, { size, blocks, cols }: Layout): Operand {
+  const largest = b.constant('largest', 'uint8', [], [zeroCode! + 127]);
+  const zeroPoint = b.constant('zero_point', 'uint8', [], [zeroCode!]);
+  const one = b.constant('one', 'float32', [], [1]);
+  const isFirst = Array.from({ length: cols }, (_, i) => Number(i % size === 0));
+  const codes = b.op('Where', [b.constant('is_first', 'bool', [cols], isFirst), largest, operand]);
+  const first = b.op('Slice', [operand, b.ints([0]), b.ints([cols]), b.ints([1]), b.ints([size])]);
+  const lacking = b.op('DequantizeLinear', [first, one, largest]);
+  const apart = b.op('Reshape', [lacking, b.ints([-1, 1, blocks])], {}, { name: 'apart' });
+  return { operand: b.op('DequantizeLinear', [codes, one, zeroPoint]), scales: null, apart };
 }
