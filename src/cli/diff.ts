@@ -11,6 +11,7 @@ import { markdownDiff } from '../report/markdown.ts';
 import type { Report } from '../report/report.ts';
 import { parseReport } from '../report/report.ts';
 import { paint, print, printJson } from './output.ts';
+import { listOption } from './run-options.ts';
 
 interface Arguments {
   baseline: string;
@@ -30,18 +31,12 @@ export const diffCommand: CommandModule<object, Arguments> = {
       .positional('baseline', { type: 'string', demandOption: true, describe: 'report.json to compare with' })
       .positional('current', { type: 'string', demandOption: true, describe: 'report.json to judge' })
       .options({
-        max: {
-          type: 'string',
-          array: true,
-          default: [],
-          describe: 'largest drop or rise allowed: key=value',
-        },
+        max: listOption('largest drop or rise allowed: key=value'),
         gate: { type: 'boolean', default: false, describe: 'also apply the default limits' },
         json: { type: 'boolean', default: false, describe: 'print JSON' },
         markdown: { type: 'string', describe: 'write a summary for a pull request' },
         junit: { type: 'string', describe: 'write JUnit XML' },
-      })
-      .nargs('max', 1),
+      }),
   handler({ baseline, current, max, gate, json, markdown, junit }) {
     const before = readReport(baseline);
     const limits = { ...(gate && defaultDiffLimits(before)), ...parseLimits(max) };

@@ -33,25 +33,29 @@ async function main(args: readonly string[]): Promise<void> {
     .version(version)
     .wrap(100)
     .exitProcess(false)
-    .middleware(requireOneValue)
+    .check(requireOneValue)
     .fail((message, error) => {
       throw error ?? new Fault({ code: 'USAGE', what: message, remedy: `see "${help}"` });
     })
     .parseAsync();
 }
 
-/** Flags that may be given several times. */
-const lists = new Set(['_', 'set', 'min', 'max']);
-
-/** Of a flag that was given twice, or to no value, nothing good can be made. @throws Fault USAGE */
-function requireOneValue(flags: Record<string, unknown>): void {
-  for (const [name, value] of Object.entries(flags)) {
-    const isRepeated = Array.isArray(value) && !lists.has(name);
+/**
+ * Of a flag that was given twice, or to no value, nothing good can be made.
+ * @param options of yargs, those that are lists among them; its types speak of aliases
+ * @throws Fault USAGE
+ */
+function requireOneValue(flags: Record<string, unknown>, options: object): true {
+  const { array: lists } = options as { array: string[] };
+  const { _: _words, ...named } = flags;
+  for (const [name, value] of Object.entries(named)) {
+    const isRepeated = Array.isArray(value) && !lists.includes(name);
     if (!isRepeated && value !== '') continue;
     const flag = name.length === 1 ? `-${name}` : `--${name}`;
     const what = isRepeated ? `${flag} was given ${value.length} times` : `${flag} is empty`;
     throw new Fault({ code: 'USAGE', what, remedy: 'give one value' });
   }
+  return true;
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

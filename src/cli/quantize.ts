@@ -9,7 +9,7 @@ import { describeConversion } from '../report/describe-conversion.ts';
 import { summarize } from '../report/summarize.ts';
 import { threadsOf } from '../runtime/threads-of.ts';
 import { paint, print, printJson } from './output.ts';
-import { configOf, withShared } from './run-options.ts';
+import { configOf, sharedOptions } from './run-options.ts';
 import { progressDisplay } from './show-progress.ts';
 import { cleanOnSignal } from './signals.ts';
 
@@ -31,19 +31,18 @@ export const quantizeCommand: CommandModule<object, Arguments> = {
   command: 'quantize <model>',
   describe: 'quantize the experts of a model',
   builder: (yargs) =>
-    withShared(yargs)
-      .positional('model', { type: 'string', demandOption: true, describe: 'an .onnx file' })
-      .options({
-        output: { alias: 'o', type: 'string', describe: 'the file to write; MODEL.SCHEME.onnx by default' },
-        config: { alias: 'c', type: 'string', describe: 'a YAML or JSON file with settings' },
-        scheme: { type: 'string', describe: `weights and activations: ${schemeNames.join(', ')}` },
-        target: {
-          type: 'string',
-          describe: 'how the result is written: int, qdq, nbits, qmoe, packed, auto',
-        },
-        'dry-run': { type: 'boolean', default: false, describe: 'say what would be done, and do nothing' },
-        force: { type: 'boolean', default: false, describe: 'overwrite the output' },
-      }) as never,
+    yargs.positional('model', { type: 'string', demandOption: true, describe: 'an .onnx file' }).options({
+      ...sharedOptions,
+      output: { alias: 'o', type: 'string', describe: 'the file to write; MODEL.SCHEME.onnx by default' },
+      config: { alias: 'c', type: 'string', describe: 'a YAML or JSON file with settings' },
+      scheme: { type: 'string', describe: `weights and activations: ${schemeNames.join(', ')}` },
+      target: {
+        type: 'string',
+        describe: 'how the result is written: int, qdq, nbits, qmoe, packed, auto',
+      },
+      'dry-run': { type: 'boolean', default: false, describe: 'say what would be done, and do nothing' },
+      force: { type: 'boolean', default: false, describe: 'overwrite the output' },
+    }) as never,
   async handler({ model, output, config: file, scheme, target, data, set, report, dryRun, force, json }) {
     const config = configOf(file, { scheme, target, data }, set);
     const conversion = { model, config, force, output: output ?? null, reportFolder: report ?? null };

@@ -11,6 +11,7 @@ import type { JobOutcome } from '../jobs/summary/job-outcome.ts';
 import { writeSummary } from '../jobs/summary/write-summary.ts';
 import { threadCrew } from '../jobs/threads/thread-crew.ts';
 import { paint, print, printJson, showNotice } from './output.ts';
+import { listOption } from './run-options.ts';
 import { plainLines } from './show-progress.ts';
 import { stopSignal } from './signals.ts';
 
@@ -35,10 +36,9 @@ export const runCommand: CommandModule<object, Arguments> = {
         resume: { type: 'boolean', default: false, describe: 'keep what an earlier run finished' },
         'dry-run': { type: 'boolean', default: false, describe: 'say what would be done, and do nothing' },
         queue: { type: 'string', describe: 'have workers do it, found through a server: redis://HOST:PORT' },
-        set: { type: 'string', array: true, default: [], describe: 'override a batch key: key=value' },
+        set: listOption('override a batch key: key=value'),
         json: { type: 'boolean', default: false, describe: 'print one JSON document on standard output' },
-      })
-      .nargs('set', 1) as never,
+      }) as never,
   async handler({ batch, jobs, resume, dryRun, queue, set, json }) {
     // As it was typed: what is no number is told by the schema of the key.
     const flags = jobs === undefined ? [] : [{ ...parseSet(`jobs=${jobs}`), flag: `--jobs ${jobs}` }];

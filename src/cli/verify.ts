@@ -15,7 +15,7 @@ import { serializeReport } from '../report/report.ts';
 import { summarize } from '../report/summarize.ts';
 import { verify } from '../verify/verify.ts';
 import { paint, print } from './output.ts';
-import { configOf, sharedOptions } from './run-options.ts';
+import { configOf, listOption, sharedOptions } from './run-options.ts';
 import { progressDisplay } from './show-progress.ts';
 import { cleanOnSignal } from './signals.ts';
 
@@ -39,20 +39,11 @@ export const verifyCommand: CommandModule<object, Arguments> = {
       .positional('reference', { type: 'string', demandOption: true, describe: 'the original .onnx file' })
       .positional('quantized', { type: 'string', demandOption: true, describe: 'the quantized .onnx file' })
       .options({ ...sharedOptions, data: { ...sharedOptions.data, demandOption: true } })
-      .option('min', {
-        type: 'string',
-        array: true,
-        default: [],
-        describe: 'smallest value allowed: key=value',
-      })
-      .option('max', {
-        type: 'string',
-        array: true,
-        default: [],
-        describe: 'largest value allowed: key=value',
-      })
-      .option('markdown', { type: 'string', describe: 'write a summary for a pull request' })
-      .nargs({ set: 1, min: 1, max: 1 }),
+      .options({
+        min: listOption('smallest value allowed: key=value'),
+        max: listOption('largest value allowed: key=value'),
+        markdown: { type: 'string', describe: 'write a summary for a pull request' },
+      }),
   async handler({ reference, quantized, data, set, report: folder, min, max, markdown, json }) {
     const config = configOf(undefined, {}, set);
     refuseOtherRecords(config);
