@@ -1,10 +1,10 @@
+import type * as z from 'zod';
 import type { FaultRecord } from '../fault.ts';
 import { Fault } from '../fault.ts';
 import { allowedValues } from './allowed-values.ts';
 import type { ConfigDocument } from './config-document.ts';
 import { knownKeys } from './known-keys.ts';
-
-import type * as z from 'zod';
+import { nearestWord } from './nearest-word.ts';
 
 type Issue = z.core.$ZodIssue;
 type Problem = FaultRecord & { where: string };
@@ -60,7 +60,7 @@ function unknownKey(path: PropertyKey[], schema: z.ZodType, document: ConfigDocu
     ...new Set(known.filter((other) => isSibling(other, path)).map((other) => other.at(-1)!)),
   ];
   const elsewhere = known.find((other) => other.at(-1) === key && !other.includes('*'));
-  const meant = nearest(key, siblings) ?? elsewhere?.join('.');
+  const meant = nearestWord(key, siblings) ?? elsewhere?.join('.');
   return {
     code: 'CONFIG_UNKNOWN_KEY',
     what: `there is no key ${dotted(path)}`,
@@ -82,7 +82,7 @@ function wrongValue(issue: Issue, schema: z.ZodType, document: ConfigDocument): 
     return { code: 'CONFIG_MISSING_KEY', what: `${key} is missing`, where, why: issue.message, remedy };
   }
   const options = issue.code === 'invalid_value' ? issue.values.map(String) : [];
-  const meant = typeof issue.input === 'string' ? nearest(issue.input, options) : undefined;
+  const meant = typeof issue.input === 'string' ? nearestWord(issue.input, options) : undefined;
   const remedy = meant ? `did you mean ${meant}?` : allowed && `give ${allowed}`;
   return {
     code: 'CONFIG_VALUE',
@@ -101,32 +101,4 @@ function explain(issue: Issue): string {
 
 function dotted(path: readonly PropertyKey[]): string {
   return path.map(String).join('.');
-}
-
-/** The candidate a misspelt word was probably meant to be: at most a third of its letters differ. */
-function nearest(word: string, candidates: readonly string[]): string | undefined {
-  const limit = Math.max(1, Math.floor(word.length / 3));
-  const ranked = candidates
-    .map((candidate) => ({ candidate, distance: editDistance(word.toLowerCase(), candidate.toLowerCase()) }))
-    .filter(({ distance }) => distance <= limit)
-    .toSorted((a, b) => a.distance - b.distance);
-  return ranked[0]?.candidate;
-}
-
-/** Insertions, deletions, substitutions and swaps of neighbours that turn one word into the other. */
-function editDistance(a: string, b: string): number {
-  let older: number[] = [];
-  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substitution = last[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row[j] = Math.min(substitution, last[j] + 1, row[j - 1] + 1);
-      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
-      if (swapped) row[j] = Math.min(row[j], older[j - 2] + 1);
-    }
-    older = last;
-    last = row;
-  }
-  return last[b.length];
 }
