@@ -137,7 +137,7 @@ export class Graph {
 
   /** Removes nodes and constants that nothing reads, in nested graphs too. Returns how many nodes went. */
   removeDeadCode(): number {
-    const nested = this.nodes.flatMap(({ subgraphs }) => [...subgraphs.values()].flat());
+    const nested = this.nodes.flatMap(({ innerGraphs }) => innerGraphs);
     const within = nested.reduce((sum, graph) => sum + graph.removeDeadCode(), 0);
     const live = new Set<Node>();
     const read = new Set([...this.inputs, ...this.outputs]);
@@ -200,8 +200,8 @@ export class Graph {
 
 /** Every value a node reads, those of its subgraphs included. */
 export function readsOf(node: Node): Value[] {
-  const values = node.inputs.filter((value): value is Value => value !== null);
-  for (const graph of [...node.subgraphs.values()].flat()) {
+  const values = node.inputs.filter((value) => value !== null);
+  for (const graph of node.innerGraphs) {
     for (const inner of graph.nodes) values.push(...readsOf(inner));
     values.push(...graph.outputs);
   }
@@ -211,8 +211,7 @@ export function readsOf(node: Node): Value[] {
 /** A graph and all that are nested in it. */
 export function* allGraphs(graph: Graph): Generator<Graph> {
   yield graph;
-  for (const { subgraphs } of graph.nodes)
-    for (const inner of [...subgraphs.values()].flat()) yield* allGraphs(inner);
+  for (const { innerGraphs } of graph.nodes) for (const inner of innerGraphs) yield* allGraphs(inner);
 }
 
 /** The nodes of a graph and of all that are nested in it. */

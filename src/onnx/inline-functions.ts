@@ -46,7 +46,7 @@ function inlineInGraph(model: Model, graph: Graph, functions: Functions): number
     replaced.add(node);
   }
   graph.nodes = graph.nodes.filter((node) => !replaced.has(node));
-  const inner = graph.nodes.flatMap((node) => [...node.subgraphs.values()].flat());
+  const inner = graph.nodes.flatMap(({ innerGraphs }) => innerGraphs);
   return inner.reduce((sum, each) => sum + inlineInGraph(model, each, functions), replaced.size);
 }
 

@@ -41,6 +41,11 @@ export class Node {
     return this.inputList;
   }
 
+  /** All graphs it holds. */
+  get innerGraphs(): Graph[] {
+    return [...this.subgraphs.values()].flat();
+  }
+
   setInput(index: number, value: Value | null): void {
     while (this.inputList.length <= index) this.inputList.push(null);
     this.inputList[index]?.removeUse(this, index);
@@ -72,9 +77,7 @@ export class Node {
   /** Forgets all inputs, so that no value counts this node among its uses. */
   detach(): void {
     this.inputList.forEach((_, index) => this.setInput(index, null));
-    for (const graphs of this.subgraphs.values()) {
-      for (const graph of graphs) for (const node of graph.nodes) node.detach();
-    }
+    for (const graph of this.innerGraphs) for (const node of graph.nodes) node.detach();
   }
 
   int(name: string): number | undefined {

@@ -1,4 +1,5 @@
 import type { Graph } from './graph.ts';
+import { madeBy } from './made-values.ts';
 import type { Value } from './value.ts';
 
 /**
@@ -7,11 +8,10 @@ import type { Value } from './value.ts';
  * @throws Error, as only a defect of ours leaves such a graph
  */
 export function requireDefined(graph: Graph, around: ReadonlySet<Value> = new Set()): void {
-  const made = graph.nodes.flatMap(({ outputs }) => outputs.filter((value) => value !== null));
-  const defined = new Set([...around, ...graph.inputs, ...graph.constants, ...made]);
+  const defined = new Set([...around, ...graph.inputs, ...graph.constants, ...madeBy(graph.nodes)]);
   for (const node of graph.nodes) {
     for (const value of node.inputs) if (value && !defined.has(value)) throw undefinedValue(value, node.name);
-    for (const inner of [...node.subgraphs.values()].flat()) requireDefined(inner, defined);
+    for (const inner of node.innerGraphs) requireDefined(inner, defined);
   }
   for (const value of graph.outputs) if (!defined.has(value)) throw undefinedValue(value, 'the graph');
 }

@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import { writeFully } from '../files/write-file.ts';
 import type { ByteSource } from '../tensor/source.ts';
 import type { Graph } from './graph.ts';
+import { madeBy } from './made-values.ts';
 import type {
   AttributeProto,
   GraphProto,
@@ -123,8 +124,7 @@ function graphProto(graph: Graph): GraphProto {
 /** Constants and intermediate values: what may be declared under `value_info`. */
 function innerValues(graph: Graph, nodes: readonly Node[]): Value[] {
   const declared = new Set([...graph.inputs, ...graph.outputs]);
-  const made = nodes.flatMap((node) => node.outputs).filter((value): value is Value => value !== null);
-  return [...graph.constants, ...made].filter((value) => !declared.has(value));
+  return [...graph.constants, ...madeBy(nodes)].filter((value) => !declared.has(value));
 }
 
 function valueInfo({ name, info }: Value): ValueInfoProto {

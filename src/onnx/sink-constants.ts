@@ -1,5 +1,6 @@
 import type { Graph } from './graph.ts';
 import { readsOf } from './graph.ts';
+import { madeBy } from './made-values.ts';
 import { Node } from './node.ts';
 import type { Value } from './value.ts';
 
@@ -29,8 +30,7 @@ function isMadeOfConstants({ tensor, producer }: Value): boolean {
 }
 
 function isReadInside(node: Node, inner: Graph): boolean {
-  const values = node.outputs.filter((value) => value !== null);
-  return values.every(
+  return madeBy([node]).every(
     (value) =>
       !node.graph.outputs.includes(value) && value.uses.every((use) => isWithin(use.node.graph, inner)),
   );

@@ -1,5 +1,6 @@
 import type { Graph } from '../onnx/graph.ts';
 import { readsOf } from '../onnx/graph.ts';
+import { madeBy } from '../onnx/made-values.ts';
 import type { Node } from '../onnx/node.ts';
 import type { Value } from '../onnx/value.ts';
 
@@ -28,10 +29,9 @@ export function stagesOf(graph: Graph, ends: readonly (readonly Value[])[]): Sta
   });
   return members.map((nodes, index) => {
     const later = reads.slice(index + 1);
-    const made = nodes.flatMap(({ outputs }) => outputs).filter((value) => value !== null);
     return {
       inputs: [...reads[index]],
-      outputs: made.filter((value) => later.some((read) => read.has(value))),
+      outputs: madeBy(nodes).filter((value) => later.some((read) => read.has(value))),
     };
   });
 }
