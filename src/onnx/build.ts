@@ -80,7 +80,7 @@ export function builder(graph: Graph, prefix: string): Builder {
         outputs: hints,
         ...(domain && { domain }),
       });
-      for (const [key, value] of Object.entries(attributes)) addAttribute(node, key, value);
+      for (const [key, value] of Object.entries(attributes)) setAttribute(node, key, value);
       return node.outputs as Value[];
     },
     cast: (value, dtype, name = 'Cast') => self.op('Cast', [value], { to: codeOf(dtype) }, { name }),
@@ -112,7 +112,8 @@ function rawOf(
   return 'read' in data ? data : encodeNumbers(data, dtype);
 }
 
-function addAttribute(node: Node, name: string, value: AttributeValue): void {
+/** Gives a node an attribute, or another value of one it has. */
+export function setAttribute(node: Node, name: string, value: AttributeValue): void {
   node.attributes.set(name, { name, ...attributeOf(value) });
   if (value instanceof Graph) node.addSubgraphs(name, [value]);
   else if (typeof value === 'object' && 'tensor' in value) node.tensors.set(name, value.tensor);

@@ -1,6 +1,7 @@
 import type { Graph } from './graph.ts';
 import type { AttributeProto, NodeProto } from './messages.ts';
 import { attributeType } from './messages.ts';
+import { domainOf } from './model.ts';
 import type { Tensor } from './tensor.ts';
 import type { Value } from './value.ts';
 
@@ -30,7 +31,7 @@ export class Node {
   }
 
   get domain(): string {
-    return this.proto.domain === 'ai.onnx' ? '' : (this.proto.domain ?? '');
+    return domainOf(this.proto);
   }
 
   get name(): string {

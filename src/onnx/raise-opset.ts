@@ -1,11 +1,9 @@
 import { Fault } from '../fault.ts';
-import { bytesOf } from '../tensor/encode.ts';
+import { builder, setAttribute } from './build.ts';
 import { allNodes } from './graph.ts';
-import { attributeType } from './messages.ts';
 import type { Model } from './model.ts';
 import { opsetOf } from './model.ts';
 import type { Node } from './node.ts';
-import { makeTensor } from './tensor.ts';
 import type { Value } from './value.ts';
 
 /**
@@ -61,37 +59,29 @@ function convert(node: Node, from: number, target: number, model: Model): void {
 function axesToInput(node: Node): void {
   const axes = node.ints('axes');
   node.attributes.delete('axes');
-  if (axes) node.setInput(1, intConstant(node, axes));
+  if (axes) node.setInput(1, axesOf(node, axes));
 }
 
 function axisToInput(node: Node): void {
   const axis = node.int('axis') ?? 1;
   node.attributes.delete('axis');
-  node.setInput(2, intConstant(node, axis));
+  node.setInput(2, axesOf(node, axis));
 }
 
 /** Without sizes, Split had one part per output; from opset 18 that has to be said. */
 function nameSplitCount(node: Node): void {
   if (node.inputs[1] || node.attributes.has('num_outputs')) return;
-  node.attributes.set('num_outputs', {
-    name: 'num_outputs',
-    type: attributeType.int,
-    i: node.outputs.length,
-  });
+  setAttribute(node, 'num_outputs', node.outputs.length);
 }
 
 /** The default of `coordinate_transformation_mode` changed to half_pixel. */
 function keepRoiAlignMode(node: Node): void {
-  setString(node, 'coordinate_transformation_mode', 'output_half_pixel');
+  setAttribute(node, 'coordinate_transformation_mode', 'output_half_pixel');
 }
 
 function renameGridModes(node: Node): void {
   const renamed = { bilinear: 'linear', bicubic: 'cubic' }[node.string('mode') ?? 'bilinear'];
-  if (renamed) setString(node, 'mode', renamed);
-}
-
-function setString(node: Node, name: string, text: string): void {
-  node.attributes.set(name, { name, type: attributeType.string, s: new TextEncoder().encode(text) });
+  if (renamed) setAttribute(node, 'mode', renamed);
 }
 
 function impossible(node: Node, model: Model): never {
@@ -102,17 +92,8 @@ function impossible(node: Node, model: Model): never {
   );
 }
 
-function intConstant(node: Node, value: number | readonly number[]): Value {
-  const values = typeof value === 'number' ? [value] : value;
-  const bytes = bytesOf(BigInt64Array.from(values, BigInt));
-  return node.graph.addConstant(
-    makeTensor(
-      `${node.name || node.opType}/axes`,
-      'int64',
-      typeof value === 'number' ? [] : [values.length],
-      bytes,
-    ),
-  );
+function axesOf(node: Node, axes: number | readonly number[]): Value {
+  return builder(node.graph, node.name || node.opType).ints(axes, 'axes');
 }
 
 function refused(model: Model, why: string, remedy: string): Fault {
