@@ -1,4 +1,11 @@
 import protobuf from 'protobufjs';
+import { varint } from './varint.ts';
+
+/**
+ * Not ONNX: number, start and length of a data field of a tensor that was left in the file (see skeleton.ts). The last
+ * numbers there are, so that no field of a later ONNX has them.
+ */
+export const privateFields = { payloadField: 536870909, payloadOffset: 536870910, payloadLength: 536870911 };
 
 /**
  * The ONNX messages of IR version 13 (onnx.proto, ONNX 1.20 and later), as far as this project reads them.
@@ -44,10 +51,9 @@ const messages: Record<string, Record<string, string>> = {
     externalData: 'StringStringEntryProto[] 13',
     dataLocation: 'int32 14',
     metadataProps: 'StringStringEntryProto[] 16',
-    // Not ONNX: number, start and length of a data field that was left in the file (see skeleton.ts).
-    payloadField: 'int32 536870909',
-    payloadOffset: 'double 536870910',
-    payloadLength: 'double 536870911',
+    payloadField: `int32 ${privateFields.payloadField}`,
+    payloadOffset: `double ${privateFields.payloadOffset}`,
+    payloadLength: `double ${privateFields.payloadLength}`,
   },
   SparseTensorProto: { values: 'TensorProto 1', indices: 'TensorProto 2', dims: 'int64[] 3' },
   AttributeProto: {
@@ -184,12 +190,9 @@ export function decodeMessage(type: MessageName, bytes: Uint8Array): object {
   return root.lookupType(type).decode(reader);
 }
 
-/** Tag and length of a length-delimited field (numbers below 16 take one tag byte). */
+/** Tag and length of a length-delimited field. */
 export function fieldHeader(field: number, length: number): Uint8Array {
-  const bytes = [field * 8 + 2];
-  let rest = length;
-  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
-  return Uint8Array.from([...bytes, rest]);
+  return Uint8Array.of(...varint(field * 8 + 2), ...varint(length));
 }
 
 export type MessageName = 'ModelProto' | 'GraphProto' | 'TensorProto';

@@ -1,6 +1,8 @@
 import { Fault } from '../fault.ts';
 import { bytesOf } from '../tensor/encode.ts';
 import type { ByteSource } from '../tensor/source.ts';
+import { privateFields } from './schema.ts';
+import { varint } from './varint.ts';
 
 /**
  * Reads a model file without its weights. The result is the same protobuf message in which every large data
@@ -38,10 +40,6 @@ const neverEmpty: Partial<Record<Kind, readonly number[]>> = {
 
 /** raw_data and the typed fields of TensorProto. */
 const payloadFields: readonly number[] = [4, 5, 7, 9, 10, 11];
-const payloadField = 536870909;
-const payloadOffsetField = 536870910;
-const payloadLengthField = 536870911;
-const firstPrivateField = payloadField;
 
 function copyMessage(reader: WindowReader, end: number, kind: Kind, depth: number): Uint8Array[] {
   if (depth > maxDepth) throw malformed(reader, `messages are nested deeper than ${maxDepth}`);
@@ -59,7 +57,7 @@ function copyMessage(reader: WindowReader, end: number, kind: Kind, depth: numbe
     if (field === 0) throw malformed(reader, 'a field has number 0');
     if (tag % 8 !== 2) {
       reader.skip(tag % 8, end);
-      if (field >= firstPrivateField) endRun(start, reader.position);
+      if (field >= privateFields.payloadField) endRun(start, reader.position);
       continue;
     }
     const length = reader.varint(end);
@@ -134,24 +132,15 @@ class WindowReader {
   }
 }
 
-function varint(value: number): Uint8Array {
-  const bytes: number[] = [];
-  let rest = value;
-  while (rest >= 128) {
-    bytes.push((rest % 128) + 128);
-    rest = Math.floor(rest / 128);
-  }
-  return Uint8Array.from([...bytes, rest]);
-}
-
 function payloadNote(field: number, offset: number, length: number): Uint8Array {
+  const { payloadField, payloadOffset, payloadLength } = privateFields;
   const place = Float64Array.of(offset, length);
   return concat([
     varint(payloadField * 8),
     varint(field),
-    varint(payloadOffsetField * 8 + 1),
+    varint(payloadOffset * 8 + 1),
     bytesOf(place.subarray(0, 1)),
-    varint(payloadLengthField * 8 + 1),
+    varint(payloadLength * 8 + 1),
     bytesOf(place.subarray(1)),
   ]);
 }
