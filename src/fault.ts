@@ -45,6 +45,11 @@ export class Fault extends Error {
   static fromRecord(record: FaultRecord): Fault {
     return new Fault(record);
   }
+
+  /** The Fault that some error comes to, which is its reason. */
+  static because(cause: unknown, record: Omit<FaultRecord, 'why'>): Fault {
+    return new Fault({ ...record, why: reasonOf(cause) }, { cause });
+  }
 }
 
 /** True for a Fault of any copy of this module (checked by brand, not by `instanceof`). */

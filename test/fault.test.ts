@@ -22,6 +22,13 @@ test('survives the way through a structured clone', () => {
   expect(new Fault({ code: 'C', what: 'w' }).toRecord()).toEqual({ code: 'C', what: 'w' });
 });
 
+test('gives what was thrown as its reason, whatever that is', () => {
+  const { why: _why, ...rest } = record;
+  const cause = new Error('inner');
+  expect(Fault.because(cause, rest)).toMatchObject({ ...rest, why: 'inner', cause });
+  expect(Fault.because('outer', rest)).toMatchObject({ ...rest, why: 'outer', cause: 'outer' });
+});
+
 test('is told from other errors, and keeps its cause', () => {
   const cause = new Error('inner');
   const fault = new Fault(record, { cause });

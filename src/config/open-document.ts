@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import type * as z from 'zod';
-import { Fault, reasonOf } from '../fault.ts';
+import { Fault } from '../fault.ts';
 import { emptyDocument, parseConfigDocument, type ConfigDocument } from './config-document.ts';
 import { knownKeys } from './known-keys.ts';
 import { applyOverrides, type Override } from './set.ts';
@@ -53,11 +53,8 @@ function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
-    const why = reasonOf(cause);
+    const what = 'the config cannot be read';
     const remedy = 'name a YAML or JSON file';
-    throw new Fault(
-      { code: 'CONFIG_NOT_FOUND', what: 'the config cannot be read', where: file, why, remedy },
-      { cause },
-    );
+    throw Fault.because(cause, { code: 'CONFIG_NOT_FOUND', what, where: file, remedy });
   }
 }

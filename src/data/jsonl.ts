@@ -1,4 +1,4 @@
-import { Fault, reasonOf } from '../fault.ts';
+import { Fault } from '../fault.ts';
 import { jsonArray } from './json-array.ts';
 import { tokenInput, type DataRecord } from './record.ts';
 import { rowsOf } from './rows.ts';
@@ -107,12 +107,9 @@ function parseJson(content: Uint8Array, source: string): Record<string, unknown>
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(content));
   } catch (cause) {
-    const why = reasonOf(cause);
     const what = 'the line is not valid JSON';
-    throw new Fault(
-      { code: 'DATA_JSON', what, where: source, why, remedy: 'write one JSON object a line' },
-      { cause },
-    );
+    const remedy = 'write one JSON object a line';
+    throw Fault.because(cause, { code: 'DATA_JSON', what, where: source, remedy });
   }
   if (!isObject(value)) throw malformed(source, 'the line is not a JSON object');
   return value;

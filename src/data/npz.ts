@@ -1,5 +1,5 @@
 import { unzipSync } from 'fflate';
-import { Fault, reasonOf } from '../fault.ts';
+import { Fault } from '../fault.ts';
 import { parseNpy } from './npy.ts';
 import type { DataRecord } from './record.ts';
 import { rowsOf } from './rows.ts';
@@ -28,11 +28,7 @@ function unzip(bytes: Uint8Array, file: string): Record<string, Uint8Array> {
   try {
     return unzipSync(bytes);
   } catch (cause) {
-    const why = reasonOf(cause);
     const what = 'the file is no readable .npz archive';
-    throw new Fault(
-      { code: 'DATA_NPZ', what, where: file, why, remedy: 'write it with numpy.savez' },
-      { cause },
-    );
+    throw Fault.because(cause, { code: 'DATA_NPZ', what, where: file, remedy: 'write it with numpy.savez' });
   }
 }

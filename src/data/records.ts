@@ -1,12 +1,13 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
-import { Fault, reasonOf } from '../fault.ts';
+import { Fault } from '../fault.ts';
 import { jsonlRecords } from './jsonl.ts';
 import { npzRecords } from './npz.ts';
 import type { DataRecord } from './record.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 const extensions = ['.jsonl', '.npz'];
+const remedy = 'name a .jsonl or .npz file, or a folder of them';
 
 /**
  * Reads the records of a `.jsonl` or `.npz` file, or of all such files of a folder in the order of their names.
@@ -39,12 +40,11 @@ function attempt<T>(path: string, read: () => T): T {
   try {
     return read();
   } catch (cause) {
-    const why = reasonOf(cause);
-    throw fault('DATA_NOT_FOUND', 'the data cannot be read', path, why, cause);
+    const what = 'the data cannot be read';
+    throw Fault.because(cause, { code: 'DATA_NOT_FOUND', what, where: path, remedy });
   }
 }
 
-function fault(code: string, what: string, where: string, why?: string, cause?: unknown): Fault {
-  const remedy = 'name a .jsonl or .npz file, or a folder of them';
-  return new Fault({ code, what, where, ...(why && { why }), remedy }, { cause });
+function fault(code: string, what: string, where: string): Fault {
+  return new Fault({ code, what, where, remedy });
 }

@@ -1,6 +1,6 @@
 import { accessSync, constants, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { Fault, reasonOf } from '../fault.ts';
+import { Fault } from '../fault.ts';
 import { madeFolders } from './temporary.ts';
 import { writeWhole } from './write-file.ts';
 
@@ -71,8 +71,7 @@ function guarded<T>(what: string, where: string, work: () => T): T {
   try {
     return work();
   } catch (cause) {
-    const why = reasonOf(cause);
     const remedy = 'check the folder, its permissions and the free space';
-    throw new Fault({ code: 'OUTPUT_FAILED', what, where, why, remedy }, { cause });
+    throw Fault.because(cause, { code: 'OUTPUT_FAILED', what, where, remedy });
   }
 }

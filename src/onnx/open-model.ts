@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { Fault, reasonOf } from '../fault.ts';
+import { Fault } from '../fault.ts';
 import type { ByteSource } from '../tensor/source.ts';
 import { fileSource, memorySource } from '../tensor/source.ts';
 import { buildGraph } from './build-graph.ts';
@@ -63,15 +63,8 @@ function decodeProto(skeleton: Uint8Array, path: string): ModelProto {
   try {
     return { ...(decodeMessage('ModelProto', skeleton) as ModelProto) };
   } catch (cause) {
-    throw new Fault(
-      {
-        code: 'ONNX_MALFORMED',
-        what: 'this is not an ONNX model',
-        where: path,
-        why: reasonOf(cause),
-        remedy: 'give the path of an .onnx file',
-      },
-      { cause },
-    );
+    const what = 'this is not an ONNX model';
+    const remedy = 'give the path of an .onnx file';
+    throw Fault.because(cause, { code: 'ONNX_MALFORMED', what, where: path, remedy });
   }
 }

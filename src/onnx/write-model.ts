@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fsyncSync, linkSync, mkdirSync, openSync, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { Fault, isFault, reasonOf } from '../fault.ts';
+import { Fault, isFault } from '../fault.ts';
 import { temporary, temporaryName } from '../files/temporary.ts';
 import type { Model } from './model.ts';
 import { weightBytesOf } from './model.ts';
@@ -152,14 +152,10 @@ function tooLarge(path: string, size: number): Fault {
 }
 
 function failed(path: string, cause: unknown): Fault {
-  return new Fault(
-    {
-      code: 'OUTPUT_FAILED',
-      what: 'the model could not be written',
-      where: path,
-      why: reasonOf(cause),
-      remedy: 'check the folder, its permissions and the free space',
-    },
-    { cause },
-  );
+  return Fault.because(cause, {
+    code: 'OUTPUT_FAILED',
+    what: 'the model could not be written',
+    where: path,
+    remedy: 'check the folder, its permissions and the free space',
+  });
 }
