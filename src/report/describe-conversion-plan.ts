@@ -1,6 +1,6 @@
 import { formatBytes, formatCount } from './format.ts';
-import type { Column, Paint } from './terminal-table.ts';
-import { plainPaint, terminalTable } from './terminal-table.ts';
+import type { Paint } from './terminal-table.ts';
+import { numeric, plainPaint, terminalTable } from './terminal-table.ts';
 
 /** What a conversion would do. */
 export interface ConversionPlan {
@@ -18,14 +18,7 @@ export interface ConversionPlan {
 /** A plan for the terminal: what would become of the model, then its layers. */
 export function describeConversionPlan(plan: ConversionPlan, paint: Paint = plainPaint): string {
   const { model, output, scheme, target, layers } = plan;
-  const right = { align: 'right' } as const;
-  const columns: Column[] = [
-    { title: 'layer' },
-    { title: 'form' },
-    { title: 'experts', ...right },
-    { title: 'weights', ...right },
-    { title: 'quantized', ...right },
-  ];
+  const columns = [{ title: 'layer' }, { title: 'form' }, ...numeric('experts', 'weights', 'quantized')];
   const rows = layers.map(({ id, form, experts, weights, estimatedBytes }) => [
     id,
     form,

@@ -36,12 +36,7 @@ export function describeConversion(summary: ConversionSummary, paint: Paint = pl
 
 function calibrationLines(layers: NonNullable<ConversionSummary['calibration']>, paint: Paint): string[] {
   const columns: Column[] = [
-    { title: 'layer' },
-    { title: 'tokens', align: 'right' },
-    { title: 'experts', align: 'right' },
-    { title: 'least', align: 'right' },
-    { title: 'median', align: 'right' },
-    { title: 'most', align: 'right' },
+    ...figureColumns(['layer', 'tokens', 'experts', 'least', 'median', 'most']),
     { title: 'unseen', align: 'right', tone: (text) => (text === '0' ? undefined : 'bad') },
   ];
   const rows = layers.map(({ layer, tokens, experts }) => {

@@ -2,18 +2,21 @@ import { storedBits } from '../quantize/grid.ts';
 import { schemeNames, schemeOf } from '../quantize/scheme.ts';
 import { formatBytes, formatCount } from './format.ts';
 import type { Inspection, LayerInspection } from './inspection.ts';
-import { type Column, type Paint, plainPaint, terminalTable } from './terminal-table.ts';
+import {
+  type Column,
+  type Paint,
+  figureColumns,
+  numeric,
+  plainPaint,
+  terminalTable,
+} from './terminal-table.ts';
 import { hangingText } from './wrap-text.ts';
 
 const layerColumns: Column[] = [
   { title: 'layer' },
   { title: 'form' },
   { title: 'router' },
-  { title: 'experts', align: 'right' },
-  { title: 'top-k', align: 'right' },
-  { title: 'hidden', align: 'right' },
-  { title: 'width', align: 'right' },
-  { title: 'shared', align: 'right' },
+  ...numeric('experts', 'top-k', 'hidden', 'width', 'shared'),
   { title: 'norm' },
   { title: 'status', tone: (text) => (text === 'ok' ? 'good' : 'bad') },
 ];
@@ -81,9 +84,8 @@ function remarks(layers: readonly LayerInspection[]): string[] {
 }
 
 function sizeLines({ sizes }: Inspection, paint: Paint): string[] {
-  const columns: Column[] = [{ title: 'role' }, { title: 'bytes', align: 'right' }];
   return terminalTable(
-    columns,
+    figureColumns(['role', 'bytes']),
     sizes.map(({ role, bytes }) => [role, formatBytes(bytes)]),
     paint,
   );
@@ -93,13 +95,8 @@ function sizeLines({ sizes }: Inspection, paint: Paint): string[] {
 function schemeLines(layers: readonly LayerInspection[], paint: Paint): string[] {
   const weights = layers.reduce((sum, { experts }) => sum + experts.parameters, 0);
   const rows = layers.reduce((sum, layer) => sum + outputChannels(layer), 0);
-  const columns: Column[] = [
-    { title: 'scheme' },
-    { title: 'experts', align: 'right' },
-    { title: 'bits/weight', align: 'right' },
-  ];
   return terminalTable(
-    columns,
+    figureColumns(['scheme', 'experts', 'bits/weight']),
     schemeNames.map((name) => {
       const bytes = (weights * storedBits(schemeOf(name).weight.bits)) / 8 + rows * 2;
       return [name, formatBytes(bytes), ((bytes * 8) / weights).toFixed(2)];

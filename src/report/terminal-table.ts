@@ -36,9 +36,13 @@ export function terminalTable(
   return [line(titles, () => 'dim'), ...plain.map((row) => line(row, (column, text) => column.tone?.(text)))];
 }
 
+export function numeric(...titles: string[]): Column[] {
+  return titles.map((title) => ({ title, align: 'right' }));
+}
+
 /** A column of names, then columns of figures. */
 export function figureColumns([name, ...figures]: readonly [string, ...string[]]): Column[] {
-  return [{ title: name }, ...figures.map((title): Column => ({ title, align: 'right' }))];
+  return [{ title: name }, ...numeric(...figures)];
 }
 
 /** Text from a model file, safe to print: control characters could move the cursor or recolour the screen. */

@@ -1,22 +1,17 @@
 import { formatBytes, formatCount } from '../../report/format.ts';
-import type { Column, Paint } from '../../report/terminal-table.ts';
-import { plainPaint, terminalTable } from '../../report/terminal-table.ts';
+import type { Paint } from '../../report/terminal-table.ts';
+import { numeric, plainPaint, terminalTable } from '../../report/terminal-table.ts';
 import { isPlanned } from './plan-batch.ts';
 import type { BatchPlan, JobPlan, UnplannedJob } from './plan.ts';
-
-const right = { align: 'right' } as const;
 
 /** A plan for the terminal: one line per job, then what it takes in all. */
 export function describePlan(plan: BatchPlan, paint: Paint = plainPaint): string {
   const { jobs, output, concurrency, threads, memory } = plan;
   const planned = jobs.filter(isPlanned);
-  const columns: Column[] = [
+  const columns = [
     { title: 'job' },
     { title: 'steps' },
-    { title: 'model', ...right },
-    { title: 'result', ...right },
-    { title: 'memory', ...right },
-    { title: 'core time', ...right },
+    ...numeric('model', 'result', 'memory', 'core time'),
   ];
   const rows = planned.map((job) => [
     job.name,

@@ -1,22 +1,15 @@
 import { formatBytes, formatFigure, formatShare } from '../../report/format.ts';
 import { gateText } from '../../report/gates/gate-text.ts';
 import type { Column, Paint } from '../../report/terminal-table.ts';
-import { plainPaint, terminalTable } from '../../report/terminal-table.ts';
+import { numeric, plainPaint, terminalTable } from '../../report/terminal-table.ts';
 import type { JobOutcome } from './job-outcome.ts';
-
-const right = { align: 'right' } as const;
 
 /** Outcomes for the terminal: one line per job, failed gates and faults below. */
 export function describeOutcomes(outcomes: readonly JobOutcome[], paint: Paint = plainPaint): string {
   const columns: Column[] = [
     { title: 'job' },
     { title: 'status', tone: (text) => statusTones[text] },
-    { title: 'model', ...right },
-    { title: 'result', ...right },
-    { title: 'bits', ...right },
-    { title: 'top-k agreement', ...right },
-    { title: 'perplexity ratio', ...right },
-    { title: 'seconds', ...right },
+    ...numeric('model', 'result', 'bits', 'top-k agreement', 'perplexity ratio', 'seconds'),
   ];
   const rows = outcomes.map((outcome) => [
     outcome.name,

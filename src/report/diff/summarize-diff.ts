@@ -1,6 +1,6 @@
 import { formatAmount, formatCount } from '../format.ts';
 import { gateLines } from '../gates/gate-lines.ts';
-import { type Column, type Paint, plainPaint, terminalTable } from '../terminal-table.ts';
+import { type Column, type Paint, numeric, plainPaint, terminalTable } from '../terminal-table.ts';
 import { hangingText } from '../wrap-text.ts';
 import type { ReportDiff } from './diff.ts';
 import { movementCells } from './movements.ts';
@@ -29,7 +29,7 @@ function movedLines(moved: ReportDiff['moved'], paint: Paint): string[] {
     { title: '', tone: (text) => (text === 'worse' ? 'bad' : 'good') },
     { title: 'metric' },
     { title: 'where' },
-    ...['baseline', 'current', 'change', '95 % interval'].map((title): Column => ({ title, align: 'right' })),
+    ...numeric('baseline', 'current', 'change', '95 % interval'),
   ];
   const rows = moved.slice(0, movesShown).map(movementCells);
   const more = moved.length - rows.length;

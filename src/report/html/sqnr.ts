@@ -1,5 +1,4 @@
-import { formatDb, formatDecibels } from '../format.ts';
-import { identicalDb } from '../format.ts';
+import { formatDb, formatDecibels, identicalDb } from '../format.ts';
 import { measured, median } from '../median.ts';
 import type { Report } from '../report.ts';
 import { heatMap } from './heat-map.ts';
