@@ -11,7 +11,7 @@ import { finishedOutcome } from './store/job-record.ts';
 import { publishJob } from './store/publish-job.ts';
 import { artefactsIn, stagingIn } from './store/work-folder.ts';
 import type { JobOutcome } from './summary/job-outcome.ts';
-import { describeJob, faulted, unfinished } from './summary/job-outcome.ts';
+import { faulted, unfinished } from './summary/job-outcome.ts';
 
 export interface RunOptions extends CrewOptions {
   /** Keeps what an earlier run finished; otherwise everything is done anew. */
@@ -64,9 +64,7 @@ async function runJobs(plan: BatchPlan, crew: Crew, options: RunOptions): Promis
   let failed = false;
   await inLanes(jobs, crew.width, async (job) => {
     const skips = options.signal.aborted || (failed && stopOnFailure);
-    const outcome = skips
-      ? unfinished(describeJob(job), 'skipped', null)
-      : await runOne(job, plan, crew, options);
+    const outcome = skips ? unfinished(job, 'skipped', null) : await runOne(job, plan, crew, options);
     failed ||= outcome.status === 'failed';
     outcomes.set(job.name, outcome);
     options.ended(outcome);

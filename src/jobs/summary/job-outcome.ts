@@ -36,17 +36,9 @@ export interface JobOutcome {
   fault: FaultRecord | null;
 }
 
-/** What an outcome says of a job, however it ends. */
-export function describeJob({
-  name,
-  job: { model, recipe },
-}: JobPlan | UnplannedJob): Pick<JobOutcome, 'name' | 'model' | 'recipe'> {
-  return { name, model, recipe };
-}
-
 /** The outcome of a job that ended early. */
 export function unfinished(
-  { name, model, recipe }: Pick<JobOutcome, 'name' | 'model' | 'recipe'>,
+  { name, job: { model, recipe } }: JobPlan | UnplannedJob,
   status: 'gates' | 'failed' | 'skipped',
   fault: FaultRecord | null,
 ): JobOutcome {
@@ -68,7 +60,7 @@ export function unfinished(
 
 /** The outcome of a job that ended in a fault. */
 export function faulted(job: JobPlan | UnplannedJob, fault: FaultRecord): JobOutcome {
-  return unfinished(describeJob(job), isMissedGate(fault) ? 'gates' : 'failed', fault);
+  return unfinished(job, isMissedGate(fault) ? 'gates' : 'failed', fault);
 }
 
 /** What a report has to say to a batch: its gates, the two figures of the summary, and whether all is well. */

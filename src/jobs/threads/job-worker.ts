@@ -14,7 +14,7 @@ import type { MadeJob } from '../store/publish-job.ts';
 import { filesIn, writeOutcome } from '../store/publish-job.ts';
 import { openWork, stagingIn } from '../store/work-folder.ts';
 import type { JobOutcome, OutputFile } from '../summary/job-outcome.ts';
-import { describeJob, judge, unfinished } from '../summary/job-outcome.ts';
+import { judge, unfinished } from '../summary/job-outcome.ts';
 import { openWorkshop } from './stored-workshop.ts';
 
 /** One job for a thread. */
@@ -104,7 +104,7 @@ function outcomeOf(
   files: OutputFile[],
 ): JobOutcome {
   return {
-    ...unfinished(describeJob(plan), 'failed', null),
+    ...unfinished(plan, 'failed', null),
     ...judge(report, plan.job.config.gates),
     files,
     size: { before: plan.size.before, after: modelBytes(files) },
