@@ -87,15 +87,8 @@ async function convertPrepared(
   };
   const { counted, unloaded } = await publishWithParity(staged, place, quantized, progress, workshop);
   const measured = measuredOn && (await verifyWritten(conversion, output, measuredOn, progress));
-  const calibration = reportCalibration(quantized);
   const notes = [...(data ? [] : [dataFree]), ...unloaded, ...quantized.notes, ...(measured?.notes ?? [])];
-  const unjudged = measured && {
-    ...measured,
-    // The file holds what made it; the report also tells with which records.
-    recipe: { ...config, threads: 'auto' },
-    ...(calibration && { calibration }),
-    ...(notes.length > 0 && { notes }),
-  };
+  const unjudged = measured && completeReport(measured, quantized, config, notes);
   const report = unjudged && judgeReport(unjudged, config.gates, reportFolder);
   const { census, size, execution } = report ?? counted!;
   return {
@@ -107,15 +100,35 @@ async function convertPrepared(
     execution,
     census,
     notes,
-    calibration:
-      calibration &&
-      quantized.layers.map(({ stats }) => ({
-        layer: stats!.id,
-        tokens: stats!.tokens,
-        experts: stats!.experts.map(({ id, tokens }) => ({ id, tokens })),
-      })),
+    calibration: calibrationTokens(quantized),
     report,
   };
+}
+
+/** What was measured, and what only the conversion knows: the written file tells what made it, but not with which records. */
+function completeReport(
+  measured: Report,
+  quantized: QuantizedModel,
+  config: QuantizeConfig,
+  notes: string[],
+): Report {
+  const calibration = reportCalibration(quantized);
+  return {
+    ...measured,
+    recipe: { ...config, threads: 'auto' },
+    ...(calibration && { calibration }),
+    ...(notes.length > 0 && { notes }),
+  };
+}
+
+function calibrationTokens({ layers }: QuantizedModel): ConversionResult['calibration'] {
+  const seen = layers.flatMap(({ stats }) => stats ?? []);
+  if (seen.length === 0) return null;
+  return seen.map(({ id: layer, tokens, experts }) => ({
+    layer,
+    tokens,
+    experts: experts.map((expert) => ({ id: expert.id, tokens: expert.tokens })),
+  }));
 }
 
 const dataFree = 'data-free: no record was calibrated on';
