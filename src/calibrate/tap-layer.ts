@@ -48,50 +48,73 @@ export interface TapOptions {
  * multiplies the input of the experts it is in X already.
  */
 export function tapLayer(model: Model, layer: MoeLayer, options: TapOptions): LayerTaps {
-  const parts = {
-    tokens: [] as Value[],
-    mass: [] as Value[],
-    inputSum: [] as Value[],
-    input: [] as Value[],
-    hidden: [] as Value[],
-    inputGram: [] as Value[],
-    hiddenGram: [] as Value[],
-  };
-  const { input, routing } = layer.boundary!;
   const b = builder(model.graph, `moeq/${layer.id}/stats`);
-  const all = tokenRows(b, input, layer.hidden);
+  const all = tokenRows(b, layer.boundary!.input, layer.hidden);
   const kept = options.valid && keptFlags(b, all, options.valid);
-  const isWeighed = options.affinity && routing.appliesTo === 'output';
-  const tap: ExpertTap = (b, { id }, linearInputs, routed) => {
+  const isWeighed = options.affinity && layer.boundary!.routing.appliesTo === 'output';
+  const seen: ExpertTaps[] = [];
+  const tap: ExpertTap = (inner, { id }, { input, hidden }, { rows, weights }) => {
     if (!options.experts.has(id)) return;
-    const keep = kept && b.op('Gather', [kept, routed.rows], {}, { name: 'keep' });
-    const x = withZeroRow(b, linearInputs.input, keep, layer.hidden);
-    const h = withZeroRow(b, linearInputs.hidden, keep, layer.intermediate);
-    parts.tokens.push(rowCount(b, x));
-    parts.input.push(absMax(b, x));
-    parts.hidden.push(absMax(b, h));
-    const weights = isWeighed ? withZeroRow(b, b.op('Abs', [routed.weights]), keep, 1) : null;
-    const weighed = (rows: Value): Value => (weights ? b.op('Mul', [rows, weights]) : rows);
-    parts.mass.push(weights ? columnSums(b, weights) : asMass(b, parts.tokens.at(-1)!));
-    parts.inputSum.push(columnSums(b, weighed(x)));
-    if (!options.gram) return;
-    parts.inputGram.push(gram(b, weighed(x), x));
-    parts.hiddenGram.push(gram(b, weighed(h), h));
+    const routed = { input, hidden, rows, weights: isWeighed ? weights : null };
+    seen.push(tapExpert(inner, layer, routed, kept, options.gram));
   };
   emitLayer(model, layer, floatExperts(layer, { tap }));
   const rows = withZeroRow(b, all, kept, layer.hidden);
-  const stack = (name: string, values: Value[]): Value => b.op('Concat', values, { axis: 0 }, { name });
+  const stack = (name: string, part: (taps: ExpertTaps) => Value): Value =>
+    b.op('Concat', seen.map(part), { axis: 0 }, { name });
   return {
     tokens: rowCount(b, rows),
     inputAbsMax: absMax(b, rows),
     probability: probability(b, layer, kept),
-    expertTokens: stack('tokens', parts.tokens),
-    expertMass: stack('mass', parts.mass),
-    expertInputSum: stack('input_sum', parts.inputSum),
-    expertInputAbsMax: stack('input_absmax', parts.input),
-    expertHiddenAbsMax: stack('hidden_absmax', parts.hidden),
-    expertInputGram: options.gram ? parts.inputGram : null,
-    expertHiddenGram: options.gram ? parts.hiddenGram : null,
+    expertTokens: stack('tokens', ({ tokens }) => tokens),
+    expertMass: stack('mass', ({ mass }) => mass),
+    expertInputSum: stack('input_sum', ({ inputSum }) => inputSum),
+    expertInputAbsMax: stack('input_absmax', ({ inputAbsMax }) => inputAbsMax),
+    expertHiddenAbsMax: stack('hidden_absmax', ({ hiddenAbsMax }) => hiddenAbsMax),
+    expertInputGram: options.gram ? seen.map(({ grams }) => grams!.input) : null,
+    expertHiddenGram: options.gram ? seen.map(({ grams }) => grams!.hidden) : null,
+  };
+}
+
+/** The statistics of one expert; see `LayerTaps`. */
+interface ExpertTaps {
+  tokens: Value;
+  mass: Value;
+  inputSum: Value;
+  inputAbsMax: Value;
+  hiddenAbsMax: Value;
+  grams: { input: Value; hidden: Value } | null;
+}
+
+/** The tokens of an expert: what its linears read of them, and which rows of the layer they are. */
+interface RoutedTokens {
+  input: Value;
+  hidden: Value;
+  rows: Value;
+  /** What the routing gives them, [n, 1]; null where they count alike. */
+  weights: Value | null;
+}
+
+function tapExpert(
+  b: Builder,
+  { hidden, intermediate }: MoeLayer,
+  routed: RoutedTokens,
+  kept: Value | null,
+  withGrams: boolean,
+): ExpertTaps {
+  const keep = kept && b.op('Gather', [kept, routed.rows], {}, { name: 'keep' });
+  const x = withZeroRow(b, routed.input, keep, hidden);
+  const h = withZeroRow(b, routed.hidden, keep, intermediate);
+  const [tokens, inputAbsMax, hiddenAbsMax] = [rowCount(b, x), absMax(b, x), absMax(b, h)];
+  const weights = routed.weights && withZeroRow(b, b.op('Abs', [routed.weights]), keep, 1);
+  const weighed = (rows: Value): Value => (weights ? b.op('Mul', [rows, weights]) : rows);
+  return {
+    tokens,
+    mass: weights ? columnSums(b, weights) : asMass(b, tokens),
+    inputSum: columnSums(b, weighed(x)),
+    inputAbsMax,
+    hiddenAbsMax,
+    grams: withGrams ? { input: gram(b, weighed(x), x), hidden: gram(b, weighed(h), h) } : null,
   };
 }
 
