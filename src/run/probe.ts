@@ -2,9 +2,7 @@ import type { Batch } from '../data/batches.ts';
 import type { MoeLayer } from '../moe/moe-layer.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
-import type { Feeds, RunTensor } from '../runtime/session.ts';
-
-export type Results = Record<string, RunTensor>;
+import type { Feeds, Results } from '../runtime/session.ts';
 
 /** Outputs that are added to a graph, and what takes them in after each batch. */
 export interface Probe {

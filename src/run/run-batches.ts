@@ -2,7 +2,7 @@ import type { Batch } from '../data/batches.ts';
 import { validFlags } from '../data/batches.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
-import type { Feeds, RunTensor, SessionOptions } from '../runtime/session.ts';
+import type { Feeds, Results, RunTensor, SessionOptions } from '../runtime/session.ts';
 import { openSession } from '../runtime/session.ts';
 
 /** Inputs beside those of the records. */
@@ -19,7 +19,7 @@ export async function runBatches(
   batches: Iterable<Batch>,
   { valid, more = () => ({}) }: AddedInputs,
   options: SessionOptions,
-  use: (results: Record<string, RunTensor>, batch: Batch, index: number) => void,
+  use: (results: Results, batch: Batch, index: number) => void,
 ): Promise<void> {
   const session = await openSession(model, options);
   try {

@@ -20,7 +20,11 @@ export interface RunTensor {
   data: ArrayBufferView & ArrayLike<number | bigint>;
 }
 
+/** What a run is fed, by the names of the model's inputs. */
 export type Feeds = Record<string, RunTensor>;
+
+/** What a run gave, by the names of the model's outputs. */
+export type Results = Record<string, RunTensor>;
 
 type Level = 'disabled' | 'basic' | 'extended' | 'all';
 
@@ -36,7 +40,7 @@ const levels: readonly Level[] = ['all', 'basic', 'disabled'];
 export interface Session {
   readonly inputs: readonly string[];
   /** Runs the model; `fetches` names the outputs wanted, all by default. */
-  run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, RunTensor>>;
+  run(feeds: Feeds, fetches?: readonly string[]): Promise<Results>;
   release(): Promise<void>;
 }
 

@@ -2,7 +2,7 @@ import type { Batch } from '../data/batches.ts';
 import { positionsOf } from '../data/positions.ts';
 import type { DataRecord } from '../data/record.ts';
 import type { Report } from '../report/report.ts';
-import type { RunTensor } from '../runtime/session.ts';
+import type { Results } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
 import type { OutputDistance } from './compare-outputs.ts';
 import { decibel } from './decibel.ts';
@@ -35,7 +35,7 @@ export function addCauses(
   output: JoinedOutput,
   batch: Batch,
   records: readonly DataRecord[],
-  results: Record<string, RunTensor>,
+  results: Results,
 ): void {
   const power = toFloats(results[output.reference.power.name]);
   for (const cause of ['routing', 'experts'] as const) {
@@ -49,7 +49,7 @@ function addCause(
   { distance, power }: { distance: OutputDistance; power: Float32Array },
   batch: Batch,
   records: readonly DataRecord[],
-  results: Record<string, RunTensor>,
+  results: Results,
 ): void {
   const [kl, error] = [distance.kl, distance.error].map(({ name }) => toFloats(results[name]));
   const nll = distance.nll && toFloats(results[distance.nll.name]);

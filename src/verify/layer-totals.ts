@@ -4,7 +4,7 @@ import { ffnExperts } from '../moe/ffn-experts.ts';
 import type { LayerRecord } from '../moe/model-record.ts';
 import type { Expert, MoeLayer } from '../moe/moe-layer.ts';
 import type { LayerReport } from '../report/report.ts';
-import type { RunTensor } from '../runtime/session.ts';
+import type { Results } from '../runtime/session.ts';
 import { decibel } from './decibel.ts';
 import type { ExpertErrors } from './expert-errors.ts';
 import type { LayerComparison } from './join-models.ts';
@@ -64,7 +64,7 @@ export function* addBatch(
   totals: LayerTotals,
   comparison: LayerComparison,
   batch: Batch,
-  results: Record<string, RunTensor>,
+  results: Results,
 ): Generator<Agreement> {
   const { layer, experts, local, cumulative } = totals;
   const [reference, quantizedLocal, quantizedCumulative] = [
@@ -122,7 +122,7 @@ function addErrors(
   experts: readonly ExpertTotals[],
   values: ExpertErrors,
   real: Uint8Array,
-  results: Record<string, RunTensor>,
+  results: Results,
 ): void {
   const [tokens, pairExperts, error, power] = [values.tokens, values.experts, values.error, values.power].map(
     ({ name }) => results[name].data as Int32Array | Float32Array,

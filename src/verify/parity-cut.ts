@@ -117,15 +117,7 @@ function cutOut(
 }
 
 /** Every row of input with each of some experts, sorted by expert as the layer wants it. */
-function pairsOf({
-  first,
-  count,
-  of,
-}: {
-  first: number;
-  count: number;
-  of: number;
-}): Record<string, RunTensor> {
+function pairsOf({ first, count, of }: { first: number; count: number; of: number }): Feeds {
   const pairs = count * parityRows;
   const slots = Array.from({ length: pairs }, (_, i) => i);
   const isRun = (expert: number): boolean => expert >= first && expert < first + count;

@@ -2,7 +2,7 @@ import { denseWeights } from '../emit/dispatch-tokens.ts';
 import type { RoutingForm } from '../moe/spell-out-routing.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
-import type { RunTensor } from '../runtime/session.ts';
+import type { Results } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
 import type { RawRouter } from './raw-router.ts';
 
@@ -39,11 +39,7 @@ function tokenMajor(b: Builder, weights: Value, form: RoutingForm, experts: numb
 }
 
 /** What a run gave of these values. */
-export function readRouting(
-  values: RouterValues,
-  experts: number,
-  results: Record<string, RunTensor>,
-): TokenRouting {
+export function readRouting(values: RouterValues, experts: number, results: Results): TokenRouting {
   const logits = toFloats(results[values.logits.name]);
   const tokens = logits.length / experts;
   const weights = toFloats(results[values.weights.name]);
