@@ -3,12 +3,17 @@ import { positionsOf } from '../data/positions.ts';
 import type { DataRecord } from '../data/record.ts';
 import { taskOf } from '../data/record.ts';
 import type { OutputMetrics, RecordOutcomes, Report } from '../report/report.ts';
-import type { RunTensor } from '../runtime/session.ts';
+import type { Results } from '../runtime/session.ts';
 import { toFloats } from '../runtime/session.ts';
 import { decibel } from './decibel.ts';
 import type { JoinedOutput } from './join-models.ts';
 import type { Agreement } from './layer-totals.ts';
 import { nextToken } from './next-token.ts';
+
+const sides = ['reference', 'quantized'] as const;
+
+/** Something of each of the two models. */
+type PerModel<T = number> = Record<(typeof sides)[number], T>;
 
 /** Sums over one record's positions. */
 interface RecordSums {
@@ -18,10 +23,10 @@ interface RecordSums {
   power: number;
   kl: number;
   top1: number;
-  nll: { reference: number; quantized: number };
+  nll: PerModel;
   /** Answer tokens that were judged, and whether every one so far was the arg-max. */
   answers: number;
-  exact: { reference: boolean; quantized: boolean };
+  exact: PerModel<boolean>;
   agreement: { local: number; cumulative: number }[];
 }
 
@@ -53,8 +58,7 @@ export class OutcomeBook {
   }
 
   /** Adds the outputs of one batch. */
-  addOutputs(batch: Batch, output: JoinedOutput, results: Record<string, RunTensor>): void {
-    const { reference, quantized } = output;
+  addOutputs(batch: Batch, { reference, quantized }: JoinedOutput, results: Results): void {
     const read = (value: { name: string } | null): Float32Array =>
       value ? toFloats(results[value.name]) : new Float32Array();
     const [power, error, kl] = [reference.power, quantized.error, quantized.kl].map(read);
@@ -66,19 +70,25 @@ export class OutcomeBook {
       sums.error += error[at];
       sums.power += power[at];
       sums.kl += kl[at];
-      sums.top1 += top.quantized[at] >= 0 && top.reference[at] === top.quantized[at] ? 1 : 0;
-      for (const side of ['reference', 'quantized'] as const)
-        if (top[side][at] < 0) this.notFinite[side] += 1;
-      const next = this.isLanguage ? nextToken(this.records[record], step) : undefined;
-      if (next === undefined) continue;
-      const { answerStart } = this.records[record];
-      const isAnswer = answerStart !== null && step + 1 >= answerStart;
-      sums.predicted += 1;
-      if (isAnswer) sums.answers += 1;
-      for (const side of ['reference', 'quantized'] as const) {
-        sums.nll[side] += nll[side][at];
-        if (isAnswer && top[side][at] !== next) sums.exact[side] = false;
-      }
+      const chosen = bothAt(top, at);
+      sums.top1 += chosen.quantized >= 0 && chosen.reference === chosen.quantized ? 1 : 0;
+      for (const side of sides) if (chosen[side] < 0) this.notFinite[side] += 1;
+      this.addPrediction(record, step, chosen, bothAt(nll, at));
+    }
+  }
+
+  /** Judges what the models make of the next token, where there is one to predict. */
+  private addPrediction(record: number, step: number, top: PerModel, nll: PerModel): void {
+    const next = this.isLanguage ? nextToken(this.records[record], step) : undefined;
+    if (next === undefined) return;
+    const sums = this.sums[record];
+    const { answerStart } = this.records[record];
+    const isAnswer = answerStart !== null && step + 1 >= answerStart;
+    sums.predicted += 1;
+    if (isAnswer) sums.answers += 1;
+    for (const side of sides) {
+      sums.nll[side] += nll[side];
+      if (isAnswer && top[side] !== next) sums.exact[side] = false;
     }
   }
 
@@ -152,4 +162,8 @@ export class OutcomeBook {
       })),
     };
   }
+}
+
+function bothAt({ reference, quantized }: PerModel<Float32Array>, at: number): PerModel {
+  return { reference: reference[at], quantized: quantized[at] };
 }
