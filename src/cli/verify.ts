@@ -1,6 +1,6 @@
 import type { CommandModule } from 'yargs';
 import type { QuantizeConfig } from '../config/schema.ts';
-import { tasksOf } from '../data/record.ts';
+import { firstRecords, tasksOf } from '../data/record.ts';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import { Fault } from '../fault.ts';
@@ -51,7 +51,7 @@ export const verifyCommand: CommandModule<object, Arguments> = {
     const limits = { min: { ...gates.min, ...parseLimits(min) }, max: { ...gates.max, ...parseLimits(max) } };
     requireKnownGates(limits);
     const given = readRecords(data, openTokenizer(tokenizer, reference));
-    const records = given.slice(0, config.verify.records ?? undefined);
+    const records = firstRecords(given, config.verify.records);
     requireKnownTasks(limits, tasksOf(records));
     cleanOnSignal();
     const folders = [...(folder ? [folder] : []), ...(markdown ? foldersOf(markdown) : [])];

@@ -15,6 +15,11 @@ export interface DataRecord {
   answerStart: number | null;
 }
 
+/** The first so many records, or all of them where no limit is set. */
+export function firstRecords(records: readonly DataRecord[], limit: number | null): readonly DataRecord[] {
+  return limit === null ? records : records.slice(0, limit);
+}
+
 /** The task a record counts for: answers without a task make one of their own. */
 export function taskOf({ task, answerStart }: DataRecord): string | null {
   return task ?? (answerStart === null ? null : 'all');

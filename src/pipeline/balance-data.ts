@@ -5,6 +5,7 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import { makeBatches } from '../data/batches.ts';
 import { declaredInputs } from '../data/model-input.ts';
 import type { DataRecord } from '../data/record.ts';
+import { firstRecords } from '../data/record.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
 import { openModel } from '../onnx/open-model.ts';
 import type { RunOptions } from '../run/run-probes.ts';
@@ -31,7 +32,7 @@ export async function balanceData(
   const all = [...records, ...pool];
   const batches = [...makeBatches(all, declaredInputs(openModel(path)))];
   const counts = await countTokens(() => prepareModel(path), batches, all.length, options);
-  return balanceRecords(counts, Math.min(limit ?? records.length, records.length), balance.ratio);
+  return balanceRecords(counts, firstRecords(records, limit).length, balance.ratio);
 }
 
 /** What balancing could not do, for want of records to choose from; for the report. */
@@ -53,8 +54,8 @@ export function chosenRecords(
   { records, pool }: CalibrationData,
   balance: Balance | null,
   { records: limit }: CalibrationConfig,
-): DataRecord[] {
-  if (!balance) return records.slice(0, limit ?? records.length);
+): readonly DataRecord[] {
+  if (!balance) return firstRecords(records, limit);
   const all = [...records, ...pool];
   return balance.chosen.map((index) => all[index]);
 }

@@ -1,5 +1,6 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
+import { firstRecords } from '../data/record.ts';
 import { readRecords } from '../data/records.ts';
 import { openTokenizer } from '../data/tokenizer.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
@@ -68,7 +69,7 @@ export function openRecordsOf(
   const { data: path, records: limit } = config.verify;
   if (!isMeasured) return { data, measuredOn: null };
   const measuredOn = path === null ? data!.records : read(path, model, config);
-  return { data, measuredOn: measuredOn.slice(0, limit ?? undefined) };
+  return { data, measuredOn: firstRecords(measuredOn, limit) };
 }
 
 /** The records a config names to calibrate on; null where it names none. */

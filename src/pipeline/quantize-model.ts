@@ -1,5 +1,6 @@
 import type { QuantizeConfig } from '../config/schema.ts';
 import type { DataRecord } from '../data/record.ts';
+import { firstRecords } from '../data/record.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
 import type { PreparedModel } from '../moe/prepare-model.ts';
 import { prepareModel } from '../moe/prepare-model.ts';
@@ -63,7 +64,7 @@ export async function quantizePrepared(
   workshop: Workshop,
 ): Promise<QuantizedModel> {
   const { path } = prepared.model;
-  const records = (data?.records ?? []).slice(0, given.calibration.records ?? undefined);
+  const records = firstRecords(data?.records ?? [], given.calibration.records);
   const hasRecords = records.length > 0;
   const { config, notes } = boundedConfig(prepared.model, given, hasRecords);
   const resolved = resolveTarget(config);

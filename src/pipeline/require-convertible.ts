@@ -2,7 +2,7 @@ import type { QuantizeConfig } from '../config/schema.ts';
 import { checkRecords } from '../data/layout.ts';
 import { declaredInputs } from '../data/model-input.ts';
 import type { DataRecord } from '../data/record.ts';
-import { tasksOf } from '../data/record.ts';
+import { firstRecords, tasksOf } from '../data/record.ts';
 import { checkVocabulary, vocabularySize } from '../data/vocabulary.ts';
 import { requireEmittable } from '../emit/emitter-for.ts';
 import { resolveTarget } from '../emit/resolve-target.ts';
@@ -29,8 +29,7 @@ export function requireConvertible(
 ): void {
   refuseShift(config);
   requireWritable(config, prepared, data !== null);
-  const limit = config.calibration.records ?? undefined;
-  if (data) requireRouters(config, prepared.layers, data.records.slice(0, limit));
+  if (data) requireRouters(config, prepared.layers, firstRecords(data.records, config.calibration.records));
   if (measuredOn) requireKnownTasks(config.gates, tasksOf(measuredOn));
   requireFed(prepared, [...(data ? recordsRun(data, config) : []), ...(measuredOn ?? [])]);
 }
@@ -57,7 +56,7 @@ function requireWritable(config: QuantizeConfig, { layers }: PreparedModel, hasR
 function recordsRun({ records, pool }: CalibrationData, config: QuantizeConfig): readonly DataRecord[] {
   const { records: limit, balance } = config.calibration;
   const isChosen = balance.enabled && needsRecords(config);
-  return isChosen ? [...records, ...pool] : records.slice(0, limit ?? undefined);
+  return isChosen ? [...records, ...pool] : firstRecords(records, limit);
 }
 
 function requireFed({ model }: PreparedModel, records: readonly DataRecord[]): void {

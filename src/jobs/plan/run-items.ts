@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { BatchJob } from '../../config/batch-jobs.ts';
 import type { DataRecord } from '../../data/record.ts';
+import { firstRecords } from '../../data/record.ts';
 import type { PreparedModel } from '../../moe/prepare-model.ts';
 import { weightBytesOf } from '../../onnx/model.ts';
 import { isByLayer } from '../../pipeline/model-size.ts';
@@ -47,7 +48,7 @@ export function runFacts(
     prepared,
     ingredients,
     bytes: { before: weightBytesOf(prepared.model), after },
-    tuning: data && sizeOf(data.records.slice(0, job.config.calibration.records ?? undefined)),
+    tuning: data && sizeOf(firstRecords(data.records, job.config.calibration.records)),
     verification: measuredOn && sizeOf(measuredOn),
     size: runSize(prepared, false),
   };
