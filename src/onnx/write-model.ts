@@ -54,14 +54,8 @@ export function stageModel(
   { externalData, force = false }: WriteOptions = {},
 ): StagedModel {
   requireDefined(model.graph);
-  const size = weightBytesOf(model);
-  const isExternal = externalData ?? size > externalAbove;
-  if (!isExternal && size > largestFile) throw tooLarge(path, size);
-  const paths = isExternal ? [path, `${path}.data`] : [path];
-  const requireFree = (): void => {
-    if (!force) for (const each of paths) refuseExisting(each);
-  };
-  requireFree();
+  const paths = filesFor(path, weightBytesOf(model), externalData);
+  if (!force) paths.forEach(refuseExisting);
   const folder = join(dirname(path), `.${temporaryName(path)}`);
   const staged = paths.map((each) => join(folder, basename(each)));
   const discard = temporary(folder);
@@ -86,18 +80,28 @@ export function stageModel(
       });
     },
     publish() {
-      guard(() => {
-        for (const each of staged) flushNow(each);
-        // Somebody else may have written them meanwhile.
-        requireFree();
-        // The weights before the model that names them.
-        const move = force ? renameSync : moveToFree;
-        for (let index = paths.length - 1; index >= 0; index--) move(staged[index], paths[index]);
-      });
+      guard(() => moveAll(staged, paths, force));
       discard();
       return paths;
     },
   };
+}
+
+/** The files of a model, with so many bytes of weights: itself first. */
+function filesFor(path: string, size: number, externalData = size > externalAbove): string[] {
+  if (externalData) return [path, `${path}.data`];
+  if (size > largestFile) throw tooLarge(path, size);
+  return [path];
+}
+
+/** Moves files to where they belong, once they are on the disk. */
+function moveAll(staged: readonly string[], paths: readonly string[], force: boolean): void {
+  staged.forEach(flushNow);
+  // Somebody else may have written them meanwhile.
+  if (!force) paths.forEach(refuseExisting);
+  const move = force ? renameSync : moveToFree;
+  // The weights before the model that names them.
+  for (const [index, path] of [...paths.entries()].toReversed()) move(staged[index], path);
 }
 
 async function flushFile(path: string): Promise<void> {
