@@ -1,11 +1,12 @@
 import { basename } from 'node:path';
 import type { Batch } from '../data/batches.ts';
 import { makeBatches } from '../data/batches.ts';
+import { madeUpRecords } from '../data/made-up-records.ts';
 import { declaredInputs } from '../data/model-input.ts';
 import { positionsOf } from '../data/positions.ts';
 import type { DataRecord } from '../data/record.ts';
 import type { SampleSize } from '../data/sample-records.ts';
-import { inPairs, madeUpRecords, sampleRecords } from '../data/sample-records.ts';
+import { inPairs, sampleRecords } from '../data/sample-records.ts';
 import { emitFloat } from '../emit/float-experts.ts';
 import { Fault, isFault } from '../fault.ts';
 import { expertWeights } from '../moe/ffn-experts.ts';
