@@ -1,21 +1,14 @@
 import { Fault } from '../fault.ts';
+import { arrayClasses } from '../tensor/array-classes.ts';
 import { bytesOf } from '../tensor/encode.ts';
 import { floatToHalf, halfToFloat } from '../tensor/half.ts';
 
-/** The array class that holds each element type; float16 is held as its bits, bool as 0 and 1. */
+/** The array class that holds each element type; float16 is held as its bits. */
 const classes = {
+  ...arrayClasses,
   float16: Uint16Array,
-  float32: Float32Array,
-  float64: Float64Array,
-  int8: Int8Array,
-  int16: Int16Array,
-  int32: Int32Array,
   int64: BigInt64Array,
-  uint8: Uint8Array,
-  uint16: Uint16Array,
-  uint32: Uint32Array,
   uint64: BigUint64Array,
-  bool: Uint8Array,
 } as const;
 
 /** Element types that data may have. */

@@ -1,4 +1,5 @@
 import { Fault } from '../fault.ts';
+import { arrayClasses, hasArrayClass } from './array-classes.ts';
 import type { DataType } from './dtype.ts';
 import { floatToBfloat, floatToHalf } from './half.ts';
 
@@ -8,33 +9,16 @@ import { floatToBfloat, floatToHalf } from './half.ts';
  * @throws Fault TENSOR_DTYPE for element types that do not occupy whole bytes or are no plain numbers
  */
 export function encodeNumbers(values: ArrayLike<number>, dtype: DataType): Uint8Array<ArrayBuffer> {
-  const list = values as number[];
+  if (hasArrayClass(dtype)) return bytesOf(new arrayClasses[dtype](values));
   switch (dtype) {
-    case 'float32':
-      return bytesOf(Float32Array.from(list));
-    case 'float64':
-      return bytesOf(Float64Array.from(list));
     case 'float16':
-      return bytesOf(toBits(list, floatToHalf));
+      return bytesOf(toBits(values, floatToHalf));
     case 'bfloat16':
-      return bytesOf(toBits(list, floatToBfloat));
+      return bytesOf(toBits(values, floatToBfloat));
     case 'int64':
-      return bytesOf(BigInt64Array.from(list, BigInt));
+      return bytesOf(BigInt64Array.from(values as number[], BigInt));
     case 'uint64':
-      return bytesOf(BigUint64Array.from(list, BigInt));
-    case 'int32':
-      return bytesOf(Int32Array.from(list));
-    case 'uint32':
-      return bytesOf(Uint32Array.from(list));
-    case 'int16':
-      return bytesOf(Int16Array.from(list));
-    case 'uint16':
-      return bytesOf(Uint16Array.from(list));
-    case 'int8':
-      return bytesOf(Int8Array.from(list));
-    case 'uint8':
-    case 'bool':
-      return Uint8Array.from(list);
+      return bytesOf(BigUint64Array.from(values as number[], BigInt));
     default:
       throw new Fault({ code: 'TENSOR_DTYPE', what: `numbers cannot be stored as ${dtype}` });
   }
