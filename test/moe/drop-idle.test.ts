@@ -43,3 +43,12 @@ test('casts to the type of a value go, wherever it is known from', () => {
   expect(leftOf('float16', 'float16')).toEqual(['Cast', 'Relu']);
   expect(leftOf('float16', 'float32')).toEqual(['Cast', 'Cast', 'Relu']);
 });
+
+test('a bound of one value and a spread over its own shape go, a bound of two and another shape stay', () => {
+  const { graph, input, add, output } = builder();
+  const x = input('x', ['n', 4]);
+  const own = add('Expand', [add('Max', [x]), add('Shape', [x])]);
+  output(add('Expand', [add('Max', [own, x]), add('Shape', [own], { start: 1 })]));
+  dropIdle(graph);
+  expect(graph.sortedNodes().map(({ opType }) => opType)).toEqual(['Shape', 'Max', 'Shape', 'Expand']);
+});

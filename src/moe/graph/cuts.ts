@@ -52,6 +52,7 @@ function taken(
   end: number | null,
   step: number | null,
 ): Pick<Cut, 'start' | 'length' | 'step'> {
+  if (end === null && start === 0 && step === 1) return { start, length: null, step };
   if (start === null || end === null || step === null || step <= 0) return unknown;
   if (size === null) {
     // The axis is taken to reach as far as it is read.

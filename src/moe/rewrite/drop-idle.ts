@@ -10,6 +10,7 @@ import { scalarOf, tensorOf } from '../graph/constant.ts';
  *   what stands behind them.
  * - Casts to the type that a value has: ONNX Runtime 1.30 takes them out as well, and fails to load a graph where a norm
  *   `x * (1 / root)` of its own stands behind two of them.
+ * - Sums and bounds of one value, and spreads over its own shape: torch.export writes both around the places of a mask.
  */
 export function dropIdle(graph: Graph): number {
   const dropped = new Set<Node>();
@@ -32,9 +33,20 @@ function keptBy(node: Node): Value | null {
     inputs: [first, second],
   } = node;
   if (first && opType === 'Cast') return typeOf(first) === node.int('to') ? first : null;
+  if (first && joiningOps.has(opType)) return node.inputs.length === 1 ? first : null;
+  if (first && opType === 'Expand') return isShapeOf(second, first) ? first : null;
   if (!first || !second) return null;
   if (isOne(second) && (opType === 'Mul' || opType === 'Div')) return first;
   return isOne(first) && opType === 'Mul' ? second : null;
+}
+
+const joiningOps = new Set(['Max', 'Min', 'Sum', 'Mean']);
+
+function isShapeOf(shape: Value | null | undefined, value: Value): boolean {
+  const node = shape?.producer;
+  return (
+    node?.opType === 'Shape' && node.inputs[0] === value && !node.int('start') && !node.attributes.has('end')
+  );
 }
 
 /** A scalar: whatever has axes may give the product more of them. */

@@ -7,6 +7,7 @@ import type { Context, Step, Weighing } from './combine-step.ts';
 import { nextStep } from './combine-step.ts';
 import type { Evidence } from './describe-layer.ts';
 import type { RegionLinear } from './levels.ts';
+import { writesApart } from './writes-apart.ts';
 
 /** How the outputs of the experts become the output of the layer. */
 export interface Combination {
@@ -121,6 +122,8 @@ function overwriteProblem(steps: readonly Step[], evidence: Evidence, topK: numb
   const isWeighed = steps.slice(0, at).some(({ weighing }) => weighing);
   if (!isWeighed && bank.branches[0].up.linears.length > 1 && !isJoined)
     return overwriteProblem(pastPlacing(steps, at), evidence, topK);
+  if (writesApart(found.node, evidence.facts.shapes))
+    return overwriteProblem(steps.slice(at + 1), evidence, topK);
   if (isPermutation(found.node.inputs[1]!)) return null;
   return `${found.node.name} overwrites what other experts of a token gave`;
 }
