@@ -3,7 +3,7 @@ import { locate } from '../../src/moe/locate.ts';
 import type { Builder } from '../../src/onnx/build.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import type { Part, Put } from './helpers/parts.ts';
-import { block, choose, experts, flat, logits, pickedExperts, scatter } from './helpers/parts.ts';
+import { block, choose, expert, experts, flat, logits, pickedExperts, scatter } from './helpers/parts.ts';
 import { replayError, replayValues } from './helpers/replay.ts';
 import { randomFeeds, valuesOf } from './helpers/run-model.ts';
 
@@ -39,6 +39,34 @@ it.each([
   ['GatherND', byGatherND],
 ])('rows that a %s takes from the sum and a scatter writes back are added to it', async (_op, put) => {
   const model = block(layer(() => put));
+  const { layers } = locate(model);
+  expect(layers).toMatchObject([{ quantizable: true, reason: '', form: 'loop' }]);
+  const values = await valuesOf(model, replayValues(layers[0].boundary!), randomFeeds(model));
+  expect(replayError(layers[0], values)).toBeLessThan(1e-5);
+});
+
+/** `total[mask] += weighed[mask]` for a mask [batch, sequence] of each expert's tokens; rows are taken by the mask of `taken(e)`. */
+const byMask =
+  (taken = (e: number): number => e): Part =>
+  (b, x) => {
+    const chosen = choose(b, logits(b, x), 1);
+    const [shares, choice] = chosen.map((each) => b.op('Squeeze', [each, b.ints([-1])]));
+    const masks = Array.from({ length: experts }, (_, e) => b.op('Equal', [choice, b.ints(e)]));
+    const places = (mask: Value): Value => b.op('Transpose', [b.op('NonZero', [mask])], { perm: [1, 0] });
+    const shape = b.op('Shape', [x]);
+    const add = (total: Value, e: number): Value => {
+      const at = places(masks[e]);
+      const output = expert(b, b.op('GatherND', [x, at]), e);
+      const weighed = b.op('Mul', [output, column(b, b.op('GatherND', [shares, at]))]);
+      const sum = b.op('Add', [b.op('GatherND', [total, places(masks[taken(e)])]), weighed]);
+      const wide = b.op('Expand', [column(b, masks[e]), shape]);
+      return b.op('ScatterND', [total, places(wide), b.op('Reshape', [sum, b.ints([-1])])]);
+    };
+    return [...masks.keys()].reduce(add, b.op('ConstantOfShape', [shape]));
+  };
+
+it('rows that a mask lets through are added to the places it was spread over', async () => {
+  const model = block(byMask());
   const { layers } = locate(model);
   expect(layers).toMatchObject([{ quantizable: true, reason: '', form: 'loop' }]);
   const values = await valuesOf(model, replayValues(layers[0].boundary!), randomFeeds(model));
@@ -86,6 +114,10 @@ describe('what only looks like an addition to rows of the sum is refused', () =>
     ],
   ])('%s', (_what, put) => {
     expect(reasonOf(layer(put))).toMatch(/is not added to that of the other experts|overwrites/);
+  });
+
+  it('rows that another mask lets through', () => {
+    expect(reasonOf(byMask((e) => experts - 1 - e))).toMatch(/is not added to/);
   });
 
   it('rows that may come twice', () => {

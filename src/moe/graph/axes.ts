@@ -11,3 +11,9 @@ export function axesOf(node: Node): number[] | null {
 export function positiveAxis(axis: number, rank: number): number {
   return axis < 0 ? axis + rank : axis;
 }
+
+/** The one axis a ReduceSum adds over, from the back (−1 is the last). Null for several or unknown. */
+export function summedAxis(node: Node, rank: number): number | null {
+  const axes = axesOf(node);
+  return axes?.length === 1 ? positiveAxis(axes[0], rank) - rank : null;
+}

@@ -26,13 +26,20 @@ export function scalarOf(value: Value | null | undefined): number | null {
 
 /** True for a tensor of zeros of any size, as far as the graph shows it. */
 export function isZero(value: Value): boolean {
+  return isFilledWith(0, value);
+}
+
+/** True for a tensor that holds one number alone. */
+export function isFilledWith(number: number, value: Value): boolean {
   const numbers = numbersOf(value);
-  if (numbers) return numbers.every((number) => number === 0);
+  if (numbers) return numbers.every((each) => each === number);
   const node = value.producer;
   if (!node) return false;
   if (node.opType === 'ConstantOfShape') {
     const fill = node.tensors.get('value');
-    return !fill || decodeNumbers(fill.source.read(), fill.source.dtype).every((number) => number === 0);
+    return (fill ? decodeNumbers(fill.source.read(), fill.source.dtype) : [0]).every(
+      (each) => each === number,
+    );
   }
   const keeps = [
     'Expand',
@@ -45,5 +52,5 @@ export function isZero(value: Value): boolean {
     'Slice',
     'Transpose',
   ];
-  return keeps.includes(node.opType) && node.inputs[0] !== null && isZero(node.inputs[0]);
+  return keeps.includes(node.opType) && node.inputs[0] !== null && isFilledWith(number, node.inputs[0]);
 }

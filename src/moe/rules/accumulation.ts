@@ -3,6 +3,7 @@ import type { Use, Value } from '../../onnx/value.ts';
 import { scalarOf } from '../graph/constant.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import { aliasOps, aliasRoot, shapeOps } from '../graph/operators.ts';
+import { comparisonOf, isMadeToFit, maskOf } from './mask-places.ts';
 
 /** Rows that are taken from a table, added to and written back: `table[rows] += addend`. */
 export interface Accumulation {
@@ -18,7 +19,7 @@ export interface Accumulation {
  * same table had read, with something added to it. That is a sum only where no row comes twice. `add` is the addition.
  */
 export function accumulationAt(add: Node, facts: GraphFacts): Accumulation | null {
-  const scatter = scatterOf(add);
+  const scatter = scatterOf(add, facts);
   const [table, rows] = scatter?.inputs ?? [];
   const output = scatter?.outputs[0];
   if (!scatter || !table || !rows || !output) return null;
@@ -39,9 +40,11 @@ export function accumulationOn(table: Value, uses: readonly Use[], facts: GraphF
 }
 
 /** The scatter that overwrites rows by a sum, however the sum is reshaped on its way. */
-function scatterOf({ outputs: [sum] }: Node): Node | null {
+function scatterOf({ outputs: [sum] }: Node, { shapes }: GraphFacts): Node | null {
+  const isMoved = ({ node, index }: Use): boolean =>
+    index === 0 && (aliasOps.has(node.opType) || node.opType === 'Expand' || isMadeToFit(node, shapes));
   let use = onlyUse(sum!);
-  while (use?.index === 0 && aliasOps.has(use.node.opType)) use = onlyUse(use.node.outputs[0]!);
+  while (use && isMoved(use)) use = onlyUse(use.node.outputs[0]!);
   if (use?.index !== 2 || use.node.opType !== 'ScatterND') return null;
   return (use.node.string('reduction') ?? 'none') === 'none' ? use.node : null;
 }
@@ -59,20 +62,21 @@ function isReadFrom(value: Value, scatter: Node, facts: GraphFacts): boolean {
   if (!node || !rows || table !== scatter.inputs[0] || !onlyUse(value)) return false;
   const written = scatter.inputs[1]!;
   const isNumber = facts.shapes.shapeOf(written)?.at(-1) === 1 && aliasRoot(rows) === aliasRoot(written);
-  if (node.opType === 'GatherND') return (node.int('batch_dims') ?? 0) === 0 && rows === written;
+  const mask = maskOf(rows, facts.shapes);
+  const isSameMask = mask !== null && mask === maskOf(written, facts.shapes);
+  if (node.opType === 'GatherND')
+    return (node.int('batch_dims') ?? 0) === 0 && (rows === written || isSameMask);
   return node.opType === 'Gather' && (node.int('axis') ?? 0) === 0 && isNumber;
 }
 
-/** True for the places in a mask of one dimension, or of the tokens that chose one expert, which no token does twice. */
+/** True for the places in a mask, or of the tokens that chose one expert, which no token does twice. */
 function comeOnce(rows: Value, { shapes }: GraphFacts): boolean {
+  if (maskOf(rows, shapes)) return true;
   const places = originOf(rows);
   const mask = places.producer?.opType === 'NonZero' ? places.producer.inputs[0]! : null;
   if (!mask || shapes.shapeOf(mask)?.length === 1) return mask !== null;
-  const equal = aliasRoot(mask).producer;
-  if (equal?.opType !== 'Equal') return false;
-  const [choice, ...others] = equal.inputs.filter((input) => scalarOf(input) === null);
-  const chosen = others.length === 0 && choice ? aliasRoot(choice) : null;
-  return chosen?.producer?.opType === 'TopK' && chosen.producer.outputs[1] === chosen;
+  const choice = comparisonOf(mask)?.choice;
+  return choice?.producer?.opType === 'TopK' && choice.producer.outputs[1] === choice;
 }
 
 /** What is picked from positions keeps each of them at most once. */

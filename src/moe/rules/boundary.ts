@@ -1,6 +1,7 @@
+import { summedAxis } from '../graph/axes.ts';
 import type { Boundary, Router } from '../moe-layer.ts';
 import type { Combination } from './combine.ts';
-import { combination, summedAxis } from './combine.ts';
+import { combination } from './combine.ts';
 import type { Evidence } from './describe-layer.ts';
 import { routingOf } from './routing-of.ts';
 import { tokenSource } from './token-source.ts';

@@ -1,11 +1,11 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Use, Value } from '../../onnx/value.ts';
 import { isZero, scalarOf } from '../graph/constant.ts';
-import { onlyCut } from '../graph/cuts.ts';
 import { layoutOps, shapeOps } from '../graph/operators.ts';
 import type { Accumulation } from './accumulation.ts';
 import { accumulationAt, accumulationOn } from './accumulation.ts';
 import type { Evidence } from './describe-layer.ts';
+import { isMadeToFit } from './mask-places.ts';
 import { fromInput, fromRouter } from './region.ts';
 
 /** A step on the way from an expert to the output of its layer. */
@@ -124,27 +124,13 @@ const rules: Record<string, Rule> = {
   GatherND: gather,
   GatherElements: gather,
   ReduceSum: ({ node, index }) => (index === 0 ? { sum: node } : null),
-  Slice: ({ node, context }) => (isMadeToFit(node, context) ? {} : null),
+  Slice: ({ node, context }) => (isMadeToFit(node, context.facts.shapes) ? {} : null),
 };
 
 function overwriteOf(node: Node, index: number): Step['overwrite'] {
   const reduction = node.string('reduction') ?? 'none';
   const isAdding = reduction === 'add' || (reduction === 'none' && index !== 2);
   return isAdding ? null : { node, data: node.inputs[0]!, reduction };
-}
-
-/** A slice of the first elements, as many as a scatter has places for: with any other number the graph does not run. */
-function isMadeToFit({ outputs: [part] }: Node, { facts: { shapes } }: Context): boolean {
-  const [use, ...others] = part!.uses;
-  const cut = onlyCut(part!, shapes);
-  return (
-    others.length === 0 &&
-    use?.node.opType === 'ScatterND' &&
-    use.index === 2 &&
-    cut?.axis === 0 &&
-    cut.start === 0 &&
-    cut.step === 1
-  );
 }
 
 /** A slice that serves only to read a shape, as exporters write it for index_add. */

@@ -1,6 +1,5 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { axesOf, positiveAxis } from '../graph/axes.ts';
 import { isZero, scalarOf } from '../graph/constant.ts';
 import { layoutOps } from '../graph/operators.ts';
 import type { Context, Step, Weighing } from './combine-step.ts';
@@ -141,10 +140,4 @@ function isPermutation(index: Value): boolean {
   while (value.producer && layoutOps.has(value.producer.opType)) value = value.producer.inputs[0]!;
   const node = value.producer;
   return node?.opType === 'TopK' && node.outputs[1] === value && scalarOf(node.inputs[1]) === null;
-}
-
-/** The one axis a ReduceSum adds over, from the back (−1 is the last). Null for several or unknown. */
-export function summedAxis(node: Node, rank: number): number | null {
-  const axes = axesOf(node);
-  return axes?.length === 1 ? positiveAxis(axes[0], rank) - rank : null;
 }

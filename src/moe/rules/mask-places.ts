@@ -52,3 +52,12 @@ export function comparisonOf(mask: Value): { choice: Value; number: number } | n
   ];
   return number !== undefined && choice && others.length === 0 ? { choice: aliasRoot(choice), number } : null;
 }
+
+/** A slice of the first elements, as many as a scatter has places for: with any other number the graph does not run. */
+export function isMadeToFit(node: Node, shapes: Shapes): boolean {
+  const [part] = node.outputs;
+  const [use, ...others] = part!.uses;
+  const cut = node.opType === 'Slice' ? onlyCut(part!, shapes) : null;
+  const isFirst = cut?.axis === 0 && cut.start === 0 && cut.step === 1;
+  return isFirst && others.length === 0 && use?.node.opType === 'ScatterND' && use.index === 2;
+}

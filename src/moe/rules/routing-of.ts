@@ -8,8 +8,10 @@ import { columnProblem, tableProblem } from './column-numbers.ts';
 import type { Weighing } from './combine-step.ts';
 import type { Combination } from './combine.ts';
 import type { Evidence } from './describe-layer.ts';
+import { isPickedFrom, listedGates } from './listed-gates.ts';
 import type { RoutingSource } from './routing-source.ts';
 import { indexSource, weightSource } from './routing-source.ts';
+import { isSoftmaxOfChosen } from './softmax-of-chosen.ts';
 import type { TokenSource } from './token-source.ts';
 
 /** Where a layer's routing is read, and how; a string tells why it could not be. */
@@ -102,6 +104,9 @@ function tableRouting(
   router: Router,
 ): Routing | string {
   const { bank, facts, region } = evidence;
+  const gates = tokenIndex && listedGates(tokenIndex, evidence);
+  if (gates && isPickedFrom(value, gates) && facts.shapes.shapeOf(gates)?.at(-1) === router.experts)
+    return denseRouting(gates, null, evidence, router);
   if (facts.shapes.shapeOf(value)?.at(-1) === router.experts && !isByChoice(value, evidence))
     return denseRouting(value, tokenIndex, evidence, router);
   if (isTransposed) return 'the weights of the chosen experts are transposed';
@@ -173,7 +178,8 @@ function denseRouting(
     if (typeof found !== 'string' && isSame)
       return (tokenIndex && columnProblem(tokenIndex, table, evidence)) ?? found;
   }
-  if (tokenIndex) return 'weights of all experts meet tokens of one';
+  if (tokenIndex && !isSoftmaxOfChosen(weights, tokenIndex, evidence))
+    return 'weights of all experts meet tokens of one';
   return { kind: 'dense', weights, expertAxis: 'last', appliesTo: 'output' };
 }
 

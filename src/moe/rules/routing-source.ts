@@ -1,6 +1,7 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { isConstant } from '../graph/constant.ts';
+import { summedAxis } from '../graph/axes.ts';
+import { isConstant, scalarOf } from '../graph/constant.ts';
 import { onlyCut } from '../graph/cuts.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import { aliasRoot, layoutOps } from '../graph/operators.ts';
@@ -56,31 +57,49 @@ const indexOps = new Set(
  * Null when there are several, or when something else takes part, e.g. a capacity that drops tokens.
  */
 export function indexSource(index: Value, region: Region, facts: GraphFacts): Value | null {
+  const isTable = (value: Value): boolean =>
+    value === region.lookedUp || isSelection(value.producer, facts) || isCapped(value.producer, facts);
+  const [root, ...others] = indexRoots(index, { region, facts }, isTable);
+  return others.length === 0 ? root : null;
+}
+
+/** Where an index comes from: the first of `isRoot` on each way back, and whatever is more than comparing, sorting and picking. */
+export function indexRoots(
+  index: Value,
+  { region, facts }: Pick<Evidence, 'region' | 'facts'>,
+  isRoot: (value: Value) => boolean,
+): Set<Value> {
   const roots = new Set<Value>();
-  const seen = new Set<Value>();
-  const pending = [index];
-  for (let value = pending.pop(); value; value = pending.pop()) {
-    if (seen.has(value)) continue;
-    seen.add(value);
+  const seen = new Set([index]);
+  for (const value of seen) {
     const node = value.producer;
-    const isTable =
-      value === region.lookedUp || (node && (isSelection(node, facts) || isCapped(node, facts)));
-    if (!node || !indexOps.has(node.opType) || isTable) roots.add(value);
-    else pending.push(...indexInputs(node, region));
+    const isPassed = node && (indexOps.has(node.opType) || isAny(node, facts));
+    if (!isPassed || isRoot(value)) roots.add(value);
+    else for (const input of indexInputs(node, region)) seen.add(input);
   }
-  const [root] = roots;
-  return roots.size === 1 ? root : null;
+  return roots;
+}
+
+/** Whether a node tells of each token if any of its choices equals a number, as a largest or as a sum above zero. */
+function isAny(node: Node, facts: GraphFacts): boolean {
+  const [data, bound] = node.inputs;
+  const source = data && aliasRoot(data).producer;
+  if (node.opType === 'Greater')
+    return scalarOf(bound) === 0 && source?.opType === 'ReduceSum' && isAny(source, facts);
+  if (node.opType !== 'ReduceMax' && node.opType !== 'ReduceSum') return false;
+  return source?.opType === 'Equal' && summedAxis(node, facts.shapes.shapeOf(data)?.length ?? 0) === -1;
 }
 
 /** A top-k with a fixed k chooses experts; one whose k is computed sorts. */
-function isSelection(node: Node, { shapes }: GraphFacts): boolean {
-  return node.opType === 'TopK' && topKCount(node, shapes) !== null;
+function isSelection(node: Node | null, { shapes }: GraphFacts): boolean {
+  return node?.opType === 'TopK' && topKCount(node, shapes) !== null;
 }
 
 /** A cut that leaves so many rows of an unknown number, or as many at most: tokens beyond them go to no expert. */
-function isCapped({ opType, inputs: [, , end], outputs }: Node, { shapes }: GraphFacts): boolean {
-  if (opType !== 'Slice') return false;
-  const cut = onlyCut(outputs[0]!, shapes);
+export function isCapped(node: Node | null, { shapes }: GraphFacts): boolean {
+  if (node?.opType !== 'Slice') return false;
+  const end = node.inputs[2];
+  const cut = onlyCut(node.outputs[0]!, shapes);
   const isFixed = cut !== null && cut.size === null && cut.length !== null;
   return isFixed || (end ? aliasRoot(end).producer?.opType === 'Min' : false);
 }

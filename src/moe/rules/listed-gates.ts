@@ -1,0 +1,49 @@
+import type { Node } from '../../onnx/node.ts';
+import type { Value } from '../../onnx/value.ts';
+import { isConstant, scalarOf } from '../graph/constant.ts';
+import { isNonNegative } from '../graph/non-negative.ts';
+import { layoutOps } from '../graph/operators.ts';
+import type { Evidence } from './describe-layer.ts';
+import { indexRoots, isCapped } from './routing-source.ts';
+
+/**
+ * The table of gates [tokens, experts] whose places above zero an index lists, as loops over `nonzero(gates[:, e])` or
+ * `where(gates[:, e] > 0)` have it: every other gate is zero, so that the table weighs all experts. Null where something
+ * else takes part, or where a gate may lie below zero.
+ */
+export function listedGates(index: Value, { region, facts }: Evidence): Value | null {
+  const isEnd = ({ producer }: Value): boolean => producer?.opType === 'NonZero' || isCapped(producer, facts);
+  const places = [...indexRoots(index, { region, facts }, isEnd)];
+  const tables = new Set(places.map(({ producer }) => producer && tableOf(producer)));
+  const [table] = tables;
+  return tables.size === 1 && table && isNonNegative(table) ? table : null;
+}
+
+/** What a NonZero looks for places in, before columns were picked and zero was compared with. */
+function tableOf({ opType, inputs: [mask] }: Node): Value | null {
+  if (opType !== 'NonZero') return null;
+  let value = mask!;
+  while (value.producer && keepsZeros(value.producer)) value = value.producer.inputs[0]!;
+  return value;
+}
+
+const cuttingOps = new Set(['Slice', 'Split']);
+/** Element types to which no gate is rounded to zero: bool, and floats. */
+const keepingTypes = new Set([9, 1, 10, 11, 16]);
+
+function keepsZeros(node: Node): boolean {
+  const [, second] = node.inputs;
+  if (node.opType === 'Greater') return scalarOf(second) === 0;
+  if (node.opType === 'Cast') return keepingTypes.has(node.int('to')!);
+  const isPick = node.opType === 'Gather' && isConstant(second);
+  return isPick || layoutOps.has(node.opType) || cuttingOps.has(node.opType);
+}
+
+const pickingOps = new Set([...layoutOps, ...cuttingOps, 'Gather', 'GatherND', 'GatherElements']);
+
+/** Whether a weight is picked out of a table, and nothing is done to it on its way. */
+export function isPickedFrom(weight: Value, table: Value): boolean {
+  let value = weight;
+  while (value !== table && pickingOps.has(value.producer?.opType ?? '')) value = value.producer!.inputs[0]!;
+  return value === table;
+}
