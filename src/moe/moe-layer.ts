@@ -89,6 +89,8 @@ export type Routing = (
 ) & {
   /** Whether the weight multiplies the expert's output or, as in Llama-4, its input. */
   appliesTo: 'output' | 'input';
+  /** A number that the graph multiplies every expert's output by besides; `prepareModel` brings it into the weights. */
+  factor?: number;
 };
 
 /** A weight [out, in] with an optional bias [out]. */

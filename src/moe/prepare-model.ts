@@ -11,6 +11,7 @@ import type { Location } from './locate.ts';
 import { locate } from './locate.ts';
 import { readModelRecord } from './model-record.ts';
 import type { MoeLayer } from './moe-layer.ts';
+import { scaleRouting } from './scale-routing.ts';
 import { spellOutRouting } from './spell-out-routing.ts';
 
 /** A model whose MoE layers can be written anew. */
@@ -52,7 +53,10 @@ export function prepareModel(source: string | Model, opset = canonicalOpset): Pr
   }
   noteFlatOutputs(model, layers);
   raiseOpset(model, opset);
-  for (const layer of layers) spellOutRouting(model, layer);
+  for (const layer of layers) {
+    spellOutRouting(model, layer);
+    scaleRouting(model, layer);
+  }
   return { model, layers, leftOut };
 }
 

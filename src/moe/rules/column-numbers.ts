@@ -5,7 +5,6 @@ import type { GraphFacts } from '../graph/graph-facts.ts';
 import { layoutOps } from '../graph/operators.ts';
 import { evaluate } from '../graph/scalar-function.ts';
 import type { Evidence } from './describe-layer.ts';
-import type { Region } from './region.ts';
 import { indexInputs } from './routing-source.ts';
 
 const arithmeticOps = new Set(['Add', 'Sub', 'Mul', 'Div', 'Mod', 'Abs', 'Sign', 'Floor']);
@@ -17,7 +16,7 @@ const movingOps = new Set([...layoutOps, 'Gather', 'GatherND', 'Slice', 'Split']
  * far as the graph tells.
  */
 export function columnProblem(index: Value, table: Value, evidence: Evidence): string | null {
-  for (const { value, reader } of readings(index, table, evidence.region)) {
+  for (const { value, reader } of readings(index, table, evidence)) {
     const rest = operandsBeside(value, table, evidence.facts);
     if (!rest) continue;
     const columns = columnsHeld(evidence);
@@ -68,13 +67,13 @@ interface Reading {
 }
 
 /** Where something else than moving and counting is done with values on the way from a table to an index. */
-function readings(index: Value, table: Value, region: Region): Reading[] {
+function readings(index: Value, table: Value, evidence: Evidence): Reading[] {
   const found: Reading[] = [{ value: index, reader: null }];
   const seen = new Set([index]);
   for (const value of seen) {
     const node = value === table ? null : value.producer;
     if (!node) continue;
-    for (const input of indexInputs(node, region)) {
+    for (const input of indexInputs(node, evidence)) {
       if (!arithmeticOps.has(node.opType) && !movingOps.has(node.opType))
         found.push({ value: input, reader: node });
       seen.add(input);

@@ -14,6 +14,8 @@ export interface Step {
   weighing: Weighing | null;
   selection: Node | null;
   sum: Node | null;
+  /** A number that the value is multiplied by. */
+  factor: number;
   /** Puts rows into a table without adding to what is there: `none` writes over it, `max`, `min` and `mul` mix it in. */
   overwrite: { node: Node; data: Value; reduction: string } | null;
   /** True where outputs of several experts come together, or rows are put back in their places. */
@@ -70,6 +72,7 @@ const plain: Omit<Step, 'value'> = {
   weighing: null,
   selection: null,
   sum: null,
+  factor: 1,
   overwrite: null,
   isJoin: false,
 };
@@ -110,7 +113,12 @@ const gather: Rule = ({ node, index, rest, context }) =>
 const rules: Record<string, Rule> = {
   Mul: ({ node, rest: [other], context }) => {
     if (isRouting(other, context)) return { weighing: { node, weight: other } };
-    return scalarOf(other) === 1 ? {} : null;
+    const factor = scalarOf(other);
+    return factor === null ? null : { factor };
+  },
+  Div: ({ index, rest: [divisor] }) => {
+    const number = index === 0 ? scalarOf(divisor) : null;
+    return number === null ? null : { factor: 1 / number };
   },
   MatMul: product,
   FusedMatMul: product,

@@ -18,6 +18,8 @@ export interface Combination {
   selections: Node[];
   /** Sums over an axis of experts or choices. */
   sums: Node[];
+  /** What every expert's output is multiplied by besides. */
+  factor: number;
 }
 
 /**
@@ -40,20 +42,21 @@ export function combination(evidence: Evidence, topK: number | null): Combinatio
   const lost = walks.findIndex((steps) => steps.length > 0 && !steps.some(({ value }) => value === output));
   if (lost > 0 || (downs.length > 1 && last < 0))
     return lostMessage(downs[Math.max(lost, 0)], walks[Math.max(lost, 0)]);
-  const until = first.slice(0, last + 1);
   for (const steps of walks) {
     const problem = overwriteProblem(steps, evidence, topK);
     if (problem) return problem;
   }
+  const ways = walks.map((steps) => steps.slice(0, steps.findIndex(({ value }) => value === output) + 1));
+  const [factor, ...others] = new Set(
+    ways.map((way) => way.reduce((product, step) => product * step.factor, 1)),
+  );
+  if (others.length > 0) return 'the outputs of its experts are multiplied by unequal numbers';
   return {
     output,
-    weights: walks.map((steps) =>
-      steps
-        .slice(0, steps.findIndex(({ value }) => value === output) + 1)
-        .flatMap(({ weighing }) => weighing ?? []),
-    ),
-    selections: until.flatMap(({ selection }) => selection ?? []),
-    sums: until.flatMap(({ sum }) => sum ?? []),
+    weights: ways.map((way) => way.flatMap(({ weighing }) => weighing ?? [])),
+    selections: ways[0].flatMap(({ selection }) => selection ?? []),
+    sums: ways[0].flatMap(({ sum }) => sum ?? []),
+    factor,
   };
 }
 

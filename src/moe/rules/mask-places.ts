@@ -27,8 +27,9 @@ function keepsPlaces(node: Node, shapes: Shapes): boolean {
   );
 }
 
-function unspread(mask: Value, shapes: Shapes): Value {
-  let value = mask;
+/** A value before it was repeated along axes behind its own. */
+export function unspread(spread: Value, shapes: Shapes): Value {
+  let value = spread;
   while (value.producer && spreads(value.producer, shapes)) value = value.producer.inputs[0]!;
   return value;
 }

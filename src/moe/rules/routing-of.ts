@@ -21,19 +21,21 @@ export function routingOf(
   evidence: Evidence,
   router: Router,
 ): Routing | string {
-  return source.scale
-    ? scaledInput(source.scale, combined, evidence, router)
-    : scaledOutput(combined, source, evidence, router);
+  if (source.scale) return scaledInput(source.scale, combined, evidence, router);
+  const routing = scaledOutput(combined, source, evidence, router);
+  const { factor } = combined;
+  return typeof routing === 'string' || factor === 1 ? routing : { ...routing, factor };
 }
 
 function scaledInput(
   scale: Value,
-  { weights }: Combination,
+  { weights, factor }: Combination,
   evidence: Evidence,
   router: Router,
 ): Routing | string {
   if (weights.some((each) => each.length > 0))
     return 'the routing weighs both input and output of the experts';
+  if (factor !== 1) return `the outputs of experts whose input is weighed are multiplied by ${factor}`;
   const { value } = weightSource(scale, evidence, router);
   const last = evidence.facts.shapes.shapeOf(value)?.at(-1);
   if (last !== router.experts || !evidence.bank.isStacked)

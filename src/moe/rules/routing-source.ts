@@ -8,6 +8,7 @@ import { aliasRoot, layoutOps } from '../graph/operators.ts';
 import { topKCount } from '../graph/top-k-count.ts';
 import type { Router } from '../moe-layer.ts';
 import type { Evidence } from './describe-layer.ts';
+import { unspread } from './mask-places.ts';
 import type { Region } from './region.ts';
 import { fromRouter } from './region.ts';
 
@@ -59,7 +60,7 @@ const indexOps = new Set(
 export function indexSource(index: Value, region: Region, facts: GraphFacts): Value | null {
   const isTable = (value: Value): boolean =>
     value === region.lookedUp || isSelection(value.producer, facts) || isCapped(value.producer, facts);
-  const [root, ...others] = indexRoots(index, { region, facts }, isTable);
+  const [root = null, ...others] = indexRoots(index, { region, facts }, isTable);
   return others.length === 0 ? root : null;
 }
 
@@ -75,7 +76,7 @@ export function indexRoots(
     const node = value.producer;
     const isPassed = node && (indexOps.has(node.opType) || isAny(node, facts));
     if (!isPassed || isRoot(value)) roots.add(value);
-    else for (const input of indexInputs(node, region)) seen.add(input);
+    else for (const input of indexInputs(node, { region, facts })) seen.add(input);
   }
   return roots;
 }
@@ -104,13 +105,30 @@ export function isCapped(node: Node | null, { shapes }: GraphFacts): boolean {
   return isFixed || (end ? aliasRoot(end).producer?.opType === 'Min' : false);
 }
 
+const pickingOps = new Set(['Gather', 'GatherND']);
+
 /** What an index is made of, without what only says where to look or how large things are. */
-export function indexInputs(node: Node, { colour }: Region): Value[] {
+export function indexInputs(
+  node: Node,
+  { region: { colour }, facts }: Pick<Evidence, 'region' | 'facts'>,
+): Value[] {
+  const isPick = pickingOps.has(node.opType);
   const isOneInput =
+    isPick ||
     layoutOps.has(node.opType) ||
-    ['Gather', 'GatherND', 'Slice', 'Split', 'OneHot', 'TopK', 'NonZero'].includes(node.opType);
-  const inputs = isOneInput ? node.inputs.slice(0, 1) : node.inputs;
+    ['Slice', 'Split', 'OneHot', 'TopK', 'NonZero'].includes(node.opType);
+  const at = isPick && areRowNumbers(node.inputs[0]!, facts) ? 1 : 0;
+  const inputs = isOneInput ? [node.inputs[at]] : node.inputs;
   return inputs.filter(
     (input): input is Value => input !== null && !isConstant(input) && (colour.get(input) ?? 0) !== 0,
   );
+}
+
+/** True for `arange(n)`, each number repeated in place: picking from it is dividing by how often. */
+function areRowNumbers(value: Value, { shapes }: GraphFacts): boolean {
+  const rows = unspread(aliasRoot(value), shapes);
+  const range = aliasRoot(rows).producer;
+  const isFromZero =
+    range?.opType === 'Range' && scalarOf(range.inputs[0]) === 0 && scalarOf(range.inputs[2]) === 1;
+  return isFromZero && shapes.shapeOf(rows)?.length === 1;
 }

@@ -31,7 +31,8 @@ export function replayError(layer: MoeLayer, values: ReadonlyMap<Value, Numbers>
       { length: layer.hidden },
       (_, at) => input[token * layer.hidden + at] * scale,
     );
-    const factor = boundary.routing.appliesTo === 'input' ? 1 : weight;
+    const { appliesTo, factor: besides = 1 } = boundary.routing;
+    const factor = appliesTo === 'input' ? 1 : weight * besides;
     run[expert](x).forEach((value, at) => (sum[token * layer.hidden + at] += factor * value));
   }
   let worst = 0;
