@@ -46,7 +46,8 @@ function nonlinearity(b: Builder, { name, alpha }: Activation, x: Value, hint: s
       return b.op('Mul', [positive, positive], {}, options);
     }
     case 'identity':
-      return x;
+      // So that the input of `down` has its name.
+      return b.op('Identity', [x], {}, options);
     default:
       throw unknownActivation();
   }

@@ -85,6 +85,7 @@ describe('a written layer has parity', () => {
 
   test.each([
     ['ungated gelu', { gated: false, activation: { ...silu, name: 'gelu' } }],
+    ['two linears in a row', { gated: false, activation: { ...silu, name: 'identity' } }],
     ['biases', { bias: true }],
     ['routing weights on the input', { appliesTo: 'input' }],
   ] satisfies [string, Partial<LayerSpec>][])('with %s', async (_name, spec) => {
