@@ -44,6 +44,7 @@ export function isFilledWith(number: number, value: Value): boolean {
   const keeps = [
     'Expand',
     'Cast',
+    'CastLike',
     'Reshape',
     'Unsqueeze',
     'Squeeze',

@@ -4,6 +4,7 @@ import { inferShapes } from '../graph/shapes.ts';
 import { cutSorts } from './cut-sorts.ts';
 import { dropIdle } from './drop-idle.ts';
 import { foldIfs } from './fold-ifs.ts';
+import { partSums } from './part-sums.ts';
 import { splitEinsums } from './split-einsums.ts';
 
 /**
@@ -18,7 +19,7 @@ export function simplify(graph: Graph, outer?: Shapes): void {
     splitEinsums(graph);
     shapes = infer();
   } while (foldIfs(graph, shapes) > 0);
-  if (cutSorts(graph, shapes) > 0) shapes = infer();
+  if (cutSorts(graph, shapes) + partSums(graph) > 0) shapes = infer();
   const bodies = graph.nodes.flatMap(({ subgraphs }) => [...subgraphs.values()].flat());
   for (const body of bodies) simplify(body, shapes);
 }

@@ -1,8 +1,9 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Use, Value } from '../../onnx/value.ts';
 import { scalarOf } from '../graph/constant.ts';
+import { dataUses } from '../graph/data-uses.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
-import { aliasOps, aliasRoot, shapeOps } from '../graph/operators.ts';
+import { aliasOps, aliasRoot } from '../graph/operators.ts';
 import { comparisonOf, isMadeToFit, maskOf } from './mask-places.ts';
 
 /** Rows that are taken from a table, added to and written back: `table[rows] += addend`. */
@@ -51,7 +52,7 @@ function scatterOf({ outputs: [sum] }: Node, { shapes }: GraphFacts): Node | nul
 
 /** The one reader of a value, apart from those that ask for its shape; of an output of the graph there is none. */
 function onlyUse(value: Value): Use | null {
-  const uses = value.uses.filter(({ node }) => !shapeOps.has(node.opType));
+  const uses = dataUses(value);
   return uses.length === 1 ? uses[0] : null;
 }
 

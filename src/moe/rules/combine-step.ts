@@ -1,7 +1,8 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Use, Value } from '../../onnx/value.ts';
 import { isZero, scalarOf } from '../graph/constant.ts';
-import { layoutOps, shapeOps } from '../graph/operators.ts';
+import { dataUses } from '../graph/data-uses.ts';
+import { layoutOps } from '../graph/operators.ts';
 import type { Accumulation } from './accumulation.ts';
 import { accumulationAt, accumulationOn } from './accumulation.ts';
 import type { Evidence } from './describe-layer.ts';
@@ -41,7 +42,7 @@ export interface Context extends Evidence {
  */
 export function nextStep(value: Value, context: Context): Step | null {
   const { region, bank } = context;
-  const uses = value.uses.filter(({ node }) => !shapeOps.has(node.opType) && !isOnlyMeasured(node));
+  const uses = dataUses(value);
   const accumulation = accumulationAfter(value, uses, context);
   if (accumulation) return { ...plain, value: accumulation.output, isJoin: true };
   const [use, ...others] = uses;
@@ -139,13 +140,6 @@ function overwriteOf(node: Node, index: number): Step['overwrite'] {
   const reduction = node.string('reduction') ?? 'none';
   const isAdding = reduction === 'add' || (reduction === 'none' && index !== 2);
   return isAdding ? null : { node, data: node.inputs[0]!, reduction };
-}
-
-/** A slice that serves only to read a shape, as exporters write it for index_add. */
-function isOnlyMeasured(node: Node): boolean {
-  return (
-    node.opType === 'Slice' && node.outputs[0]!.uses.every(({ node: user }) => shapeOps.has(user.opType))
-  );
 }
 
 /** Another part of the routed sum, or zeros to add to. */

@@ -1,8 +1,9 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
+import { dataUses } from '../graph/data-uses.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
 import { linearRecord } from '../graph/linear-node.ts';
-import { aliasRoot, layoutOps, shapeOps } from '../graph/operators.ts';
+import { aliasRoot, layoutOps } from '../graph/operators.ts';
 import type { Linear, SharedExpert } from '../moe-layer.ts';
 import type { Branch } from './branch.ts';
 import { readBranch } from './branch.ts';
@@ -53,8 +54,7 @@ function joinOf(
   let value = down.output;
   let sigmoidGate: RegionLinear | null = null;
   for (let hops = 0; hops < 12; hops++) {
-    const uses = value.uses.filter(({ node }) => !shapeOps.has(node.opType));
-    const [use, ...others] = uses;
+    const [use, ...others] = dataUses(value);
     if (!use || others.length > 0) return null;
     const { node } = use;
     if (region.exits.includes(node)) return meetsRoutedExit(node, region) ? { sigmoidGate } : null;

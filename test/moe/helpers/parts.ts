@@ -100,17 +100,17 @@ export function pickedExperts(
   b: Builder,
   tokens: Value,
   [weights, indices]: [Value, Value],
-  { write = expert, put = scatter('add') } = {},
+  { write = expert, put = scatter('add'), total = null as Value | null } = {},
 ): Value {
-  const zeros = b.op('ConstantOfShape', [b.op('Shape', [tokens])]);
-  return Array.from({ length: experts }, (_, e) => e).reduce((total, e) => {
+  const begin = total ?? b.op('ConstantOfShape', [b.op('Shape', [tokens])]);
+  return Array.from({ length: experts }, (_, e) => e).reduce((sum, e) => {
     const places = b.op('NonZero', [b.op('Equal', [indices, b.ints(e)])]);
     const rows = b.op('Gather', [places, b.ints(0)]);
     const shares = b.op('GatherND', [weights, b.op('Transpose', [places], { perm: [1, 0] })]);
     const output = write(b, b.op('Gather', [tokens, rows]), e);
     const weighed = b.op('Mul', [output, b.op('Unsqueeze', [shares, b.ints([-1])])]);
-    return put(b, total, rows, weighed);
-  }, zeros);
+    return put(b, sum, rows, weighed);
+  }, begin);
 }
 
 /** A layer of masked experts on a normalized stream, with the residual added. */
