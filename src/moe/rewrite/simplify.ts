@@ -5,6 +5,7 @@ import { cutSorts } from './cut-sorts.ts';
 import { dropIdle } from './drop-idle.ts';
 import { foldIfs } from './fold-ifs.ts';
 import { partSums } from './part-sums.ts';
+import { spellEllipses } from './spell-ellipses.ts';
 import { splitEinsums } from './split-einsums.ts';
 
 /**
@@ -18,7 +19,7 @@ export function simplify(graph: Graph, outer?: Shapes): void {
     dropIdle(graph);
     splitEinsums(graph);
     shapes = infer();
-  } while (foldIfs(graph, shapes) > 0);
+  } while (foldIfs(graph, shapes) + spellEllipses(graph, shapes) > 0);
   if (cutSorts(graph, shapes) + partSums(graph) > 0) shapes = infer();
   const bodies = graph.nodes.flatMap(({ subgraphs }) => [...subgraphs.values()].flat());
   for (const body of bodies) simplify(body, shapes);
