@@ -1,6 +1,6 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { isZero } from '../graph/constant.ts';
+import { isZero, scalarOf } from '../graph/constant.ts';
 import { equationOf } from '../graph/einsum.ts';
 import { aliasRoot, elementwiseOps, layoutOps } from '../graph/operators.ts';
 import type { Router, Routing } from '../moe-layer.ts';
@@ -136,11 +136,19 @@ function topK(indices: Value, weights: Value, router: Router, evidence: Evidence
   const k = router.topK;
   if (k === null) return 'the number of experts per token is not fixed';
   const isTable = (value: Value): boolean =>
-    facts.shapes.shapeOf(value)?.at(-1) === k ||
-    (k === 1 && ['ArgMax', 'ReduceMax'].includes(value.producer?.opType ?? ''));
+    facts.shapes.shapeOf(value)?.at(-1) === k || (k === 1 && isOnePerToken(value));
   if (!isTable(indices)) return `${indices.name} is no table of ${k} experts per token`;
   if (!isTable(weights)) return `${weights.name} is no table of ${k} weights per token`;
   return tableProblem(indices, evidence) ?? { kind: 'topk', indices, weights, k, appliesTo: 'output' };
+}
+
+/** The largest column of each token or its number, or what is worked out from such values one by one. */
+function isOnePerToken({ producer }: Value): boolean {
+  const { opType = '', inputs = [] } = producer ?? {};
+  if (opType === 'ArgMax' || opType === 'ReduceMax') return true;
+  const isOwn = (input: Value | null): boolean =>
+    input !== null && (scalarOf(input) !== null || isOnePerToken(input));
+  return elementwiseOps.has(opType) && inputs.every(isOwn);
 }
 
 /** Whether a table of as many weights as experts is in the order of a choice that takes all of them, not of columns. */
