@@ -53,14 +53,14 @@ const masked = anyChosen((b, choice) => softmax(b, scattered(b, choice, -Infinit
 
 /** Every expert on the tokens that its column lists, added to them. */
 const loop =
-  (gates: Gates, cap?: number): Part =>
+  (gates: Gates, cap?: (b: Builder, tokens: Value) => Value): Part =>
   (b, x) => {
     const tokens = flat(b, x);
     const { table, mask } = gates(b, tokens);
     const add = (total: Value, e: number): Value => {
       const places = b.op('Squeeze', [b.op('NonZero', [mask(e)]), b.ints([0])]);
       const rows =
-        cap === undefined ? places : b.op('Slice', [places, b.ints([0]), b.ints([cap]), b.ints([0])]);
+        cap === undefined ? places : b.op('Slice', [places, b.ints([0]), cap(b, tokens), b.ints([0])]);
       const share = b.op('Gather', [columnOf(b, table, e), rows]);
       const weighed = b.op('Mul', [
         expert(b, b.op('Gather', [tokens, rows]), e),
@@ -74,6 +74,9 @@ const loop =
       b.op('Shape', [x]),
     ]);
   };
+
+const half = (b: Builder, tokens: Value): Value =>
+  b.op('Div', [b.op('Shape', [tokens], { start: 0, end: 1 }), b.ints(2)]);
 
 const read: Record<string, [Gates, 'dense' | 'topk']> = {
   'above zero (ReMoE)': [(b, tokens) => above(b, relu(b, tokens), 0), 'dense'],
@@ -108,7 +111,8 @@ describe('loops over the tokens of gates', () => {
   it.each<[string, Part]>([
     ['beyond a threshold', loop((b, tokens) => above(b, relu(b, tokens), 0.1))],
     ['that may lie below zero', loop((b, tokens) => above(b, b.op('Tanh', [logits(b, tokens)]), 0))],
-    ['up to a number of tokens', loop(listed(relu), 3)],
+    ['up to a number of tokens', loop(listed(relu), (b) => b.ints([3]))],
+    ['up to a share of the tokens', loop(listed(relu), half)],
     ['rounded to whole numbers', loop(listed(relu, (b, column) => b.op('Cast', [column], { to: 7 })))],
     ['that others are weighed by', loop(anyChosen((b, _choice, scores) => softmax(b, scores)))],
     ['of experts that any token chose', loop(anyChosen((b, choice) => scattered(b, choice, 0), 0))],

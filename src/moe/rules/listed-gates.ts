@@ -1,10 +1,14 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { isConstant, scalarOf } from '../graph/constant.ts';
+import { onlyCut } from '../graph/cuts.ts';
+import type { GraphFacts } from '../graph/graph-facts.ts';
 import { isNonNegative } from '../graph/non-negative.ts';
 import { layoutOps } from '../graph/operators.ts';
 import type { Evidence } from './describe-layer.ts';
-import { indexRoots, isCapped } from './routing-source.ts';
+import { indexRoots } from './routing-source.ts';
+
+const cuttingOps = new Set(['Slice', 'Split']);
 
 /**
  * The table of gates [tokens, experts] whose places above zero an index lists, as loops over `nonzero(gates[:, e])` or
@@ -12,11 +16,16 @@ import { indexRoots, isCapped } from './routing-source.ts';
  * else takes part, or where a gate may lie below zero.
  */
 export function listedGates(index: Value, { region, facts }: Evidence): Value | null {
-  const isEnd = ({ producer }: Value): boolean => producer?.opType === 'NonZero' || isCapped(producer, facts);
+  const isEnd = (value: Value): boolean => value.producer?.opType === 'NonZero' || cutsPlaces(value, facts);
   const places = [...indexRoots(index, { region, facts }, isEnd)];
   const tables = new Set(places.map(({ producer }) => producer && tableOf(producer)));
   const [table] = tables;
   return tables.size === 1 && table && isNonNegative(table) ? table : null;
+}
+
+/** A cut along an axis of unknown size: it may leave out places, not only coordinates of each. */
+function cutsPlaces(value: Value, { shapes }: GraphFacts): boolean {
+  return cuttingOps.has(value.producer?.opType ?? '') && onlyCut(value, shapes)?.size == null;
 }
 
 /** What a NonZero looks for places in, before columns were picked and zero was compared with. */
@@ -27,7 +36,6 @@ function tableOf({ opType, inputs: [mask] }: Node): Value | null {
   return value;
 }
 
-const cuttingOps = new Set(['Slice', 'Split']);
 /** Element types to which no gate is rounded to zero: bool, and floats. */
 const keepingTypes = new Set([9, 1, 10, 11, 16]);
 

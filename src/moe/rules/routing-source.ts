@@ -97,7 +97,7 @@ function isSelection(node: Node | null, { shapes }: GraphFacts): boolean {
 }
 
 /** A cut that leaves so many rows of an unknown number, or as many at most: tokens beyond them go to no expert. */
-export function isCapped(node: Node | null, { shapes }: GraphFacts): boolean {
+function isCapped(node: Node | null, { shapes }: GraphFacts): boolean {
   if (node?.opType !== 'Slice') return false;
   const end = node.inputs[2];
   const cut = onlyCut(node.outputs[0]!, shapes);
