@@ -3,7 +3,7 @@ import { locate } from '../../src/moe/locate.ts';
 import type { Builder } from '../../src/onnx/build.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import type { Part } from './helpers/parts.ts';
-import { block, choose, expert, experts, flat, logits, scalar, scatter } from './helpers/parts.ts';
+import { block, choose, expert, experts, flat, k, logits, scalar, scatter } from './helpers/parts.ts';
 import { replayError, replayValues } from './helpers/replay.ts';
 import { randomFeeds, valuesOf } from './helpers/run-model.ts';
 
@@ -75,6 +75,15 @@ const loop =
     ]);
   };
 
+/** Scores, or what is made of them, weigh the experts that were chosen from them. */
+const scored =
+  (as: (b: Builder, scores: Value) => Value): Gates =>
+  (b, tokens) => {
+    const scores = softmax(b, logits(b, tokens));
+    const [, indices] = b.ops(2, 'TopK', [scores, b.ints([k])]);
+    return { table: as(b, scores), mask: (e) => any(b, indices, e) };
+  };
+
 const half = (b: Builder, tokens: Value): Value =>
   b.op('Div', [b.op('Shape', [tokens], { start: 0, end: 1 }), b.ints(2)]);
 
@@ -83,6 +92,7 @@ const read: Record<string, [Gates, 'dense' | 'topk']> = {
   'that are not zero': [listed(relu), 'dense'],
   'of a choice': [listed(chosen), 'topk'],
   'that any choice of a token equals': [anyChosen((b, choice) => scattered(b, choice, 0)), 'topk'],
+  'that any choice equals, of the scores that it is made from': [scored((_b, scores) => scores), 'topk'],
   'that any choice equals, under a softmax over −∞ (makeMoE)': [masked, 'dense'],
 };
 
@@ -115,6 +125,7 @@ describe('loops over the tokens of gates', () => {
     ['up to a share of the tokens', loop(listed(relu), half)],
     ['rounded to whole numbers', loop(listed(relu, (b, column) => b.op('Cast', [column], { to: 7 })))],
     ['that others are weighed by', loop(anyChosen((b, _choice, scores) => softmax(b, scores)))],
+    ['that the scores weigh after a change', loop(scored((b, scores) => b.op('Sqrt', [scores])))],
     ['of experts that any token chose', loop(anyChosen((b, choice) => scattered(b, choice, 0), 0))],
   ])('%s are refused', (_what, part) => {
     expect(locate(block(part)).layers[0]?.reason).toMatch(

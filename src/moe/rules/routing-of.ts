@@ -188,9 +188,26 @@ function denseRouting(
     if (typeof found !== 'string' && isSame)
       return (tokenIndex && columnProblem(tokenIndex, table, evidence)) ?? found;
   }
+  const picked = tokenIndex && chosenFrom(weights, tokenIndex, evidence, router);
+  if (picked) return picked;
   if (tokenIndex && !isSoftmaxOfChosen(weights, tokenIndex, evidence))
     return 'weights of all experts meet tokens of one';
   return { kind: 'dense', weights, expertAxis: 'last', appliesTo: 'output' };
+}
+
+/** Scores of all experts of which a token's are those that its choice took: what the choice gives beside its indices. */
+function chosenFrom(
+  scores: Value,
+  tokenIndex: Value,
+  evidence: Evidence,
+  router: Router,
+): Routing | string | null {
+  const indices = indexSource(tokenIndex, evidence.region, evidence.facts);
+  const { opType, inputs = [], outputs = [] } = indices?.producer ?? {};
+  const [weights] = outputs;
+  const isChoice = opType === 'TopK' && aliasRoot(inputs[0]!) === aliasRoot(scores);
+  if (!isChoice || !weights || !indices) return null;
+  return columnProblem(tokenIndex, indices, evidence) ?? topK(indices, weights, router, evidence);
 }
 
 /** A weight written as the sum over k of weights · (indices == e). */
