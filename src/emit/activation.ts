@@ -1,6 +1,6 @@
 import { Fault } from '../fault.ts';
 import { activate } from '../moe/activation.ts';
-import type { Activation } from '../moe/moe-layer.ts';
+import type { Activation, Formula } from '../moe/moe-layer.ts';
 import type { Builder } from '../onnx/build.ts';
 import type { Value } from '../onnx/value.ts';
 import type { Matrix } from '../tensor/matrix.ts';
@@ -27,7 +27,7 @@ function bounded(b: Builder, activation: Activation, x: Value, names: [string, s
     : nonlinearity(b, activation, atMost(x, before), after);
 }
 
-function nonlinearity(b: Builder, { name, alpha }: Activation, x: Value, hint: string): Value {
+function nonlinearity(b: Builder, { name, alpha, formula = NaN }: Activation, x: Value, hint: string): Value {
   const options = { name: hint };
   switch (name) {
     case 'silu':
@@ -48,9 +48,20 @@ function nonlinearity(b: Builder, { name, alpha }: Activation, x: Value, hint: s
     case 'identity':
       // So that the input of `down` has its name.
       return b.op('Identity', [x], {}, options);
+    case 'elementwise':
+      return emitFormula(b, formula, x, hint);
     default:
       throw unknownActivation();
   }
+}
+
+/** A formula operator by operator. */
+function emitFormula(b: Builder, formula: Formula, x: Value, hint?: string): Value {
+  if (formula === 'x') return x;
+  if (typeof formula === 'number') return scalar(b, formula);
+  const { opType, inputs, attributes } = formula;
+  const operands = inputs.map((each) => (each === null ? null : emitFormula(b, each, x)));
+  return b.op(opType, operands, { ...attributes }, hint === undefined ? {} : { name: hint });
 }
 
 /** The same, computed here: the slow twin. */

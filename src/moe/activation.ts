@@ -1,3 +1,4 @@
+import { evaluateFormula } from './formula.ts';
 import { gelu, geluTanh } from './graph/scalar-function.ts';
 import type { Activation } from './moe-layer.ts';
 
@@ -9,14 +10,18 @@ export function activate(activation: Activation, gate: number | null, up: number
 }
 
 /** The function alone, whose input is cut to at most the limit, or else what it gives. */
-function bounded({ name, alpha, limit }: Activation, x: number): number {
+function bounded({ name, alpha, limit, formula = NaN }: Activation, x: number): number {
   const cut = limit ?? Infinity;
+  if (name === 'elementwise') return evaluateFormula(formula, Math.min(x, cut));
   return name === 'capped-silu' ? Math.min(silu(x, alpha), cut) : functions[name](Math.min(x, cut), alpha);
 }
 
 const silu = (x: number, alpha: number): number => x / (1 + Math.exp(-alpha * x));
 
-const functions: Record<Exclude<Activation['name'], 'capped-silu'>, (x: number, alpha: number) => number> = {
+const functions: Record<
+  Exclude<Activation['name'], 'capped-silu' | 'elementwise'>,
+  (x: number, alpha: number) => number
+> = {
   silu,
   gelu,
   'gelu-tanh': geluTanh,

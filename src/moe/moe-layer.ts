@@ -122,12 +122,35 @@ export interface Expert {
  * at most it (ReLU6). `capped-silu` cuts not what it is given but what it gives (Step 3.7).
  */
 export interface Activation {
-  /** `silu` is x·sigmoid(alpha·x); `relu2` is relu squared; `gelu` is exact, `gelu-tanh` its approximation. */
-  name: 'silu' | 'capped-silu' | 'gelu' | 'gelu-tanh' | 'relu' | 'relu2' | 'identity' | 'unknown';
+  /**
+   * `silu` is x·sigmoid(alpha·x); `relu2` is relu squared; `gelu` is exact, `gelu-tanh` its approximation; `elementwise` is
+   * what its formula says.
+   */
+  name:
+    | 'silu'
+    | 'capped-silu'
+    | 'gelu'
+    | 'gelu-tanh'
+    | 'relu'
+    | 'relu2'
+    | 'identity'
+    | 'elementwise'
+    | 'unknown';
   /** Only for silu, capped or not; 1 otherwise. */
   alpha: number;
   limit: number | null;
   upOffset: number;
+  /** Only for `elementwise`. */
+  formula?: Formula;
+}
+
+/** A function of one number x: x itself, a constant, or an operator of ONNX that works on each element alone. */
+export type Formula = 'x' | number | FormulaStep;
+
+export interface FormulaStep {
+  opType: string;
+  inputs: readonly (Formula | null)[];
+  attributes: Readonly<Record<string, string | { f: number }>>;
 }
 
 /** An expert every token visits, beside the routed ones. */

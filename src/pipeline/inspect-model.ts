@@ -1,4 +1,5 @@
 import { declaredInputs } from '../data/model-input.ts';
+import { activationName } from '../moe/activation-name.ts';
 import { expertWeights, ffnExperts } from '../moe/ffn-experts.ts';
 import type { Location } from '../moe/locate.ts';
 import type { ModelRecord } from '../moe/model-record.ts';
@@ -54,7 +55,7 @@ function inspectLayer(layer: MoeLayer): LayerInspection {
       hidden,
       intermediate,
       gated: layer.gated,
-      activation: activation.name,
+      activation: activationName(activation),
       parameters: expertWeights(layer),
     },
     shared: shared && {

@@ -1,17 +1,36 @@
 import { describe, expect, it } from 'vitest';
 import { applyActivation, emitActivation } from '../../src/emit/activation.ts';
-import type { Activation } from '../../src/moe/moe-layer.ts';
+import type { Activation, Formula, FormulaStep } from '../../src/moe/moe-layer.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 import { makeModel } from '../helpers/make-model.ts';
 import { randomFeeds, valuesOf } from '../moe/helpers/run-model.ts';
 
 const plain = { alpha: 1, limit: null, upOffset: 0 };
+const operators =
+  'Abs Celu Elu Erf Gelu HardSigmoid HardSwish LeakyRelu Mish Selu Softplus Softsign Tanh ThresholdedRelu'.split(
+    ' ',
+  );
 const activations: Record<string, Activation> = {
   silu: { ...plain, name: 'silu' },
   'silu of a cut gate': { name: 'silu', alpha: 1.702, limit: 0.8, upOffset: 1 },
   'silu cut afterwards': { ...plain, name: 'capped-silu', limit: 0.8 },
   relu2: { ...plain, name: 'relu2' },
+  'a formula': formula(step('Where', step('Greater', 'x', 0), step('Add', 'x', 1), step('Exp', 'x'))),
+  'a formula of a cut input': formula({
+    ...step('Elu', step('Clip', 'x', null, 0.5)),
+    attributes: { alpha: { f: 0.7 } },
+  }),
+  ...Object.fromEntries(operators.map((opType) => [opType, formula(step(opType, 'x'))])),
+  PRelu: formula(step('PRelu', 'x', 0.3)),
 };
+
+function formula(written: Formula): Activation {
+  return { ...plain, name: 'elementwise', formula: written };
+}
+
+function step(opType: string, ...inputs: (Formula | null)[]): FormulaStep {
+  return { opType, inputs, attributes: {} };
+}
 
 describe.each(Object.entries(activations))(
   'the nodes of %s compute what their twin does',

@@ -6,6 +6,7 @@ import { expertResults } from '../../src/emit/expert-results.ts';
 import { noRotation } from '../../src/emit/forms/rotated-form.ts';
 import { resolveTarget } from '../../src/emit/resolve-target.ts';
 import { layerRecord } from '../../src/moe/model-record.ts';
+import type { Activation } from '../../src/moe/moe-layer.ts';
 import { explicitRouting } from '../../src/moe/spell-out-routing.ts';
 import { builder } from '../../src/onnx/build.ts';
 import { raiseOpset } from '../../src/onnx/raise-opset.ts';
@@ -120,6 +121,12 @@ describe('QMoE equals the reference', () => {
   );
 });
 
+const tanh: Activation = {
+  ...silu,
+  name: 'elementwise',
+  formula: { opType: 'Tanh', inputs: ['x'], attributes: {} },
+};
+
 describe('QMoE refuses', () => {
   test.each([
     ['squared relu', { gated: false, activation: { ...silu, name: 'relu2' } }, /no activation relu2/],
@@ -128,6 +135,8 @@ describe('QMoE refuses', () => {
       { gated: false, activation: { ...silu, name: 'relu', limit: 6 } },
       /cuts relu at no limit/,
     ],
+    ['a function by no name', { gated: false, activation: tanh }, /no activation tanh/],
+    ['a gate by no name', { activation: tanh }, /gate is tanh/],
     ['gated gelu', { activation: { ...silu, name: 'gelu' } }, /gate is gelu/],
     ['routing weights on the input', { appliesTo: 'input' }, /multiply the input/],
     ['rows that fill no whole bytes', { hidden: 37 }, /whole bytes/],

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Activation, Formula, FormulaStep } from '../../src/moe/moe-layer.ts';
 import { fitActivation } from '../../src/moe/rules/fit-activation.ts';
 import { builder as onnxBuilder } from '../../src/onnx/build.ts';
 import type { Value } from '../../src/onnx/value.ts';
@@ -53,6 +54,14 @@ const cappedAt =
 
 const plain = { alpha: 1, limit: null, upOffset: 0 };
 
+function step(opType: string, ...inputs: (Formula | null)[]): FormulaStep {
+  return { opType, inputs, attributes: {} };
+}
+
+function asWritten(formula: Formula): Activation {
+  return { ...plain, name: 'elementwise', formula };
+}
+
 /** The same with constants in half floats. */
 function inHalf(spell: Spelling): Spelling {
   return (build, gate, up) => {
@@ -69,7 +78,7 @@ function fit(spell: Spelling): ReturnType<typeof fitActivation> {
   const used = [gate, up].filter(({ uses }) => uses.length > 0);
   return fitActivation(
     value,
-    used.map((each) => ({ names: [each], fused: (x: number) => x })),
+    used.map((each) => ({ names: [each], fused: null })),
   );
 }
 
@@ -129,8 +138,8 @@ describe('fitActivation', () => {
     ],
     [
       'no relu above a small threshold',
-      ({ add, scalar }, x) => add('Where', [add('Greater', [x, scalar(0.1)]), x, scalar(0)]),
-      { name: 'unknown', ...plain },
+      ({ add, scalar }, x) => add('Where', [add('Greater', [x, scalar(1 / 8)]), x, scalar(0)]),
+      asWritten(step('Where', step('Greater', 'x', 1 / 8), 'x', 0)),
     ],
     [
       'relu by Where',
@@ -140,10 +149,60 @@ describe('fitActivation', () => {
     [
       'no relu in a bound below zero',
       ({ add, scalar }, x) => add('Max', [x, scalar(-1)]),
-      { name: 'unknown', ...plain },
+      asWritten(step('Max', 'x', -1)),
     ],
     ['nothing', ({ add }, x) => add('Identity', [x]), { name: 'identity', ...plain }],
-    ['an unknown function', ({ add }, x) => add('Elu', [x]), { name: 'unknown', ...plain }],
+    [
+      'what has no name here as it is written',
+      ({ add }, x) => add('Elu', [x], { alpha: 0.5 }),
+      asWritten({ ...step('Elu', 'x'), attributes: { alpha: { f: 0.5 } } }),
+    ],
+    [
+      'the gate of a product the same way, casts between floats aside',
+      ({ add }, gate, up) =>
+        add('Mul', [up, add('Cast', [add('Tanh', [add('Cast', [gate], { to: 1 })])], { to: 10 })]),
+      asWritten(step('Tanh', 'x')),
+    ],
+    [
+      'a condition that is multiplied',
+      ({ add, scalar }, x) => {
+        const isLarge = add('Greater', [x, scalar(1 / 8)]);
+        return add('Mul', [add('Cast', [isLarge], { to: 1 }), x]);
+      },
+      asWritten(step('Mul', step('Where', step('Greater', 'x', 1 / 8), 1, 0), 'x')),
+    ],
+    [
+      'bounds that are attributes',
+      ({ add }, x) => add('Clip', [add('Tanh', [x])], { min: -0.5 }),
+      asWritten(step('Clip', step('Tanh', 'x'), -0.5, null)),
+    ],
+    [
+      'an operator of ONNX Runtime by those of ONNX',
+      ({ add }, x) => add('Tanh', [add('QuickGelu', [x], { alpha: 1.5 })]),
+      asWritten(step('Tanh', step('Mul', 'x', step('Sigmoid', step('Mul', 'x', 1.5))))),
+    ],
+    [
+      'no function of whole numbers',
+      ({ add }, x) => add('Tanh', [add('Cast', [x], { to: 7 })]),
+      { name: 'unknown', ...plain },
+    ],
+    [
+      'no product of functions of both',
+      ({ add }, gate, up) => add('Mul', [add('Tanh', [gate]), add('Sigmoid', [up])]),
+      { name: 'unknown', ...plain },
+    ],
+    [
+      'nothing that is done to a product afterwards',
+      ({ add }, gate, up) => add('Tanh', [add('Mul', [add('Tanh', [gate]), up])]),
+      { name: 'unknown', ...plain },
+    ],
+    ['no mix of channels', ({ add }, x) => add('Softmax', [x]), { name: 'unknown', ...plain }],
+    ['nothing that has no value somewhere', ({ add }, x) => add('Log', [x]), { name: 'unknown', ...plain }],
+    [
+      'nothing that grows with every step',
+      ({ add }, x) => Array.from({ length: 40 }).reduce<Value>((value) => add('Add', [value, value]), x),
+      { name: 'unknown', ...plain },
+    ],
     [
       'a function of positions',
       ({ add, weight }, x) => add('Mul', [x, weight('w', [4])]),
@@ -151,6 +210,17 @@ describe('fitActivation', () => {
     ],
   ])('names %s', (_, spell, expected) => {
     expect(fit(spell).activation).toEqual(expected);
+  });
+
+  it('begins with what a fused operator applies, if it is known', () => {
+    const build = builder();
+    const x = build.input('x', ['n']);
+    const value = build.add('Tanh', [x]);
+    const fitted = ['Sigmoid', 'LeakyRelu'].map((fused) => fitActivation(value, [{ names: [x], fused }]));
+    expect(fitted.map(({ activation }) => activation)).toEqual([
+      asWritten(step('Tanh', step('Sigmoid', 'x'))),
+      { name: 'unknown', ...plain },
+    ]);
   });
 
   it('tells gate from up whatever the order of the factors', () => {

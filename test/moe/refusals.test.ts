@@ -199,8 +199,12 @@ const refusals: Record<string, [Part, string]> = {
   'a branch of another kind, where all count': [weighed(oneUngated), 'its branches have unequal shapes'],
   'experts of one linear': [weighed(single), 'its experts are single linears'],
   'an unknown activation': [
-    masked(ffn((b, up) => b.op('Elu', [up]))),
+    masked(ffn((b, up) => b.op('Mul', [relu(b, up), weight(b, 'slopes', [width])]))),
     'the function between the first linears and the last is not a known activation',
+  ],
+  'activations of unequal factors': [
+    masked((b, x, e) => ffn((_b, up) => b.op('LeakyRelu', [up], { alpha: { f: 0.1 * e } }))(b, x, e)),
+    'its branches have unequal activations',
   ],
   'three linears in a row': [
     masked((b, x, e) =>

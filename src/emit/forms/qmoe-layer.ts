@@ -1,4 +1,5 @@
 import { Fault } from '../../fault.ts';
+import { activationName } from '../../moe/activation-name.ts';
 import { ffnExperts } from '../../moe/ffn-experts.ts';
 import { isNonNegative } from '../../moe/graph/non-negative.ts';
 import type { MoeLayer } from '../../moe/moe-layer.ts';
@@ -192,16 +193,17 @@ function blockSizeOf(
 
 function activationOf(layer: MoeLayer): Record<string, string | number | { f: number }> {
   const { name, alpha, limit, upOffset } = layer.activation;
+  const told = activationName(layer.activation);
   const isGated = layer.experts.some(({ gate }) => gate);
   if (layer.boundary?.routing.appliesTo === 'input')
     throw refused(layer, 'its routing weights multiply the input of the experts');
   if (!isGated) {
     const known = { relu: 'relu', 'gelu-tanh': 'gelu', identity: 'identity', silu: 'silu' }[name as 'relu'];
-    if (!known || (name === 'silu' && alpha !== 1)) throw refused(layer, `it has no activation ${name}`);
-    if (limit !== null) throw refused(layer, `it cuts ${name} at no limit`);
+    if (!known || (name === 'silu' && alpha !== 1)) throw refused(layer, `it has no activation ${told}`);
+    if (limit !== null) throw refused(layer, `it cuts ${told} at no limit`);
     return { activation_type: known };
   }
-  if (name !== 'silu') throw refused(layer, `its gate is ${name}, and the operator gates with silu alone`);
+  if (name !== 'silu') throw refused(layer, `its gate is ${told}, and the operator gates with silu alone`);
   return {
     activation_type: 'swiglu',
     swiglu_fusion: 1,

@@ -11,17 +11,21 @@ export function evaluate(value: Value, leaves: ReadonlyMap<Value, number>): numb
     const cached = known.get(each);
     if (cached !== undefined) return cached;
     const node = each.producer;
-    const result = scalarOf(each) ?? (node && apply(node, (index) => visit(node.inputs[index], depth + 1)));
+    const result =
+      scalarOf(each) ?? (node && applyOperator(node, (index) => visit(node.inputs[index], depth + 1)));
     known.set(each, result);
     return result;
   };
   return visit(value, 0);
 }
 
+/** What is read of a node, so that what is no node can be applied too. */
+type Operator = Pick<Node, 'opType' | 'int' | 'float' | 'string'> & { inputs: readonly unknown[] };
 type Input = (index: number) => number | null;
-type Operation = (x: number, node: Node, input: Input) => number | null;
+type Operation = (x: number, node: Operator, input: Input) => number | null;
 
-function apply(node: Node, input: Input): number | null {
+/** What an operator gives for the numbers that it is given; null for one that is not known here. */
+export function applyOperator(node: Operator, input: Input): number | null {
   const known = Object.hasOwn(operations, node.opType) ? operations[node.opType] : undefined;
   const operation = layoutOps.has(node.opType) ? same : known;
   const x = input(0);
@@ -29,6 +33,8 @@ function apply(node: Node, input: Input): number | null {
 }
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+const softplus = (x: number): number => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+const [seluAlpha, seluGamma] = [1.6732632423543772, 1.0507009873554805];
 
 const both =
   (operation: (x: number, y: number) => number): Operation =>
@@ -89,10 +95,20 @@ const operations: Record<string, Operation> = {
   Erf: (x) => erf(x),
   Tanh: (x) => Math.tanh(x),
   Sigmoid: (x) => sigmoid(x),
-  Softplus: (x) => Math.log1p(Math.exp(x)),
+  Softplus: (x) => softplus(x),
+  Softsign: (x) => x / (1 + Math.abs(x)),
+  Mish: (x) => x * Math.tanh(softplus(x)),
   Relu: (x) => Math.max(x, 0),
   LeakyRelu: (x, node) => (x < 0 ? x * (node.float('alpha') ?? 0.01) : x),
+  PRelu: both((x, slope) => (x < 0 ? x * slope : x)),
+  ThresholdedRelu: (x, node) => (x > (node.float('alpha') ?? 1) ? x : 0),
   Elu: (x, node) => (x < 0 ? (node.float('alpha') ?? 1) * Math.expm1(x) : x),
+  Selu: (x, node) =>
+    (node.float('gamma') ?? seluGamma) * (x < 0 ? (node.float('alpha') ?? seluAlpha) * Math.expm1(x) : x),
+  Celu: (x, node) => {
+    const alpha = node.float('alpha') ?? 1;
+    return x < 0 ? alpha * Math.expm1(x / alpha) : x;
+  },
   HardSigmoid: (x, node) =>
     Math.min(1, Math.max(0, (node.float('alpha') ?? 0.2) * x + (node.float('beta') ?? 0.5))),
   HardSwish: (x) => x * Math.min(1, Math.max(0, x / 6 + 0.5)),
@@ -103,8 +119,8 @@ const operations: Record<string, Operation> = {
   BiasGelu: (x) => gelu(x),
   FastGelu: (x) => geluTanh(x),
   Clip: (x, node, input) => {
-    const low = node.float('min') ?? (node.inputs[1] ? input(1) : -Infinity);
-    const high = node.float('max') ?? (node.inputs[2] ? input(2) : Infinity);
+    const low = node.float('min') ?? (node.inputs[1] == null ? -Infinity : input(1));
+    const high = node.float('max') ?? (node.inputs[2] == null ? Infinity : input(2));
     return low === null || high === null ? null : Math.min(high, Math.max(low, x));
   },
 };

@@ -8,7 +8,6 @@ import { biasAfter } from '../graph/linear-bias.ts';
 import type { RowPart } from '../graph/linear-node.ts';
 import { whole } from '../graph/linear-node.ts';
 import { elementwiseOps, layoutOps } from '../graph/operators.ts';
-import { fusedFunction } from '../graph/scalar-function.ts';
 import type { ActivationLeaf, FittedActivation } from './fit-activation.ts';
 import { fitActivation } from './fit-activation.ts';
 import type { RegionLinear } from './levels.ts';
@@ -82,7 +81,7 @@ function leafAt(value: Value, outputs: ReadonlyMap<Value, RegionLinear>, facts: 
 }
 
 function leaf(value: Value, joined: Joined, rows: RowPart): Leaf {
-  return { names: [value], ...joined, rows, fused: fusedFunction(joined.linears[0].fused) };
+  return { names: [value], ...joined, rows, fused: joined.linears[0].fused };
 }
 
 type Joined = Pick<Leaf, 'linears' | 'bias'>;

@@ -82,7 +82,7 @@ function singleLinears(routed: readonly RegionLinear[], region: Region, columns:
       linears: [linear],
       rows: whole,
       bias: null,
-      fused: (x: number) => x,
+      fused: null,
     };
     return { down: linear, gate: null, up, activation };
   });
@@ -103,6 +103,8 @@ function assemble(branches: Branch[], region: Region, facts: GraphFacts | null, 
   const [first] = branches;
   const different = branches.find((branch) => shapeKey(branch) !== shapeKey(first));
   if (different) return failure('its branches have unequal shapes', different.down);
+  const unlike = branches.find((branch) => activationKey(branch) !== activationKey(first));
+  if (unlike) return failure('its branches have unequal activations', unlike.down);
   const size = stackSize(first.down);
   const { inner, isDeep } = innermost(branches);
   const meetings = branches.map(({ down }) => meetingOf(down.output, region));
@@ -176,10 +178,12 @@ export function linearsOf(branches: readonly Branch[]): RegionLinear[] {
   return branches.flatMap(({ down, up, gate }) => [down, ...up.linears, ...(gate?.linears ?? [])]);
 }
 
-function shapeKey({ down, gate, up, activation }: Branch): string {
-  return [down.in, down.out, leafKey(gate), leafKey(up), JSON.stringify(activation), stackSize(down)].join(
-    ' ',
-  );
+function activationKey({ activation }: Branch): string {
+  return JSON.stringify(activation);
+}
+
+function shapeKey({ down, gate, up }: Branch): string {
+  return [down.in, down.out, leafKey(gate), leafKey(up), stackSize(down)].join(' ');
 }
 
 function leafKey(leaf: Leaf | null): string {

@@ -2,14 +2,15 @@ import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { activate } from '../activation.ts';
 import { tensorOf } from '../graph/constant.ts';
-import { elementwiseOps } from '../graph/operators.ts';
-import { evaluate } from '../graph/scalar-function.ts';
-import type { Activation } from '../moe-layer.ts';
+import { elementwiseOps, layoutOps } from '../graph/operators.ts';
+import { evaluate, fusedFunction } from '../graph/scalar-function.ts';
+import type { Activation, Formula } from '../moe-layer.ts';
+import { readFormula } from './read-formula.ts';
 
-/** A leaf of the expression: every name it is read by, and what the operator that makes it has done to it already. */
+/** A leaf of the expression: every name it is read by, and the activation that the operator behind it applies by itself. */
 export interface ActivationLeaf {
   names: readonly Value[];
-  fused: (x: number) => number;
+  fused: string | null;
 }
 
 /** An activation together with which leaf is the gate (null for ungated experts). */
@@ -30,7 +31,7 @@ function probesAround(constants: readonly number[]): number[] {
 
 /**
  * Names the elementwise function between the leaves and `value` by its values: it is evaluated on a grid and compared
- * with every known activation. This sees through any way of writing it.
+ * with every known activation. This sees through any way of writing it. One that is not known is taken as it is written.
  */
 export function fitActivation<Leaf extends ActivationLeaf>(
   value: Value,
@@ -44,18 +45,36 @@ export function fitActivation<Leaf extends ActivationLeaf>(
     const activation = ungated(constants).find((each) =>
       agrees(value, each, { gate: null, up: first }, points),
     );
-    return { activation: activation ?? unknown, gate: null, up: first };
+    const formula = activation ? null : readFormula(value, first, points.probes);
+    return { activation: activation ?? elementwise(formula) ?? unknown, gate: null, up: first };
   }
-  if (leaves.length === 2) {
-    for (const [gate, up] of [
-      [first, second],
-      [second, first],
-    ]) {
-      const activation = gated(constants).find((each) => agrees(value, each, { gate, up }, points));
-      if (activation) return { activation, gate, up };
-    }
+  const orders = leaves.length === 2 ? [leaves, leaves.toReversed()] : [];
+  for (const [gate, up] of orders) {
+    const activation = gated(constants).find((each) => agrees(value, each, { gate, up }, points));
+    if (activation) return { activation, gate, up };
+  }
+  for (const [gate, up] of orders) {
+    const activation = elementwise(formulaOfGate(value, { gate, up }, points));
+    if (activation) return { activation, gate, up };
   }
   return { activation: unknown, gate: second ? first : null, up: second ?? first };
+}
+
+function elementwise(formula: Formula | null): Activation | null {
+  return formula === null ? null : { name: 'elementwise', alpha: 1, limit: null, upOffset: 0, formula };
+}
+
+/** What up is multiplied by, where it is read as it is and nothing is done afterwards. */
+function formulaOfGate(
+  value: Value,
+  { gate, up }: { gate: ActivationLeaf; up: ActivationLeaf },
+  points: Points,
+): Formula | null {
+  const { opType = '', inputs = [] } = value.producer ?? {};
+  if (layoutOps.has(opType)) return formulaOfGate(inputs[0]!, { gate, up }, points);
+  const at =
+    opType === 'Mul' ? inputs.findIndex((each) => readFormula(each!, up, points.probes) === 'x') : -1;
+  return at < 0 ? null : readFormula(inputs[1 - at]!, gate, points.probes);
 }
 
 /** Where a function is compared, and how near it must be, as a share of one more than its size. */
@@ -74,12 +93,11 @@ function agrees(
   { gate, up }: { gate: ActivationLeaf | null; up: ActivationLeaf },
   { probes, tolerance }: Points,
 ): boolean {
+  const given = (leaf: ActivationLeaf | null, x: number): (readonly [Value, number])[] =>
+    leaf?.names.map((name) => [name, fusedFunction(leaf.fused)(x)] as const) ?? [];
   return probes.every((u) =>
     (gate ? probes : [0]).every((g) => {
-      const leaves = new Map([
-        ...up.names.map((name) => [name, up.fused(u)] as const),
-        ...(gate?.names ?? []).map((name) => [name, gate!.fused(g)] as const),
-      ]);
+      const leaves = new Map([...given(up, u), ...given(gate, g)]);
       const actual = evaluate(value, leaves);
       const expected = activate(activation, gate && g, u);
       // What is off in the function of the gate is multiplied by up.

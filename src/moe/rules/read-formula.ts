@@ -1,0 +1,91 @@
+import type { Node } from '../../onnx/node.ts';
+import type { Value } from '../../onnx/value.ts';
+import { codeOf } from '../../tensor/dtype.ts';
+import { evaluateFormula } from '../formula.ts';
+import { elementwiseOps, layoutOps } from '../graph/operators.ts';
+import { evaluate, fusedFunction } from '../graph/scalar-function.ts';
+import type { Formula, FormulaStep } from '../moe-layer.ts';
+import type { ActivationLeaf } from './fit-activation.ts';
+
+/** Longer expressions are no activations; one that uses its own results again and again would grow without end. */
+const maxSteps = 64;
+
+/**
+ * What the graph computes from the outputs of a linear, operator by operator, so that it can be written anew without
+ * being known by name. Null where anything but single elements and constants takes part, or where a number of `probes`
+ * would give none.
+ */
+export function readFormula(
+  value: Value,
+  { names, fused }: ActivationLeaf,
+  probes: readonly number[],
+): Formula | null {
+  let steps = 0;
+  const isKnown = Number.isFinite(fusedFunction(fused)(0));
+  const begin = fused === null ? 'x' : isKnown ? step(fused, ['x']) : null;
+  const read = (each: Value): Formula | null => {
+    if (names.includes(each)) return begin;
+    const constant = evaluate(each, new Map());
+    const node = each.producer;
+    if (constant !== null || !node || steps++ >= maxSteps) return constant;
+    if (node.opType === 'Cast') return asFloat(node, read(node.inputs[0]!));
+    return layoutOps.has(node.opType) ? read(node.inputs[0]!) : stepOf(node, read);
+  };
+  const formula = read(value);
+  const isDefined = formula !== null && probes.every((x) => Number.isFinite(evaluateFormula(formula, x)));
+  return isDefined ? formula : null;
+}
+
+function step(
+  opType: string,
+  inputs: FormulaStep['inputs'],
+  attributes: FormulaStep['attributes'] = {},
+): FormulaStep {
+  return { opType, inputs, attributes };
+}
+
+const conditions = new Set(['Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual', 'And', 'Or', 'Not']);
+const floats: readonly (number | undefined)[] = (['float32', 'float16', 'bfloat16', 'float64'] as const).map(
+  codeOf,
+);
+
+/** A cast between floats changes nothing here, where all is computed in one type; others change numbers. */
+function asFloat(cast: Node, formula: Formula | null): Formula | null {
+  if (!floats.includes(cast.int('to'))) return null;
+  const isCondition = typeof formula === 'object' && formula !== null && conditions.has(formula.opType);
+  return isCondition ? step('Where', [formula, 1, 0]) : formula;
+}
+
+/** Operators of other domains, written by those of ONNX. */
+const written: Record<string, (x: Formula, node: Node) => Formula> = {
+  Silu: (x) => silu(x, 1),
+  Swish: (x, node) => silu(x, node.float('alpha') ?? 1),
+  QuickGelu: (x, node) => silu(x, node.float('alpha') ?? 1.702),
+};
+
+function silu(x: Formula, alpha: number): Formula {
+  return step('Mul', [x, step('Sigmoid', [step('Mul', [x, alpha])])]);
+}
+
+function stepOf(node: Node, read: (value: Value) => Formula | null): Formula | null {
+  const { opType, inputs } = node;
+  if (!elementwiseOps.has(opType) && !conditions.has(opType)) return null;
+  const operands = inputs.map((input) => input && read(input));
+  const [x] = operands;
+  if (x === null || operands.some((each, at) => each === null && inputs[at])) return null;
+  if (Object.hasOwn(written, opType)) return written[opType](x, node);
+  // Its bounds were attributes once.
+  const [low, high] = ['min', 'max'].map((name) => node.float(name));
+  return opType === 'Clip'
+    ? step(opType, [x, low ?? operands[1] ?? null, high ?? operands[2] ?? null])
+    : step(opType, operands, attributesOf(node));
+}
+
+function attributesOf(node: Node): FormulaStep['attributes'] {
+  const approximate = node.string('approximate');
+  const numbers = ['alpha', 'beta', 'gamma'].flatMap((name) => {
+    const f = node.float(name);
+    return f === undefined ? [] : [[name, { f }] as const];
+  });
+  return { ...Object.fromEntries(numbers), ...(approximate !== undefined && { approximate }) };
+}
