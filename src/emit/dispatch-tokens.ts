@@ -129,10 +129,11 @@ export function denseWeights(
 ): Value {
   if (routing.kind === 'dense' && routing.expertAxis === 'first')
     return b.op('Reshape', [routing.weights, b.ints([experts, -1])]);
-  const byToken =
+  const weights =
     routing.kind === 'combine'
-      ? b.op('ReduceSum', [routing.weights, b.ints([2])], { keepdims: 0 })
-      : b.op('Reshape', [routing.weights, b.ints([-1, experts])]);
+      ? b.op('ReduceSum', [routing.weights, b.ints([-1])], { keepdims: 0 })
+      : routing.weights;
+  const byToken = b.op('Reshape', [weights, b.ints([-1, experts])]);
   return b.op('Transpose', [byToken], { perm: [1, 0] });
 }
 

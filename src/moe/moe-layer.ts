@@ -77,7 +77,7 @@ export interface Boundary {
  * - `topk`: `indices` and `weights`, both of T·k elements, k last (token-major).
  * - `dense`: one weight per token and expert, T·E elements; `expertAxis` says whether E is the last axis or the first.
  *   Zero means that the expert does not take part.
- * - `combine`: weights [T, E, C] of a capacity form; their sum over C is the dense weight.
+ * - `combine`: weights [..., E, C] of a capacity form; their sum over C is the dense weight.
  * - `logits`: the fused operator chooses by itself: weights are the k largest of softmax(logits), divided by their sum
  *   if `renormalized`. No value of the graph holds them.
  */

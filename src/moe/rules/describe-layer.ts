@@ -51,7 +51,7 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const reasons = reasonsAgainst(evidence, experts.length, router, boundary);
   const layer: MoeLayer = {
     id: '',
-    form: dispatchForm(evidence, router),
+    form: hasSlots(boundary) ? 'capacity' : dispatchForm(evidence, router),
     router,
     routers: 1,
     experts,
@@ -72,6 +72,10 @@ export function describeLayer(evidence: Evidence): FoundLayer | Rejection {
   const nodes = new Set(linearsOf(bank.branches).map(({ node }) => node));
   const beside = new Set([candidate.linear.node, ...shared.flatMap(({ readers }) => readers)]);
   return { position, weights, linears: nodes, beside, input: region.input, layer };
+}
+
+function hasSlots(boundary: Boundary | string): boolean {
+  return typeof boundary !== 'string' && boundary.routing.kind === 'combine';
 }
 
 /** What shows that the branches are no experts; null if nothing does. */

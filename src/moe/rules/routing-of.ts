@@ -1,7 +1,7 @@
-import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { isZero, scalarOf } from '../graph/constant.ts';
 import { equationOf } from '../graph/einsum.ts';
+import type { GraphFacts } from '../graph/graph-facts.ts';
 import { aliasRoot, elementwiseOps, layoutOps } from '../graph/operators.ts';
 import type { Router, Routing } from '../moe-layer.ts';
 import { columnProblem, tableProblem } from './column-numbers.ts';
@@ -12,6 +12,7 @@ import { isPickedFrom, listedGates } from './listed-gates.ts';
 import type { RoutingSource } from './routing-source.ts';
 import { indexSource, weightSource } from './routing-source.ts';
 import { isSoftmaxOfChosen } from './softmax-of-chosen.ts';
+import type { Slots } from './slots.ts';
 import type { TokenSource } from './token-source.ts';
 
 /** Where a layer's routing is read, and how; a string tells why it could not be. */
@@ -56,12 +57,12 @@ function scaledOutput(
     return `${down.node.name} is weighed ${weights[wrong].length} times by the routing, not once`;
   }
   const weighings = weights.map(([weighing]) => weighing);
-  const masked = maskedRouting(weighings, evidence, router);
+  const masked = source.slots ? null : maskedRouting(weighings, evidence, router);
   if (masked) return masked;
   const [table, ...others] = weighings.map(({ weight }) => weightSource(weight, evidence, router));
   if (others.some(({ value }) => value !== table.value)) return 'its experts are weighed by unequal tables';
-  return source.isDispatched
-    ? slotRouting(weighings[0].node, table, evidence, router)
+  return source.slots
+    ? slotRouting(weighings[0], table, source.slots, evidence)
     : tableRouting(table, source.index, combined, evidence, router);
 }
 
@@ -80,21 +81,20 @@ function maskedRouting(
   return problems.find(Boolean) ?? topK(indices, weights, router, evidence);
 }
 
-/** Weights of the slots that tokens were dispatched to, a number of them per expert. */
+/** Weights [..., experts, slots] of the slots that tokens were put into. */
 function slotRouting(
-  node: Node,
+  weighing: Weighing,
   { value, isTransposed }: RoutingSource,
-  { facts }: Evidence,
-  { experts }: Router,
+  slots: Slots,
+  { facts, candidate }: Evidence,
 ): Routing | string {
-  const slots = facts.shapes.shapeOf(value)?.at(-1);
-  const isEinsum = node.opType === 'Einsum';
-  const isRead = isEinsum
-    ? !isTransposed && sumsExpertsAndSlots(node)
-    : slots != null && slots % experts === 0;
-  return isRead
-    ? { kind: 'combine', weights: value, appliesTo: 'output' }
-    : 'the weights of the slots were not found';
+  const dims = facts.shapes.shapeOf(value) ?? [];
+  const areSlots = dims.length > 2 && dims.at(-2) === candidate.experts && !isTransposed;
+  const isSummed = weighing.node.opType === 'Einsum' ? sumsSlots : sumsFlatSlots;
+  if (!areSlots || !isSummed(weighing, facts, candidate.experts))
+    return 'the weights of the slots were not found';
+  if (slots.weights && slots.weights !== value) return 'tokens are put into other slots than are weighed';
+  return { kind: 'combine', weights: value, appliesTo: 'output' };
 }
 
 /** Weights of all experts, or of those that were chosen. */
@@ -122,13 +122,23 @@ function tableRouting(
 
 const keepingOrder = new Set([...elementwiseOps, ...layoutOps, 'Softmax']);
 
-/** True for a combine einsum such as `tec,ecd->td`: weights and outputs share an axis of experts and one of slots. */
-function sumsExpertsAndSlots(node: Node): boolean {
-  const {
-    operands: [first, second = []],
-    output,
-  } = equationOf(node) ?? { operands: [[]], output: [] };
-  return first.filter((label) => second.includes(label) && !output.includes(label)).length === 2;
+/** Whether an Einsum such as `tec,ecd->td` adds up what the slots of all experts hold for each token. */
+function sumsSlots({ node, weight }: Weighing): boolean {
+  const { operands, output } = equationOf(node) ?? { operands: [], output: [] };
+  if (operands.length !== 2) return false;
+  const at = node.inputs.indexOf(weight);
+  const tokens = operands[at].slice(0, -2);
+  const [expert, slot] = operands[at]
+    .slice(-2)
+    .map((label) => (output.includes(label) ? -1 : operands[1 - at].indexOf(label)));
+  return expert >= 0 && expert < slot && tokens.join() === output.slice(0, tokens.length).join();
+}
+
+/** The same of a product of weights [tokens, experts · slots] with what all slots hold, one expert after the other. */
+function sumsFlatSlots({ node, weight }: Weighing, { shapes }: GraphFacts, experts: number): boolean {
+  const [left, right] = node.inputs;
+  const dims = right && shapes.shapeOf(aliasRoot(right));
+  return left === weight && dims?.length === 3 && dims[0] === experts;
 }
 
 function topK(indices: Value, weights: Value, router: Router, evidence: Evidence): Routing | string {

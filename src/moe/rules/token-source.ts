@@ -1,13 +1,13 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { isConstant } from '../graph/constant.ts';
 import { onlyCut } from '../graph/cuts.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
-import { aliasRoot, isShapeInput, layoutOps } from '../graph/operators.ts';
+import { aliasRoot, layoutOps } from '../graph/operators.ts';
 import type { Evidence } from './describe-layer.ts';
 import type { ExpertBank } from './expert-bank.ts';
-import type { Region } from './region.ts';
 import { fromInput, fromRouter } from './region.ts';
+import type { Slots } from './slots.ts';
+import { placeAmong, slotsOf } from './slots.ts';
 
 /** What the experts read, and what the routing does to it before. */
 export interface TokenSource {
@@ -15,8 +15,8 @@ export interface TokenSource {
   value: Value;
   /** The index that picks tokens, if any. */
   index: Value | null;
-  /** True when tokens are put into slots of limited number by a matrix of zeros and ones. */
-  isDispatched: boolean;
+  /** The slots of limited number that tokens are put into by a matrix of zeros and ones, if any. */
+  slots: Slots | null;
   /** The routing weight that the tokens are multiplied by, if any. */
   scale: Value | null;
 }
@@ -26,9 +26,10 @@ export const frozenTokens =
   'the file sends a fixed number of tokens to each expert: it computes wrong results for inputs other than the traced one';
 
 /** Walks back from what the first linears read to the layer's input. */
-export function tokenSource({ bank, region, facts }: Evidence): TokenSource | string {
+export function tokenSource(evidence: Evidence): TokenSource | string {
+  const { bank, region, facts } = evidence;
   let value = bank.branches[0].up.linears[0].input;
-  const found: TokenSource = { value, index: null, isDispatched: false, scale: null };
+  const found: TokenSource = { value, index: null, slots: null, scale: null };
   const bits = (each: Value | null | undefined): number => (each && region.colour.get(each)) ?? 0;
   for (;;) {
     const node = value.producer;
@@ -43,56 +44,35 @@ export function tokenSource({ bank, region, facts }: Evidence): TokenSource | st
     } else if (node.opType === 'Mul' && node.inputs.some((input) => bits(input) === fromRouter)) {
       found.scale = node.inputs.find((input) => bits(input) === fromRouter)!;
       value = node.inputs.find((input) => bits(input) & fromInput)!;
-    } else if (isDispatch(node, region) && !found.isDispatched) {
-      found.isDispatched = true;
+    } else if (!found.slots && slotsOf(node, region)) {
+      found.slots = slotsOf(node, region);
       value = node.inputs.find((input) => bits(input) & fromInput)!;
+    } else if (!found.slots && placeAmong(bank.experts.length, value, facts) !== null) {
+      value = data!;
     } else if (bits(value) & fromRouter) return `${node.name || node.opType} mixes tokens before the experts`;
     else break;
   }
-  return { ...found, value: aliasRoot(value) };
+  return placeProblem(evidence, found) ?? { ...found, value: aliasRoot(value) };
 }
 
-/** A product of the tokens with a matrix that the routing makes by comparisons alone. */
-function isDispatch(node: Node, { colour }: Region): boolean {
-  if (!['Einsum', 'MatMul', 'FusedMatMul'].includes(node.opType)) return false;
-  const routing = node.inputs.filter((input) => input && colour.get(input) === fromRouter);
-  return node.inputs.length === 2 && routing.length === 1 && isDiscrete(routing[0]!, 0);
+/** Whether experts read places of a table that are not their own slots. */
+function placeProblem({ bank, facts }: Evidence, { slots }: TokenSource): string | null {
+  const { branches, experts, isStacked } = bank;
+  for (const [at, { up }] of branches.entries()) {
+    const [{ node, input }] = up.linears;
+    const place = placeAmong(experts.length, cutRoot(input), facts);
+    const own = slots && !isStacked ? experts[at].key : null;
+    // Cuts of sorted tokens are looked into elsewhere.
+    const isOther = slots ? place !== own : place !== null && cutRoot(input).producer?.opType === 'Gather';
+    if (isOther) return `${node.name || node.opType} reads slots that are not those of its expert`;
+  }
+  return null;
 }
 
-const comparisons = new Set([
-  'Equal',
-  'Less',
-  'LessOrEqual',
-  'Greater',
-  'GreaterOrEqual',
-  'And',
-  'Or',
-  'Not',
-  'OneHot',
-  'Xor',
-]);
-const discreteOps = new Set([
-  ...layoutOps,
-  'Mul',
-  'Einsum',
-  'MatMul',
-  'Where',
-  'ReduceSum',
-  'ReduceMax',
-  'Max',
-  'Clip',
-]);
-
-/** True for tables of zeros and ones: whatever made them, a comparison stood last before the arithmetic. */
-function isDiscrete(value: Value, depth: number): boolean {
-  const node = value.producer;
-  if (isConstant(value)) return true;
-  if (!node || depth > 24) return false;
-  if (comparisons.has(node.opType)) return true;
-  return (
-    discreteOps.has(node.opType) &&
-    node.inputs.every((input, at) => !input || isShapeInput(node, at) || isDiscrete(input, depth + 1))
-  );
+function cutRoot(input: Value): Value {
+  let root = input;
+  while (root.producer && layoutOps.has(root.producer.opType)) root = root.producer.inputs[0]!;
+  return root;
 }
 
 /** A cut through sorted tokens at places that do not depend on the routing. */
