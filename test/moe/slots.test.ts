@@ -30,6 +30,9 @@ const counted: Part = (b, chosen) => b.op('Sub', [b.op('CumSum', [chosen, b.ints
 const filled: Form['fill'] = (b, slots, tokens) =>
   b.op('Einsum', [truth(b, slots), tokens], { equation: 'tec,td->ecd' });
 
+const aboveZero: Form['fill'] = (b, slots, tokens) =>
+  b.op('Einsum', [float(b, b.op('Greater', [slots, scalar(b, 0)])), tokens], { equation: 'tec,td->ecd' });
+
 /** One expert after the other, on the slots of `slotsOf(e)`. */
 const oneByOne =
   (slotsOf = (e: number): number => e): Part =>
@@ -50,6 +53,17 @@ const bySplit: Part = (b, x) => {
     'Concat',
     parts.map((each, e) => expert(b, each, e)),
     { axis: 0 },
+  );
+};
+
+/** As DeepSpeed does: behind an axis of devices. */
+const bySplitPerDevice: Part = (b, x) => {
+  const ones = b.ints(Array<number>(experts).fill(1));
+  const parts = b.ops(experts, 'Split', [b.op('Unsqueeze', [x, b.ints([0])]), ones], { axis: 1 });
+  return b.op(
+    'Concat',
+    parts.map((each, e) => expert(b, each, e)),
+    { axis: 1 },
   );
 };
 
@@ -95,6 +109,8 @@ describe('tokens are put into slots where weights are not zero, and', () => {
     ['each expert gets a part', { run: bySplit }],
     ['all experts work at once', { run: atOnce }],
     ['they are added up by a product', { combine: flatly }],
+    ['they are added up by a product, behind an axis of one', { run: bySplitPerDevice, combine: flatly }],
+    ['only those above zero have a slot', { fill: aboveZero }],
   ])('%s', async (_, form) => {
     const model = block(layer(form));
     const { layers } = locate(model);

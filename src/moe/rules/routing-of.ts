@@ -137,8 +137,8 @@ function sumsSlots({ node, weight }: Weighing): boolean {
 /** The same of a product of weights [tokens, experts · slots] with what all slots hold, one expert after the other. */
 function sumsFlatSlots({ node, weight }: Weighing, { shapes }: GraphFacts, experts: number): boolean {
   const [left, right] = node.inputs;
-  const dims = right && shapes.shapeOf(aliasRoot(right));
-  return left === weight && dims?.length === 3 && dims[0] === experts;
+  const dims = (right && shapes.shapeOf(aliasRoot(right))) ?? [];
+  return left === weight && dims.at(-3) === experts && dims.slice(0, -3).every((dim) => dim === 1);
 }
 
 function topK(indices: Value, weights: Value, router: Router, evidence: Evidence): Routing | string {

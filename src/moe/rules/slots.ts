@@ -5,6 +5,7 @@ import { positiveAxis } from '../graph/axes.ts';
 import { isConstant, scalarOf } from '../graph/constant.ts';
 import { onlyCut } from '../graph/cuts.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
+import { isNonNegative } from '../graph/non-negative.ts';
 import { aliasRoot, isShapeInput, layoutOps } from '../graph/operators.ts';
 import type { Region } from './region.ts';
 import { fromRouter } from './region.ts';
@@ -20,8 +21,11 @@ export function slotsOf(node: Node, { colour }: Region): Slots | null {
   if (!['Einsum', 'MatMul', 'FusedMatMul'].includes(node.opType) || node.inputs.length !== 2) return null;
   const [mask, ...others] = node.inputs.filter((input) => input && colour.get(input) === fromRouter);
   if (!mask || others.length > 0 || !isCounted(mask)) return null;
-  const weights = whatIsTrueOf(mask);
-  return weights || isDiscrete(mask, 0) ? { weights } : null;
+  const truth = truthBehind(mask);
+  if (!truth) return isDiscrete(mask, 0) ? { weights: null } : null;
+  const weights = truth.inputs[0]!;
+  // A slot with a weight below zero counts, and would hold no token.
+  return truth.opType === 'Cast' || isNonNegative(weights) ? { weights: aliasRoot(weights) } : null;
 }
 
 /** The one place that a value is cut out of a table with as many places as there are experts. */
@@ -36,15 +40,16 @@ export function placeAmong(experts: number, value: Value, { shapes }: GraphFacts
   return cut?.size === experts && cut.length === 1 ? cut.start : null;
 }
 
-/** What a matrix holds the truth values of: where it is not zero. */
-function whatIsTrueOf(mask: Value): Value | null {
-  let value = mask;
-  for (;;) {
-    const node = value.producer;
-    if (!node || !layoutOps.has(node.opType)) return null;
-    value = node.inputs[0]!;
-    if (node.opType === 'Cast' && node.int('to') === codeOf('bool')) return aliasRoot(value);
-  }
+/** What tells, if anything does, which numbers are not zero, or above it. */
+function truthBehind(mask: Value): Node | null {
+  let node = mask.producer;
+  while (node && layoutOps.has(node.opType) && !isTruth(node)) node = node.inputs[0]?.producer ?? null;
+  return node && isTruth(node) ? node : null;
+}
+
+function isTruth(node: Node): boolean {
+  if (node.opType === 'Cast') return node.int('to') === codeOf('bool');
+  return node.opType === 'Greater' && scalarOf(node.inputs[1]) === 0;
 }
 
 /** Whether tokens are numbered before they are put into slots, so that no two come into one. */
