@@ -226,7 +226,9 @@ function maskedSum(
   { region, facts }: Evidence,
 ): { weights: Value; indices: Value; mask: Value } | null {
   const sum = aliasRoot(weight).producer;
-  const product = sum?.opType === 'ReduceSum' ? sum.inputs[0]?.producer : null;
+  const summed = sum?.opType === 'ReduceSum' ? sum.inputs[0]?.producer : null;
+  // Half floats are added up as floats.
+  const product = summed?.opType === 'Cast' ? summed.inputs[0]?.producer : summed;
   if (product?.opType !== 'Mul') return null;
   for (const at of [0, 1]) {
     const mask = product.inputs[at] && aliasRoot(product.inputs[at]).producer;
