@@ -39,6 +39,7 @@ export interface LayerInspection {
     hidden: number;
     intermediate: number;
     gated: boolean;
+    /** By the name that torch has for it; `elementwise` for a function that has none. */
     activation: string;
     parameters: number;
   };

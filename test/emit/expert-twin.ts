@@ -1,5 +1,6 @@
 import type { QuantizedExpert, QuantizedLinear } from '../../src/emit/expert-emitter.ts';
 import type { ResolvedTarget } from '../../src/emit/resolve-target.ts';
+import { evaluateFormula } from '../../src/moe/formula.ts';
 import type { Activation, Expert } from '../../src/moe/moe-layer.ts';
 import type { LinearWeights } from '../../src/moe/read-expert.ts';
 import { readExpert } from '../../src/moe/read-expert.ts';
@@ -44,7 +45,7 @@ export function slowLinear(
 
 /** What happens between the first linears and `down`, in float64. */
 export function slowActivation(
-  { name, alpha, limit, upOffset }: Activation,
+  { name, alpha, limit, upOffset, formula }: Activation,
   gate: Matrix | null,
   up: Matrix,
 ): Matrix {
@@ -55,6 +56,7 @@ export function slowActivation(
     if (name === 'gelu-tanh')
       return 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3)));
     if (name === 'identity') return v;
+    if (formula !== undefined) return evaluateFormula(formula, v);
     throw new Error(`no reference for ${name}`);
   };
   const top = limit ?? Infinity;

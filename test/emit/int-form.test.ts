@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Activation } from '../../src/moe/moe-layer.ts';
 import { matrix } from '../../src/tensor/matrix.ts';
 import type { LayerSpec } from '../helpers/synthetic-layer.ts';
 import { silu, syntheticLayer } from '../helpers/synthetic-layer.ts';
@@ -7,6 +8,12 @@ import { errorsOf, within } from './errors-of.ts';
 import { randomRoutes } from './run-layer.ts';
 
 const activations = { block: 'token' } as const;
+
+const mish: Activation = {
+  ...silu,
+  name: 'elementwise',
+  formula: { opType: 'Mish', inputs: ['x'], attributes: {} },
+};
 
 describe('integer experts equal the fake-quantized reference', () => {
   // Twelve pairs of these four experts are few.
@@ -76,6 +83,8 @@ describe('integer experts equal the fake-quantized reference', () => {
     ['ungated experts with relu', { gated: false, activation: { ...silu, name: 'relu' } }],
     ['relu up to a limit', { gated: false, activation: { ...silu, name: 'relu', limit: 0.8 } }],
     ['squared relu', { gated: false, activation: { ...silu, name: 'relu2' } }],
+    ['a function by no name', { activation: mish }],
+    ['the same without a gate', { gated: false, activation: mish }],
     ['gated gelu', { activation: { ...silu, name: 'gelu-tanh' } }],
     ['biases', { bias: true }],
     [

@@ -182,6 +182,16 @@ describe('fitActivation', () => {
       asWritten(step('Tanh', step('Mul', 'x', step('Sigmoid', step('Mul', 'x', 1.5))))),
     ],
     [
+      'GELU by its approximation before something else',
+      ({ add }, x) => add('Tanh', [add('FastGelu', [x])]),
+      asWritten(step('Tanh', { ...step('Gelu', 'x'), attributes: { approximate: 'tanh' } })),
+    ],
+    [
+      'no operator of ONNX Runtime that takes a bias too',
+      ({ add, scalar }, x) => add('Tanh', [add('FastGelu', [x, scalar(1)])]),
+      { name: 'unknown', ...plain },
+    ],
+    [
       'no function of whole numbers',
       ({ add }, x) => add('Tanh', [add('Cast', [x], { to: 7 })]),
       { name: 'unknown', ...plain },

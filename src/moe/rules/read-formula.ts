@@ -32,8 +32,9 @@ export function readFormula(
     return layoutOps.has(node.opType) ? read(node.inputs[0]!) : stepOf(node, read);
   };
   const formula = read(value);
-  const isDefined = formula !== null && probes.every((x) => Number.isFinite(evaluateFormula(formula, x)));
-  return isDefined ? formula : null;
+  // What is the same for all numbers would be no row.
+  if (formula === null || typeof formula === 'number') return null;
+  return probes.every((x) => Number.isFinite(evaluateFormula(formula, x))) ? formula : null;
 }
 
 function step(
@@ -61,6 +62,8 @@ const written: Record<string, (x: Formula, node: Node) => Formula> = {
   Silu: (x) => silu(x, 1),
   Swish: (x, node) => silu(x, node.float('alpha') ?? 1),
   QuickGelu: (x, node) => silu(x, node.float('alpha') ?? 1.702),
+  Gelu: (x, node) => step('Gelu', [x], attributesOf(node)),
+  FastGelu: (x) => step('Gelu', [x], { approximate: 'tanh' }),
 };
 
 function silu(x: Formula, alpha: number): Formula {
@@ -73,7 +76,8 @@ function stepOf(node: Node, read: (value: Value) => Formula | null): Formula | n
   const operands = inputs.map((input) => input && read(input));
   const [x] = operands;
   if (x === null || operands.some((each, at) => each === null && inputs[at])) return null;
-  if (Object.hasOwn(written, opType)) return written[opType](x, node);
+  if (Object.hasOwn(written, opType)) return operands.length === 1 ? written[opType](x, node) : null;
+  if (node.domain !== '') return null;
   // Its bounds were attributes once.
   const [low, high] = ['min', 'max'].map((name) => node.float(name));
   return opType === 'Clip'
