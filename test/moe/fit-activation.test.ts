@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Activation, Formula, FormulaStep } from '../../src/moe/moe-layer.ts';
 import { fitActivation } from '../../src/moe/rules/fit-activation.ts';
+import { fusedFormula } from '../../src/moe/rules/read-formula.ts';
 import { builder as onnxBuilder } from '../../src/onnx/build.ts';
 import type { Value } from '../../src/onnx/value.ts';
 import type { Builder } from './helpers/build.ts';
@@ -78,7 +79,7 @@ function fit(spell: Spelling): ReturnType<typeof fitActivation> {
   const used = [gate, up].filter(({ uses }) => uses.length > 0);
   return fitActivation(
     value,
-    used.map((each) => ({ names: [each], fused: null })),
+    used.map((each) => ({ names: [each], fused: 'x' })),
   );
 }
 
@@ -226,9 +227,29 @@ describe('fitActivation', () => {
     const build = builder();
     const x = build.input('x', ['n']);
     const value = build.add('Tanh', [x]);
-    const fitted = ['Sigmoid', 'LeakyRelu'].map((fused) => fitActivation(value, [{ names: [x], fused }]));
+    const fitted = ['Sigmoid', 'Unheard'].map((fused) =>
+      fitActivation(value, [{ names: [x], fused: step(fused, 'x') }]),
+    );
     expect(fitted.map(({ activation }) => activation)).toEqual([
       asWritten(step('Tanh', step('Sigmoid', 'x'))),
+      { name: 'unknown', ...plain },
+    ]);
+  });
+
+  it('takes the factors of a fused operator along', () => {
+    const build = builder();
+    const x = build.input('x', ['n', 4]);
+    const fused = (attributes: Record<string, number | number[] | string>): Value =>
+      build.add('FusedGemm', [x, build.weight('w', [4, 4])], attributes);
+    const fitted = [
+      fused({ activation: 'LeakyRelu', activation_alpha: 0.25, alpha: 1 }),
+      fused({ activation: 'LeakyRelu', activation_params: [0.25] }),
+    ].map((value) => {
+      const formula = fusedFormula({ fused: 'LeakyRelu', node: value.producer! });
+      return fitActivation(value, [{ names: [value], fused: formula }]).activation;
+    });
+    expect(fitted).toEqual([
+      asWritten({ ...step('LeakyRelu', 'x'), attributes: { alpha: { f: 0.25 } } }),
       { name: 'unknown', ...plain },
     ]);
   });

@@ -49,12 +49,6 @@ const all =
     return rest.includes(null) ? null : (rest as number[]).reduce((total, each) => operation(total, each), x);
   };
 
-/** The activation a fused operator applies; NaN everywhere for one that is not known here. */
-export function fusedFunction(name: string | null): (x: number) => number {
-  if (name === null) return (x) => x;
-  return { Relu: (x: number) => Math.max(x, 0), Sigmoid: sigmoid, Tanh: Math.tanh }[name] ?? (() => NaN);
-}
-
 /** Selections keep the numbers they let through. */
 const same: Operation = (x) => x;
 

@@ -12,6 +12,7 @@ import type { ActivationLeaf, FittedActivation } from './fit-activation.ts';
 import { fitActivation } from './fit-activation.ts';
 import type { RegionLinear } from './levels.ts';
 import { innerNorms } from './levels.ts';
+import { fusedFormula } from './read-formula.ts';
 
 /** What feeds the activation: (a part of) the outputs of one linear, or of one linear per expert laid end to end. */
 export interface Leaf extends ActivationLeaf {
@@ -81,7 +82,7 @@ function leafAt(value: Value, outputs: ReadonlyMap<Value, RegionLinear>, facts: 
 }
 
 function leaf(value: Value, joined: Joined, rows: RowPart): Leaf {
-  return { names: [value], ...joined, rows, fused: joined.linears[0].fused };
+  return { names: [value], ...joined, rows, fused: fusedFormula(joined.linears[0]) };
 }
 
 type Joined = Pick<Leaf, 'linears' | 'bias'>;

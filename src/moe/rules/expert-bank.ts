@@ -82,7 +82,7 @@ function singleLinears(routed: readonly RegionLinear[], region: Region, columns:
       linears: [linear],
       rows: whole,
       bias: null,
-      fused: null,
+      fused: 'x' as const,
     };
     return { down: linear, gate: null, up, activation };
   });

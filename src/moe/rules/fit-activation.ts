@@ -1,16 +1,17 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { activate } from '../activation.ts';
+import { evaluateFormula } from '../formula.ts';
 import { tensorOf } from '../graph/constant.ts';
 import { elementwiseOps, layoutOps } from '../graph/operators.ts';
-import { evaluate, fusedFunction } from '../graph/scalar-function.ts';
+import { evaluate } from '../graph/scalar-function.ts';
 import type { Activation, Formula } from '../moe-layer.ts';
 import { readFormula } from './read-formula.ts';
 
-/** A leaf of the expression: every name it is read by, and the activation that the operator behind it applies by itself. */
+/** A leaf of the expression: every name it is read by, and what the operator that makes it has done to it already. */
 export interface ActivationLeaf {
   names: readonly Value[];
-  fused: string | null;
+  fused: Formula;
 }
 
 /** An activation together with which leaf is the gate (null for ungated experts). */
@@ -94,7 +95,7 @@ function agrees(
   { probes, tolerance }: Points,
 ): boolean {
   const given = (leaf: ActivationLeaf | null, x: number): (readonly [Value, number])[] =>
-    leaf?.names.map((name) => [name, fusedFunction(leaf.fused)(x)] as const) ?? [];
+    leaf?.names.map((name) => [name, evaluateFormula(leaf.fused, x)] as const) ?? [];
   return probes.every((u) =>
     (gate ? probes : [0]).every((g) => {
       const leaves = new Map([...given(up, u), ...given(gate, g)]);

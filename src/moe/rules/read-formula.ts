@@ -2,8 +2,9 @@ import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { codeOf } from '../../tensor/dtype.ts';
 import { evaluateFormula } from '../formula.ts';
+import type { LinearNode } from '../graph/linear-node.ts';
 import { elementwiseOps, layoutOps } from '../graph/operators.ts';
-import { evaluate, fusedFunction } from '../graph/scalar-function.ts';
+import { evaluate } from '../graph/scalar-function.ts';
 import type { Formula, FormulaStep } from '../moe-layer.ts';
 import type { ActivationLeaf } from './fit-activation.ts';
 
@@ -21,10 +22,8 @@ export function readFormula(
   probes: readonly number[],
 ): Formula | null {
   let steps = 0;
-  const isKnown = Number.isFinite(fusedFunction(fused)(0));
-  const begin = fused === null ? 'x' : isKnown ? step(fused, ['x']) : null;
   const read = (each: Value): Formula | null => {
-    if (names.includes(each)) return begin;
+    if (names.includes(each)) return fused;
     const constant = evaluate(each, new Map());
     const node = each.producer;
     if (constant !== null || !node || steps++ >= maxSteps) return constant;
@@ -85,11 +84,17 @@ function stepOf(node: Node, read: (value: Value) => Formula | null): Formula | n
     : step(opType, operands, attributesOf(node));
 }
 
-function attributesOf(node: Node): FormulaStep['attributes'] {
+function attributesOf(node: Node, prefix = ''): FormulaStep['attributes'] {
   const approximate = node.string('approximate');
   const numbers = ['alpha', 'beta', 'gamma'].flatMap((name) => {
-    const f = node.float(name);
+    const f = node.float(`${prefix}${name}`);
     return f === undefined ? [] : [[name, { f }] as const];
   });
   return { ...Object.fromEntries(numbers), ...(approximate !== undefined && { approximate }) };
+}
+
+/** What a fused linear does to its product by itself; no number for factors that are not told by name. */
+export function fusedFormula({ fused, node }: Pick<LinearNode, 'fused' | 'node'>): Formula {
+  if (node.attributes.has('activation_params')) return NaN;
+  return fused === null ? 'x' : step(fused, ['x'], attributesOf(node, 'activation_'));
 }
