@@ -2,6 +2,7 @@ import type { Node } from '../../onnx/node.ts';
 import type { Use, Value } from '../../onnx/value.ts';
 import { isZero, scalarOf } from '../graph/constant.ts';
 import { dataUses } from '../graph/data-uses.ts';
+import { equationOf } from '../graph/einsum.ts';
 import { layoutOps } from '../graph/operators.ts';
 import type { Accumulation } from './accumulation.ts';
 import { accumulationAt, accumulationOn } from './accumulation.ts';
@@ -123,7 +124,7 @@ const rules: Record<string, Rule> = {
   },
   MatMul: product,
   FusedMatMul: product,
-  Einsum: product,
+  Einsum: (reading) => (sharesAxes(reading) ? product(reading) : null),
   Add: joining,
   Sum: joining,
   Concat: joining,
@@ -135,6 +136,20 @@ const rules: Record<string, Rule> = {
   ReduceSum: ({ node, index }) => (index === 0 ? { sum: node } : null),
   Slice: ({ node, context }) => (isMadeToFit(node, context.facts.shapes) ? {} : null),
 };
+
+/** Whether an Einsum such as `te,ted->td` weighs each token by its own weights: axes they are summed over both have. */
+function sharesAxes({ node, index }: Reading): boolean {
+  const { operands, output } = equationOf(node) ?? { operands: [], output: [] };
+  if (operands.length !== 2) return false;
+  const [data, weights] = [operands[index], operands[1 - index]];
+  const kept = weights.filter((label) => output.includes(label));
+  const isSummed = kept.length < weights.length;
+  const inOrder = output.filter((label) => kept.includes(label));
+  return (
+    weights.every((label) => data.includes(label) || output.includes(label)) &&
+    (!isSummed || kept.join() === inOrder.join())
+  );
+}
 
 function overwriteOf(node: Node, index: number): Step['overwrite'] {
   const reduction = node.string('reduction') ?? 'none';
