@@ -2,8 +2,7 @@ import { evaluateFormula } from './formula.ts';
 import type { Activation, Formula, FormulaStep } from './moe-layer.ts';
 
 /** What an activation is told by: by the name that torch has for it, where there is one. */
-export function activationName({ name, alpha, formula }: Activation): string {
-  if (name === 'silu' && alpha !== 1) return 'quick_gelu';
+export function activationName({ name, formula }: Activation): string {
   return name === 'elementwise' && formula !== undefined ? formulaName(formula) : name;
 }
 

@@ -56,6 +56,7 @@ function inspectLayer(layer: MoeLayer): LayerInspection {
       intermediate,
       gated: layer.gated,
       activation: activationName(activation),
+      ...(activation.alpha !== 1 && { alpha: activation.alpha }),
       parameters: expertWeights(layer),
     },
     shared: shared && {

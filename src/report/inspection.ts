@@ -41,6 +41,8 @@ export interface LayerInspection {
     gated: boolean;
     /** By the name that torch has for it; `elementwise` for a function that has none. */
     activation: string;
+    /** Of x·sigmoid(alpha·x), where it is not 1: quick GELU has 1.702. */
+    alpha?: number;
     parameters: number;
   };
   shared: { intermediate: number; gated: boolean; sigmoidGate: boolean } | null;

@@ -28,8 +28,7 @@ it.each<[string, Formula]>([
 
 it.each<[string, Activation]>([
   ['silu', { ...plain, name: 'silu' }],
-  ['quick_gelu', { ...plain, name: 'silu', alpha: 1.702 }],
-  ['quick_gelu', { name: 'silu', alpha: 1.5, limit: 7, upOffset: 1 }],
+  ['silu', { name: 'silu', alpha: 1.702, limit: 7, upOffset: 1 }],
   ['gelu-tanh', { ...plain, name: 'gelu-tanh' }],
 ])('what the record has a name for is told as %s', (name, activation) => {
   expect(activationName(activation)).toBe(name);

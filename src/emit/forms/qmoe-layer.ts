@@ -199,7 +199,8 @@ function activationOf(layer: MoeLayer): Record<string, string | number | { f: nu
     throw refused(layer, 'its routing weights multiply the input of the experts');
   if (!isGated) {
     const known = { relu: 'relu', 'gelu-tanh': 'gelu', identity: 'identity', silu: 'silu' }[name as 'relu'];
-    if (!known || (name === 'silu' && alpha !== 1)) throw refused(layer, `it has no activation ${told}`);
+    if (!known) throw refused(layer, `it has no activation ${told}`);
+    if (name === 'silu' && alpha !== 1) throw refused(layer, `its silu takes no factor of ${alpha}`);
     if (limit !== null) throw refused(layer, `it cuts ${told} at no limit`);
     return { activation_type: known };
   }
