@@ -52,8 +52,12 @@ export async function checkSourceForm(
     return [];
   } catch (error) {
     if (!isFault(error) || error.code === misread) throw error;
-    return notCompared(path, [error.what, error.why].filter(Boolean).join(': '));
+    return notCompared(path, reasonFor(error));
   }
+}
+
+function reasonFor({ what, why }: Fault): string {
+  return [what, why].filter(Boolean).join(': ');
 }
 
 function notCompared(path: string, why: string): string[] {
@@ -94,7 +98,7 @@ async function compareLayers({ model, layers }: PreparedModel, batches: readonly
       const isFloat = computesInFloat(layer);
       const before = await outputsOf(index, false);
       emitFloat(model, layer, true);
-      const after = await outputsOf(index, true);
+      const after = await outputsOf(index, true).catch((error) => throwUnrunnable(model.path, layer, error));
       const differences = differencesOf(before.rows, after.rows);
       requireAlike(model.path, layer, isFloat ? exactly(differences) : roughly(differences));
     }
@@ -124,6 +128,14 @@ function outputProbe({ graph }: Model, { id, boundary, hidden }: MoeLayer): Outp
 }
 
 const misread = 'LAYER_MISREAD';
+const remedy = 'this is a defect of moeq, please report it; export the model in another form';
+
+/** What was read cannot be what the file holds, which ran just before on the same tokens. */
+function throwUnrunnable(path: string, { id }: MoeLayer, error: unknown): never {
+  if (!isFault(error)) throw error;
+  const what = `layer ${id} does not run as it was read, and does as it stands in the file`;
+  throw new Fault({ code: misread, what, where: path, why: reasonFor(error), remedy }, { cause: error });
+}
 
 function requireAlike(path: string, layer: MoeLayer, { difference, tolerance }: Measure): void {
   if (difference <= tolerance) return;
@@ -132,6 +144,6 @@ function requireAlike(path: string, layer: MoeLayer, { difference, tolerance }: 
     what: `layer ${layer.id} computes something else in the file than was read from it`,
     where: path,
     why: `run on the same tokens, their outputs differ by up to ${difference.toPrecision(2)} of their size`,
-    remedy: 'this is a defect of moeq, please report it; export the model in another form',
+    remedy,
   });
 }

@@ -48,6 +48,17 @@ const mistakes: [string, (layer: MoeLayer) => void][] = [
   ],
 ];
 
+test('a layer that does not run as it was read is told from the one in the file, which does', async () => {
+  const prepared = misread(bundledModel('loop.dyn'), ({ boundary }) => {
+    const { routing } = boundary!;
+    boundary!.routing = { ...routing, k: 1 } as typeof routing;
+  });
+  await expect(checkSourceForm(prepared, records)).rejects.toMatchObject({
+    code: 'LAYER_MISREAD',
+    what: 'layer L1 does not run as it was read, and does as it stands in the file',
+  });
+});
+
 test.each(mistakes)(
   'a layer that is taken for one with %s is told from the one in the file',
   async (_, change) => {
