@@ -54,10 +54,8 @@ function readReport(path: string): Report {
   try {
     text = readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new Fault(
-      { code: 'FILE_MISSING', what: 'there is no such report', where: path, remedy: 'check the path' },
-      { cause },
-    );
+    const what = 'the report cannot be read';
+    throw Fault.because(cause, { code: 'FILE_MISSING', what, where: path, remedy: 'check the path' });
   }
   return parseReport(text, path);
 }

@@ -17,6 +17,8 @@ export type RecordOutcomes = NonNullable<Report['records']>;
 /** Tokens per expert and outlier channels, as the calibration saw them. */
 export type Calibration = NonNullable<Report['calibration']>;
 
+const remedy = 'give a report.json written by "moeq verify --report" or "moeq quantize --report"';
+
 /**
  * Reads the text of a `report.json`. Keys this version does not know are left out.
  * @param path names the file in the error.
@@ -30,7 +32,7 @@ export function parseReport(text: string, path: string): Report {
     what: 'the file is not a moeq report',
     where: path,
     why: z.prettifyError({ issues: result.error.issues.slice(0, 5) }).replaceAll('\n', ' '),
-    remedy: 'give a report.json written by "moeq verify --report" or "moeq quantize --report"',
+    remedy,
   });
 }
 
@@ -38,16 +40,12 @@ function parseJson(text: string, path: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new Fault(
-      {
-        code: 'REPORT_INVALID',
-        what: 'the report is not JSON',
-        where: path,
-        why: String(cause),
-        remedy: 'give a report.json, as "moeq verify --report" and "moeq quantize --report" write it',
-      },
-      { cause },
-    );
+    throw Fault.because(cause, {
+      code: 'REPORT_INVALID',
+      what: 'the report is not JSON',
+      where: path,
+      remedy,
+    });
   }
 }
 
