@@ -5,6 +5,7 @@ import type { Model } from '../onnx/model.ts';
 import type { Node } from '../onnx/node.ts';
 import type { Tensor } from '../onnx/tensor.ts';
 import { makeTensor } from '../onnx/tensor.ts';
+import { isFloat } from '../tensor/dtype.ts';
 import { encodeNumbers } from '../tensor/encode.ts';
 import type { MatrixView } from '../tensor/view.ts';
 import { readFloats } from '../tensor/view.ts';
@@ -94,7 +95,7 @@ function scaledCopy(scalings: readonly Scaling[]): ScaledCopy | null {
   if (!constant.tensor) return null;
   const { source } = constant.tensor;
   const { dtype, shape } = source;
-  if (!floatTypes.has(dtype)) {
+  if (!isFloat(dtype)) {
     throw new Fault({
       code: 'FOLD_DTYPE',
       what: `a ${dtype} weight cannot absorb smoothing scales`,
@@ -118,5 +119,3 @@ function multiplyColumns(values: Float32Array, { view, factors }: Scaling): void
     for (let c = 0; c < cols; c++) values[offset + r * rowStride + c * colStride] *= factors[c];
   }
 }
-
-const floatTypes: ReadonlySet<string> = new Set(['float32', 'float16', 'bfloat16', 'float64']);

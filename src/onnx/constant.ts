@@ -1,6 +1,6 @@
 import { decodeNumbers } from '../tensor/decode.ts';
 import type { DataType } from '../tensor/dtype.ts';
-import { countOf } from '../tensor/dtype.ts';
+import { countOf, isFloat } from '../tensor/dtype.ts';
 import { encodeNumbers } from '../tensor/encode.ts';
 import type { AttributeProto } from './messages.ts';
 import { attributeType } from './messages.ts';
@@ -43,10 +43,6 @@ function smallNumbers(value: Value | null, accepts: (dtype: DataType) => boolean
 
 function isInteger(dtype: DataType): boolean {
   return /^(u?int(8|16|32|64)|bool)$/.test(dtype);
-}
-
-function isFloat(dtype: DataType): boolean {
-  return /^(float(16|32|64)|bfloat16)$/.test(dtype);
 }
 
 function constantNode(node: Node): Tensor | null {

@@ -70,6 +70,19 @@ export function codeOf(dtype: DataType): number {
   return byName.get(dtype)!.code;
 }
 
+const floats: ReadonlySet<DataType> = new Set(['float16', 'bfloat16', 'float32', 'float64']);
+
+/** True for the floating-point types that models compute in: not for those of 8 bits and fewer, which are codes. */
+export function isFloat(dtype: DataType): boolean {
+  return floats.has(dtype);
+}
+
+/** The same of a code, as an attribute of a node has it. */
+export function isFloatCode(code = 0): boolean {
+  const dtype = dataTypeOf(code);
+  return dtype !== undefined && isFloat(dtype);
+}
+
 /** Storage bits of one element; 0 for `string`. */
 export function bitsOf(dtype: DataType): number {
   return byName.get(dtype)!.bits;

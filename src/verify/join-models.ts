@@ -14,6 +14,7 @@ import { madeValues } from '../onnx/made-values.ts';
 import type { Model } from '../onnx/model.ts';
 import type { Value } from '../onnx/value.ts';
 import { valuesIn } from '../onnx/values-in.ts';
+import { isFloat } from '../tensor/dtype.ts';
 import type { OutputDistance, ReferenceOutput } from './compare-outputs.ts';
 import { compareOutputs } from './compare-outputs.ts';
 import type { ExpertErrors } from './expert-errors.ts';
@@ -194,7 +195,7 @@ function bindInputs(reference: Model, quantized: Model): Map<Value, Value> {
 
 /** The output that is judged: `logits` if there is one, else the first floating-point output. */
 export function mainOutput({ graph, path }: Model): Value {
-  const floats = graph.outputs.filter(({ dtype }) => dtype?.startsWith('float') || dtype === 'bfloat16');
+  const floats = graph.outputs.filter(({ dtype }) => dtype && isFloat(dtype));
   const output = floats.find(({ name }) => name === 'logits') ?? floats[0];
   if (output) return output;
   throw new Fault({

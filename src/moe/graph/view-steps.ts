@@ -1,6 +1,6 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { codeOf } from '../../tensor/dtype.ts';
+import { isFloatCode } from '../../tensor/dtype.ts';
 import { axesOf, positiveAxis } from './axes.ts';
 import { numbersOf, tensorOf } from './constant.ts';
 import type { Cut } from './cuts.ts';
@@ -17,10 +17,7 @@ const keep: Step = (view) => view;
 export const viewSteps: Record<string, Step> = {
   Identity: keep,
   Dropout: keep,
-  Cast: (view, node) =>
-    ['float32', 'float64', 'float16', 'bfloat16'].some((type) => codeOf(type as 'float32') === node.int('to'))
-      ? view
-      : null,
+  Cast: (view, node) => (isFloatCode(node.int('to')) ? view : null),
   CastLike: keep,
   DequantizeLinear: (view) => ({ ...view, numbers: 'quantized' }),
   Transpose: (view, node) => {

@@ -1,5 +1,6 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
+import { codeOf, isFloatCode } from '../../tensor/dtype.ts';
 import { isConstant, scalarOf } from '../graph/constant.ts';
 import { onlyCut } from '../graph/cuts.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
@@ -36,13 +37,11 @@ function tableOf({ opType, inputs: [mask] }: Node): Value | null {
   return value;
 }
 
-/** Element types to which no gate is rounded to zero: bool, and floats. */
-const keepingTypes = new Set([9, 1, 10, 11, 16]);
-
 function keepsZeros(node: Node): boolean {
   const [, second] = node.inputs;
   if (node.opType === 'Greater') return scalarOf(second) === 0;
-  if (node.opType === 'Cast') return keepingTypes.has(node.int('to')!);
+  // Whole numbers would round gates to zero.
+  if (node.opType === 'Cast') return isFloatCode(node.int('to')) || node.int('to') === codeOf('bool');
   const isPick = node.opType === 'Gather' && isConstant(second);
   return isPick || layoutOps.has(node.opType) || cuttingOps.has(node.opType);
 }

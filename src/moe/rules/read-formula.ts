@@ -1,6 +1,6 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { codeOf } from '../../tensor/dtype.ts';
+import { isFloatCode } from '../../tensor/dtype.ts';
 import { evaluateFormula } from '../formula.ts';
 import type { LinearNode } from '../graph/linear-node.ts';
 import { elementwiseOps, layoutOps } from '../graph/operators.ts';
@@ -45,13 +45,9 @@ function step(
 }
 
 const conditions = new Set(['Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual', 'And', 'Or', 'Not']);
-const floats: readonly (number | undefined)[] = (['float32', 'float16', 'bfloat16', 'float64'] as const).map(
-  codeOf,
-);
-
 /** A cast between floats changes nothing here, where all is computed in one type; others change numbers. */
 function asFloat(cast: Node, formula: Formula | null): Formula | null {
-  if (!floats.includes(cast.int('to'))) return null;
+  if (!isFloatCode(cast.int('to'))) return null;
   const isCondition = typeof formula === 'object' && formula !== null && conditions.has(formula.opType);
   return isCondition ? step('Where', [formula, 1, 0]) : formula;
 }
