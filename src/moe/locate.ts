@@ -75,9 +75,9 @@ function locateIn(facts: GraphFacts, search: Search): MoeLayer[] {
   const own = [...fused, ...mergeGates(written)]
     .toSorted((a, b) => a.position - b.position)
     .map(({ layer }) => layer);
-  const inner = facts.nodes.flatMap((node) =>
-    [...node.subgraphs.values()].flat().flatMap((each) => locateIn(graphFacts(each, facts), search)),
-  );
+  const inner = facts.nodes
+    .flatMap(({ innerGraphs }) => innerGraphs)
+    .flatMap((each) => locateIn(graphFacts(each, facts), search));
   if (facts.graph.owner) for (const layer of own) refuseInBody(layer, facts.graph);
   return [...own, ...inner];
 }

@@ -21,6 +21,6 @@ export function simplify(graph: Graph, outer?: Shapes): void {
     shapes = infer();
   } while (foldIfs(graph, shapes) + spellEllipses(graph, shapes) > 0);
   if (cutSorts(graph, shapes) + partSums(graph) > 0) shapes = infer();
-  const bodies = graph.nodes.flatMap(({ subgraphs }) => [...subgraphs.values()].flat());
+  const bodies = graph.nodes.flatMap(({ innerGraphs }) => innerGraphs);
   for (const body of bodies) simplify(body, shapes);
 }

@@ -28,9 +28,10 @@ export function expertsInBody({ colour }: Region, { nodes }: GraphFacts): string
   return found ? `what it chooses runs in the body of ${labelOf(found)}, which is not looked into` : null;
 }
 
-function holdsLinear({ subgraphs }: Node): boolean {
-  const inner = [...subgraphs.values()].flat().flatMap((graph) => [...allNodes(graph)]);
-  return inner.some(({ opType }) => linearOps.includes(opType));
+function holdsLinear({ innerGraphs }: Node): boolean {
+  return innerGraphs
+    .flatMap((graph) => [...allNodes(graph)])
+    .some(({ opType }) => linearOps.includes(opType));
 }
 
 function labelOf({ opType, name }: Node): string {
