@@ -27,7 +27,7 @@ function bounded(b: Builder, activation: Activation, x: Value, names: [string, s
     : nonlinearity(b, activation, atMost(x, before), after);
 }
 
-function nonlinearity(b: Builder, { name, alpha, formula = NaN }: Activation, x: Value, hint: string): Value {
+function nonlinearity(b: Builder, { name, alpha, formula }: Activation, x: Value, hint: string): Value {
   const options = { name: hint };
   switch (name) {
     case 'silu':
@@ -49,7 +49,7 @@ function nonlinearity(b: Builder, { name, alpha, formula = NaN }: Activation, x:
       // So that the input of `down` has its name.
       return b.op('Identity', [x], {}, options);
     case 'elementwise':
-      return emitFormula(b, formula, x, hint);
+      return emitFormula(b, formula!, x, hint);
     default:
       throw unknownActivation();
   }

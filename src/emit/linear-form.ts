@@ -11,7 +11,7 @@ export interface Operand {
   /** The code of zero, for integer operands. */
   zeroCode?: number;
   zeroPoint?: Value;
-  /** Channels that lack in the products of \`operand\`, [n, 1, apart]. */
+  /** What channels lack in `operand`, [n, 1, channels]; multiplied by itself and added to the products. */
   apart?: Value;
 }
 
@@ -25,7 +25,7 @@ export interface OtherWay {
   /** From what the form prepared, for all weights that read it. */
   prepare(b: Builder, input: Operand): Operand;
   product: Product;
-  /** Weights of the channels that \`prepare\` sets apart, [apart, out]. */
+  /** Weights of the channels that `prepare` sets apart, [channels, out]. */
   apart?: Int8Array;
 }
 

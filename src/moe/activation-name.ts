@@ -3,7 +3,7 @@ import type { Activation, Formula, FormulaStep } from './moe-layer.ts';
 
 /** What an activation is told by: by the name that torch has for it, where there is one. */
 export function activationName({ name, formula }: Activation): string {
-  return name === 'elementwise' && formula !== undefined ? formulaName(formula) : name;
+  return name === 'elementwise' ? formulaName(formula!) : name;
 }
 
 const points = [-4.2, -2.6, -1, -0.3, 0, 0.4, 1, 2.7, 8.5];

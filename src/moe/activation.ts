@@ -10,9 +10,9 @@ export function activate(activation: Activation, gate: number | null, up: number
 }
 
 /** The function alone, whose input is cut to at most the limit, or else what it gives. */
-function bounded({ name, alpha, limit, formula = NaN }: Activation, x: number): number {
+function bounded({ name, alpha, limit, formula }: Activation, x: number): number {
   const cut = limit ?? Infinity;
-  if (name === 'elementwise') return evaluateFormula(formula, Math.min(x, cut));
+  if (name === 'elementwise') return evaluateFormula(formula!, Math.min(x, cut));
   return name === 'capped-silu' ? Math.min(silu(x, alpha), cut) : functions[name](Math.min(x, cut), alpha);
 }
 

@@ -59,13 +59,13 @@ function convert(node: Node, from: number, target: number, model: Model): void {
 function axesToInput(node: Node): void {
   const axes = node.ints('axes');
   node.attributes.delete('axes');
-  if (axes) node.setInput(1, axesOf(node, axes));
+  if (axes) node.setInput(1, axesConstant(node, axes));
 }
 
 function axisToInput(node: Node): void {
   const axis = node.int('axis') ?? 1;
   node.attributes.delete('axis');
-  node.setInput(2, axesOf(node, axis));
+  node.setInput(2, axesConstant(node, axis));
 }
 
 /** Without sizes, Split had one part per output; from opset 18 that has to be said. */
@@ -92,7 +92,7 @@ function impossible(node: Node, model: Model): never {
   );
 }
 
-function axesOf(node: Node, axes: number | readonly number[]): Value {
+function axesConstant(node: Node, axes: number | readonly number[]): Value {
   return builder(node.graph, node.name || node.opType).ints(axes, 'axes');
 }
 

@@ -128,22 +128,24 @@ function outputProbe({ graph }: Model, { id, boundary, hidden }: MoeLayer): Outp
 }
 
 const misread = 'LAYER_MISREAD';
-const remedy = 'this is a defect of moeq, please report it; export the model in another form';
 
 /** What was read cannot be what the file holds, which ran just before on the same tokens. */
 function throwUnrunnable(path: string, { id }: MoeLayer, error: unknown): never {
   if (!isFault(error)) throw error;
   const what = `layer ${id} does not run as it was read, and does as it stands in the file`;
-  throw new Fault({ code: misread, what, where: path, why: reasonFor(error), remedy }, { cause: error });
+  throw misreadFault(path, what, reasonFor(error), error);
 }
 
 function requireAlike(path: string, layer: MoeLayer, { difference, tolerance }: Measure): void {
   if (difference <= tolerance) return;
-  throw new Fault({
-    code: misread,
-    what: `layer ${layer.id} computes something else in the file than was read from it`,
-    where: path,
-    why: `run on the same tokens, their outputs differ by up to ${difference.toPrecision(2)} of their size`,
-    remedy,
-  });
+  throw misreadFault(
+    path,
+    `layer ${layer.id} computes something else in the file than was read from it`,
+    `run on the same tokens, their outputs differ by up to ${difference.toPrecision(2)} of their size`,
+  );
+}
+
+function misreadFault(where: string, what: string, why: string, cause?: Fault): Fault {
+  const remedy = 'this is a defect of moeq, please report it; export the model in another form';
+  return new Fault({ code: misread, what, where, why, remedy }, { cause });
 }

@@ -60,8 +60,10 @@ function filledConstants() {
     value: number,
   ): Value => {
     const name = [part, ...shape].join('_');
+    const found = known.get(name);
+    if (found) return found;
     const values = Array<number>(shape[0] * shape[1]).fill(value);
-    const constant = known.get(name) ?? builder(graph, 'moeq').constant(name, dtype, shape, values);
+    const constant = builder(graph, 'moeq').constant(name, dtype, shape, values);
     known.set(name, constant);
     return constant;
   };
@@ -88,7 +90,7 @@ function layoutOf({ cols, bits }: QuantizedTensor): Layout | null {
   const perByte = 8 / stored;
   if (cols % perByte !== 0) return null;
   const size = stored === 2 ? 128 : 256;
-  const zeros = stored === 2 ? 0b10101010 : 0x88;
+  const zeros = stored === 2 ? 0xaa : 0x88;
   return { bits: stored, perByte, zeros, size, blocks: Math.ceil(cols / size), cols };
 }
 

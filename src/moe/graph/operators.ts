@@ -29,10 +29,24 @@ const shapeArguments = set(
   'Reshape Expand Tile Unsqueeze Squeeze ReduceSum ReduceMean ReduceMax ReduceMin CastLike',
 );
 
+/** Operators that write rows or elements into a table. */
+export function isScatter({ opType }: Node): boolean {
+  return opType === 'ScatterND' || opType === 'ScatterElements';
+}
+
 /** The value before everything that only renames or reshapes it. */
 export function aliasRoot(value: Value): Value {
+  return rootBehind(value, aliasOps);
+}
+
+/** The value before everything that only renames it or moves its elements. */
+export function layoutRoot(value: Value): Value {
+  return rootBehind(value, layoutOps);
+}
+
+function rootBehind(value: Value, ops: ReadonlySet<string>): Value {
   let root = value;
-  while (root.producer && aliasOps.has(root.producer.opType) && root.producer.inputs[0])
+  while (root.producer && ops.has(root.producer.opType) && root.producer.inputs[0])
     root = root.producer.inputs[0];
   return root;
 }

@@ -4,7 +4,7 @@ import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { isConstant, isZero, scalarOf } from '../graph/constant.ts';
 import { dataUses } from '../graph/data-uses.ts';
-import { aliasRoot } from '../graph/operators.ts';
+import { aliasRoot, isScatter } from '../graph/operators.ts';
 
 /**
  * Adds last what a sum over experts is begun on (a shared expert's output, that of a base layer, the tokens themselves), so
@@ -77,10 +77,6 @@ function dropFirst(graph: Graph, node: Node, added: Value): void {
 function zerosLike(graph: Graph, base: Value): Value {
   const b = builder(graph, base.name);
   return b.op('CastLike', [b.op('ConstantOfShape', [b.op('Shape', [base])]), base]);
-}
-
-function isScatter({ opType }: Node): boolean {
-  return opType === 'ScatterND' || opType === 'ScatterElements';
 }
 
 function kindOf(value: Value): Step['kind'] | null {

@@ -1,5 +1,5 @@
+import { setAttribute } from '../../onnx/build.ts';
 import type { Graph } from '../../onnx/graph.ts';
-import { attributeType } from '../../onnx/messages.ts';
 import type { Node } from '../../onnx/node.ts';
 import type { Shapes } from '../graph/shapes.ts';
 
@@ -17,10 +17,7 @@ export function spellEllipses(graph: Graph, shapes: Shapes): number {
       const equation = spelled(node, shapes);
       return equation ? [{ node, equation }] : [];
     });
-  for (const { node, equation } of found) {
-    const s = new TextEncoder().encode(equation);
-    node.attributes.set('equation', { name: 'equation', type: attributeType.string, s });
-  }
+  for (const { node, equation } of found) setAttribute(node, 'equation', equation);
   return found.length;
 }
 

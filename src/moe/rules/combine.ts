@@ -1,7 +1,7 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { isZero, scalarOf } from '../graph/constant.ts';
-import { layoutOps } from '../graph/operators.ts';
+import { layoutRoot } from '../graph/operators.ts';
 import type { Context, Step, Weighing } from './combine-step.ts';
 import { nextStep } from './combine-step.ts';
 import type { Evidence } from './describe-layer.ts';
@@ -139,8 +139,7 @@ function pastPlacing(steps: readonly Step[], at: number): Step[] {
 
 /** True for the positions that a sort gives: each row comes once. */
 function isPermutation(index: Value): boolean {
-  let value = index;
-  while (value.producer && layoutOps.has(value.producer.opType)) value = value.producer.inputs[0]!;
+  const value = layoutRoot(index);
   const node = value.producer;
   return node?.opType === 'TopK' && node.outputs[1] === value && scalarOf(node.inputs[1]) === null;
 }

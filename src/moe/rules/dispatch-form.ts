@@ -1,5 +1,4 @@
-import type { Value } from '../../onnx/value.ts';
-import { layoutOps } from '../graph/operators.ts';
+import { layoutRoot } from '../graph/operators.ts';
 import type { DispatchForm, Router } from '../moe-layer.ts';
 import type { Evidence } from './describe-layer.ts';
 import { fromRouter } from './region.ts';
@@ -16,14 +15,8 @@ export function dispatchForm({ bank, region }: Evidence, router: Router): Dispat
   if (down.stackAxis !== null) {
     if (!isChosen) return 'dense';
     // Llama-4 multiplies all tokens by their score; everything else fills slots of limited number.
-    return producerPastLayout(first.input) === 'Mul' ? 'dense' : 'capacity';
+    return layoutRoot(first.input).producer?.opType === 'Mul' ? 'dense' : 'capacity';
   }
   if (!isChosen) return 'dense';
   return up.linears.length > 1 || bank.meetings[0]?.node.opType === 'Concat' ? 'sorted' : 'loop';
-}
-
-function producerPastLayout(value: Value): string | undefined {
-  let node = value.producer;
-  while (node && layoutOps.has(node.opType)) node = node.inputs[0]?.producer ?? null;
-  return node?.opType;
 }

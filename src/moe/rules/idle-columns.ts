@@ -1,7 +1,7 @@
 import type { Value } from '../../onnx/value.ts';
 import { isZero } from '../graph/constant.ts';
 import { onlyCut } from '../graph/cuts.ts';
-import { layoutOps } from '../graph/operators.ts';
+import { layoutOps, layoutRoot } from '../graph/operators.ts';
 import { evaluate } from '../graph/scalar-function.ts';
 import type { Boundary } from '../moe-layer.ts';
 import { choiceBehind } from './column-numbers.ts';
@@ -59,9 +59,8 @@ export function isWeighedByFirst(evidence: Evidence, topK: number | null): boole
   const { bank, candidate, facts } = evidence;
   const combined = combination(evidence, topK);
   if (typeof combined === 'string' || !bank.isStacked || combined.weights[0].length !== 1) return false;
-  let node = combined.weights[0][0].weight.producer;
-  while (node && layoutOps.has(node.opType)) node = node.inputs[0]?.producer ?? null;
-  const cut = node?.opType === 'Slice' ? onlyCut(node.outputs[0]!, facts.shapes) : null;
+  const root = layoutRoot(combined.weights[0][0].weight);
+  const cut = root.producer?.opType === 'Slice' ? onlyCut(root, facts.shapes) : null;
   const isFirst = cut?.start === 0 && cut.step === 1;
   return isFirst && cut.size === candidate.experts && cut.length === bank.experts.length;
 }

@@ -45,6 +45,7 @@ function step(
 }
 
 const conditions = new Set(['Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual', 'And', 'Or', 'Not']);
+
 /** A cast between floats changes nothing here, where all is computed in one type; others change numbers. */
 function asFloat(cast: Node, formula: Formula | null): Formula | null {
   if (!isFloatCode(cast.int('to'))) return null;

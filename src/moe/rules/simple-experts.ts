@@ -1,6 +1,6 @@
 import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
-import { aliasRoot, layoutOps, shapeOps } from '../graph/operators.ts';
+import { aliasRoot, isScatter, layoutOps, shapeOps } from '../graph/operators.ts';
 import type { Boundary, Expert, Router } from '../moe-layer.ts';
 import type { Evidence } from './describe-layer.ts';
 import { differences } from './expert-keys.ts';
@@ -52,10 +52,6 @@ function simpleExperts(evidence: Evidence): Expert[] {
 
 function withoutMatrices(index: number, kind: Expert['kind']): Expert {
   return { id: '', index, kind, gate: null, up: null, down: null };
-}
-
-function isScatter({ opType }: Node): boolean {
-  return opType === 'ScatterND' || opType === 'ScatterElements';
 }
 
 /** The node that scatters an expert's rows back to their tokens. */

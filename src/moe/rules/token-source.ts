@@ -2,7 +2,7 @@ import type { Node } from '../../onnx/node.ts';
 import type { Value } from '../../onnx/value.ts';
 import { onlyCut } from '../graph/cuts.ts';
 import type { GraphFacts } from '../graph/graph-facts.ts';
-import { aliasRoot, layoutOps } from '../graph/operators.ts';
+import { aliasRoot, layoutOps, layoutRoot } from '../graph/operators.ts';
 import type { Evidence } from './describe-layer.ts';
 import type { ExpertBank } from './expert-bank.ts';
 import { fromInput, fromRouter } from './region.ts';
@@ -35,6 +35,7 @@ export function tokenSource(evidence: Evidence): TokenSource | string {
     const node = value.producer;
     if (!node || region.aliases.has(value) || !region.colour.has(value)) break;
     const [data, second] = node.inputs;
+    const slots = found.slots ? null : slotsOf(node, region);
     if (isFrozen(node, bits) && !cutsExperts(value, bank, facts)) return frozenTokens;
     if (layoutOps.has(node.opType) || node.opType === 'Slice' || node.opType === 'Split') value = data!;
     else if ((node.opType === 'Gather' || node.opType === 'GatherND') && bits(second) === fromRouter) {
@@ -44,8 +45,8 @@ export function tokenSource(evidence: Evidence): TokenSource | string {
     } else if (node.opType === 'Mul' && node.inputs.some((input) => bits(input) === fromRouter)) {
       found.scale = node.inputs.find((input) => bits(input) === fromRouter)!;
       value = node.inputs.find((input) => bits(input) & fromInput)!;
-    } else if (!found.slots && slotsOf(node, region)) {
-      found.slots = slotsOf(node, region);
+    } else if (slots) {
+      found.slots = slots;
       value = node.inputs.find((input) => bits(input) & fromInput)!;
     } else if (!found.slots && placeAmong(bank.experts.length, value, facts) !== null) {
       value = data!;
@@ -60,19 +61,14 @@ function placeProblem({ bank, facts }: Evidence, { slots }: TokenSource): string
   const { branches, experts, isStacked } = bank;
   for (const [at, { up }] of branches.entries()) {
     const [{ node, input }] = up.linears;
-    const place = placeAmong(experts.length, cutRoot(input), facts);
+    const root = layoutRoot(input);
+    const place = placeAmong(experts.length, root, facts);
     const own = slots && !isStacked ? experts[at].key : null;
     // Cuts of sorted tokens are looked into elsewhere.
-    const isOther = slots ? place !== own : place !== null && cutRoot(input).producer?.opType === 'Gather';
+    const isOther = slots ? place !== own : place !== null && root.producer?.opType === 'Gather';
     if (isOther) return `${node.name || node.opType} reads slots that are not those of its expert`;
   }
   return null;
-}
-
-function cutRoot(input: Value): Value {
-  let root = input;
-  while (root.producer && layoutOps.has(root.producer.opType)) root = root.producer.inputs[0]!;
-  return root;
 }
 
 /** A cut through sorted tokens at places that do not depend on the routing. */
